@@ -1,0 +1,70 @@
+# What a person needs who has python3 and make: each target makes its own virtual environment.
+# `make help` lists the targets.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# What an environment is made from; a change of either installs anew.
+SOURCES := pyproject.toml constraints.txt
+
+# Compiling every file of every dependency takes longer than the rest of the install; a run compiles
+# the part that it imports and keeps it, so it must be allowed to.
+INSTALL := $(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint constraints clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: PYTHON=python3.12 (3.11 to 3.13), ARGS='...' (more arguments of demo and test)"
+
+demo: $(VENV)/.stamp ## train a small text VAE on the built-in corpus and show what it learnt
+	$(BIN)/python -m vaetx_jax.main --config=configs/demo.py --workdir=runs/demo $(ARGS)
+
+test: $(VENV)/.stamp-dev ## run the tests (ARGS='-k grammar' picks some)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.stamp-dev ## check style, formatting and types
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
+
+# The exact versions that `make` installs: the newest that the ranges of pyproject.toml allow.
+constraints: | $(VENV)/.made ## write constraints.txt anew (needs Python 3.11)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "constraints.txt is for Python 3.11: make clean, then make constraints PYTHON=python3.11" >&2; exit 1; }
+	rm -rf build/constraints && $(BIN)/python -m venv build/constraints
+	build/constraints/bin/python -m pip install -qq --no-compile '.[dev]'
+	{ sed -n '/^#/p' constraints.txt; \
+	  build/constraints/bin/python -m pip freeze --exclude vaetx-jax; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt && rm -rf build/constraints
+
+clean: ## remove the environment, builds and caches; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp: $(SOURCES) | $(VENV)/.made
+	@echo "Installing what vaetx_jax needs into $(VENV) (300 MB to download, about a minute) ..."
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: $(SOURCES) | $(VENV)/.made
+	@echo "Installing what developers need into $(VENV) (300 MB to download, about a minute) ..."
+	@$(INSTALL) --editable '.[dev]'
+	@touch $(VENV)/.stamp $@
+
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "There is no $(PYTHON) here: install Python 3.11 to 3.13, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "vaetx_jax needs Python 3.11 to 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1): say make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@

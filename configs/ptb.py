@@ -1,0 +1,7 @@
+"""x"""
+from ml_collections import ConfigDict
+from vaetx_jax.config import default_config
+def get_config(model: str = "vae_transformer") -> ConfigDict:
+    config = default_config(model)
+    config.data.corpus = "ptb"
+    return config

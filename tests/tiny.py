@@ -1,0 +1,126 @@
+"""Models and sentences small enough for a test, shared by several test files."""
+
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaetx_jax.config import ModelSettings
+from vaetx_jax.mesh import data_mesh
+from vaetx_jax.models.build import build_model
+from vaetx_jax.models.text_vae import LanguageModel
+from vaetx_jax.models.transformer import LayerShape, TransformerDecoder
+from vaetx_jax.step import Plan, init_params
+
+TESTS = pathlib.Path(__file__).resolve().parent
+
+PAD, UNK, CLS, SEP = 0, 1, 2, 3
+VOCABULARY = 23
+LATENT = 4
+DIM = 8
+
+
+def vae(*, dropout: float = 0.0, vocab_size: int = VOCABULARY, layers: int = 2) -> LanguageModel:
+    settings = ModelSettings(
+        name="vae_transformer",
+        dim=DIM,
+        latent_dim=LATENT,
+        layers=layers,
+        heads=2,
+        ff_dim=12,
+        dropout=dropout,
+    )
+    return build_model(settings, vocab_size=vocab_size, pad_id=PAD)
+
+
+def language_model(vocab_size: int = VOCABULARY) -> LanguageModel:
+    shape = LayerShape(dim=DIM, heads=2, ff_dim=12, dropout=0.0)
+    decoder = TransformerDecoder(vocab_size, positions=32, layers=1, shape=shape, latent_dim=0)
+    return LanguageModel(decoder=decoder, dim=DIM, vocab_size=vocab_size, pad_id=PAD)
+
+
+def params_of(model: LanguageModel, seed: int = 0, *, scale: float = 3.0) -> Any:
+    """Parameters far from their start: a bias that is left out or a slot that is ignored shows."""
+    params = jax.jit(functools.partial(init_params, model))(jax.random.key(seed))
+    noise = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda x: scale * x + jnp.asarray(0.3 * noise.standard_normal(x.shape), x.dtype), params
+    )
+
+
+def sentences(count: int, *, longest: int = 9, seed: int = 0) -> list[list[int]]:
+    """Pieces of `count` sentences of 1 to `longest` pieces, the first of all lengths there are."""
+    noise = np.random.default_rng(seed)
+    lengths = [1 + i % longest for i in range(count)]
+    return [noise.integers(SEP + 1, VOCABULARY, n).tolist() for n in lengths]
+
+
+def rows_of(pieces: list[list[int]], length: int) -> np.ndarray:
+    """[CLS] x1 .. xn [SEP] [PAD] ..: int32 [B, length]."""
+    ids_BxS = np.full((len(pieces), length), PAD, np.int32)
+    for row, sentence in zip(ids_BxS, pieces, strict=True):
+        line = [CLS, *sentence, SEP]
+        row[: len(line)] = line
+    return ids_BxS
+
+
+def batch_of(pieces: list[list[int]], *, length: int = 0, filler: int = 0, first: int = 0) -> dict:
+    """A batch as the project's batches are; `filler` rows of weight 0 behind the sentences."""
+    length = length or max(map(len, pieces)) + 2
+    count = len(pieces)
+    return {
+        "ids": rows_of([*pieces, *([[]] * filler)], length),
+        "weight": np.asarray([1.0] * count + [0.0] * filler, np.float32),
+        "index": np.asarray([*range(first, first + count), *([-1] * filler)], np.int64),
+    }
+
+
+def on_device(batch: dict) -> dict[str, jax.Array]:
+    return {name: jnp.asarray(batch[name]) for name in ("ids", "weight")}
+
+
+def plan(**changes: Any) -> Plan:
+    chosen = {
+        "total_steps": 20,
+        "annealing": "cyclic",
+        "cycles": 2,
+        "ratio": 0.5,
+        "learning_rate": 1e-2,
+        "final_learning_rate": 1e-5,
+        "weight_decay": 0.1,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "clip_norm": 0.0,
+        "free_bits": 0.0,
+        "window": 3,
+    }
+    return Plan(**(chosen | changes))
+
+
+def one_device() -> Any:
+    return data_mesh(jax.devices()[:1])
+
+
+def run_on_four_devices(code: str) -> str:
+    """What a script prints in a process of its own that sees four CPU devices.
+
+    The number of host devices is fixed when JAX starts, so this process cannot have them.
+    """
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+    }
+    check = "import jax; assert jax.device_count() == 4\n"
+    command = [sys.executable, "-W", "error", "-c", check + code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout

@@ -1,0 +1,235 @@
+"""The host loop: resuming, stopping, saving, and what it refuses."""
+
+import json
+import os
+import pathlib
+import signal
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from vaetx_jax import main, train, workdir
+from vaetx_jax.api import load
+from vaetx_jax.config import default_config
+from vaetx_jax.errors import UserError
+from vaetx_jax.parts import assemble
+from vaetx_jax.writer import METRICS, Progress, read_metrics
+
+STEPS = 40
+
+
+def tiny_config(cache: pathlib.Path) -> ConfigDict:
+    config = default_config()
+    config.data.cache_dir = str(cache)
+    config.data.sentences, config.data.held_out = 200, 40
+    config.data.batch_size, config.data.groups, config.data.max_len = 8, 2, 40
+    config.tokenizer.vocab_size = 200
+    config.model.dim, config.model.latent_dim = 8, 4
+    config.objective.cycles = 2
+    config.train.steps, config.train.log_every, config.train.validate_every = STEPS, 3, 10
+    config.evaluation.iw_samples = 2
+    config.samples.count = 2
+    return config
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigDict:
+    return tiny_config(tmp_path_factory.mktemp("cache"))
+
+
+def fit(config: ConfigDict, folder: pathlib.Path) -> train.Trainer:
+    folder.mkdir(exist_ok=True)
+    workdir.keep_config(folder, config)
+    trainer = train.Trainer(assemble(config, folder))
+    trainer.run(trainer.start_state()[0])
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def trained(config: ConfigDict, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("trained")
+    fit(config, folder)
+    return folder
+
+
+def comparable(folder: pathlib.Path) -> list[dict]:
+    """The rows of metrics.jsonl without what a clock measures."""
+    timed = ("perf/steps_per_second", "perf/tokens_per_second")
+    return [
+        {k: v for k, v in row.items() if k not in timed} for row in read_metrics(folder / METRICS)
+    ]
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Sends SIGINT to this process when the loop tells of a step among `steps`, once each."""
+    left = set(steps)
+
+    def told(self: Progress, done: int, text: str = "") -> None:
+        if done in left:
+            left.remove(done)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "tick", told)
+    monkeypatch.setattr(Progress, "line", told)
+
+
+def test_interrupted_run_continues_bit_for_bit(config, trained, tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, {4, 10, 23})
+    stops = 0
+    while True:
+        try:
+            fit(config, tmp_path)
+            break
+        except train.StoppedError:
+            stops += 1
+    assert stops == 3
+    assert comparable(tmp_path) == comparable(trained)
+    ours, theirs = load(tmp_path, checkpoint="last"), load(trained, checkpoint="last")
+    jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
+
+
+def test_every_logged_step_is_there_once(trained):
+    steps = [row["step"] for row in comparable(trained) if "train/loss" in row]
+    assert steps == [*range(3, STEPS, 3), STEPS]
+
+
+def test_logged_mean_is_over_the_window(config, tmp_path):
+    dense = config.copy_and_resolve_references()
+    dense.train.log_every = 1
+    dense.train.steps = 6
+    coarse = config.copy_and_resolve_references()
+    coarse.train.steps = 6
+    fit(dense, tmp_path / "dense")
+    fit(coarse, tmp_path / "coarse")
+    losses = [r["train/loss"] for r in comparable(tmp_path / "dense") if "train/loss" in r]
+    means = [r["train/loss"] for r in comparable(tmp_path / "coarse") if "train/loss" in r]
+    np.testing.assert_allclose(means, [np.mean(losses[:3]), np.mean(losses[3:])], rtol=1e-5)
+
+
+def test_validates_at_the_chosen_steps_and_the_ends_of_cycles(trained):
+    steps = [row["step"] for row in comparable(trained) if "valid/nll" in row]
+    assert steps == [10, 20, 30, 40]
+
+
+def test_best_is_among_the_ends_of_cycles(trained):
+    best = load(trained)
+    at = {r["step"]: r["valid/ppl_elbo"] for r in comparable(trained) if "valid/ppl_elbo" in r}
+    assert best.step == min((20, 40), key=lambda step: at[step])
+    assert best.label == "best"
+
+
+def test_loss_falls(trained):
+    losses = [row["train/loss"] for row in comparable(trained) if "train/loss" in row]
+    assert losses[-1] < losses[0] - 5
+
+
+def test_a_finished_run_trains_no_further(config, trained):
+    before = comparable(trained)
+    trainer = train.Trainer(assemble(config, trained))
+    state, words = trainer.start_state()
+    assert int(state.step) == STEPS and "goes on after step 40" in words
+    assert comparable(trained) == before
+
+
+def test_a_non_finite_step_stops_the_run_and_is_never_saved(config, tmp_path):
+    wild = config.copy_and_resolve_references()
+    wild.train.learning_rate, wild.train.final_learning_rate = 1e30, 1e30
+    wild.train.checkpoint_every = 1
+    with pytest.raises(UserError, match=r"step \d+: the loss or its gradient is not finite"):
+        fit(wild, tmp_path)
+    params = load(tmp_path, checkpoint="last").params
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
+def test_warm_start_takes_the_best_parameters_of_another_run(config, trained, tmp_path):
+    warm = config.copy_and_resolve_references()
+    warm.train.init_from = str(trained)
+    trainer = train.Trainer(assemble(warm, tmp_path))
+    state, words = trainer.start_state()
+    assert "starts from" in words and int(state.step) == 0
+    jax.tree.map(np.testing.assert_array_equal, state.params, load(trained).params)
+
+
+def test_warm_start_refuses_another_model(config, trained, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.train.init_from = str(trained)
+    other.model.dim = 16
+    trainer = train.Trainer(assemble(other, tmp_path))
+    with pytest.raises(UserError, match="its model has other settings"):
+        trainer.start_state()
+
+
+def test_warm_start_refuses_a_folder_without_a_run(config, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.train.init_from = str(tmp_path / "nowhere")
+    (tmp_path / "run").mkdir()
+    trainer = train.Trainer(assemble(other, tmp_path / "run"))
+    with pytest.raises(UserError, match=r"no config\.json here"):
+        trainer.start_state()
+
+
+def test_changed_epochs_lay_the_schedules_anew(config, tmp_path):
+    short = config.copy_and_resolve_references()
+    short.train.steps = 10
+    fit(short, tmp_path)
+    longer = config.copy_and_resolve_references()
+    longer.train.steps = 20
+    notices = workdir.keep_config(tmp_path, longer)
+    assert notices == ["config.train.steps changed from 10 to 20"]
+    trainer = train.Trainer(assemble(longer, tmp_path))
+    state, _ = trainer.start_state()
+    assert int(state.step) == 10 and trainer.plan.total_steps == 20
+
+
+def test_more_cycles_than_steps_is_refused(config, tmp_path):
+    many = config.copy_and_resolve_references()
+    many.train.steps, many.train.epochs, many.objective.cycles = 0, 1, 1000
+    with pytest.raises(UserError, match="more cycles than"):
+        train.Trainer(assemble(many, tmp_path))
+
+
+def test_main_trains_evaluates_and_writes_what_it_names(config, tmp_path, capsys):
+    few = config.copy_and_resolve_references()
+    few.train.steps = 6
+    assert main.run(few, tmp_path) == 0
+    printed = capsys.readouterr().out
+    figures = json.loads((tmp_path / "evaluation.json").read_text())
+    assert figures == json.loads((tmp_path / "evaluation-test.json").read_text())
+    for name in ("evaluation.json", "learning-curves.png", "latent.png", "samples/step-6.md"):
+        assert str(tmp_path / name) in printed and (tmp_path / name).stat().st_size > 0
+    assert figures["sentences"] == 40 and figures["iw_samples"] == 2
+
+
+def test_main_says_how_to_go_on_when_interrupted(config, tmp_path, monkeypatch, capsys):
+    interrupt_at(monkeypatch, {4})
+    assert main.run(config, tmp_path) == 75
+    assert "Start the same command again to go on" in capsys.readouterr().out
+
+
+def test_no_model_beats_the_known_entropy(trained):
+    from vaetx_jax.evaluate import evaluate
+
+    figures, _ = evaluate(load(trained), "test")
+    assert figures["behind_entropy"] > -2 * figures["behind_entropy_se"]
+    assert "evaluation_warning" not in figures
+
+
+def test_a_bound_beyond_the_known_entropy_is_called_a_bug(trained):
+    from vaetx_jax.estimate import Estimates
+    from vaetx_jax.evaluate import behind_entropy
+
+    split = assemble(default := load(trained).parts.config, trained).split("test")
+    del default
+    n = len(split)
+    empty = np.zeros((n, 4), np.float32)
+    too_good = Estimates(
+        nll_N=-np.asarray(split.log_prob) - 1.0 + 0.1 * np.sin(np.arange(n)),
+        kl_N=np.zeros(n),
+        mu_NxZ=empty,
+        logvar_NxZ=empty,
+        z_NxZ=empty,
+        iw_N=None,
+    )
+    assert "no model can" in behind_entropy(too_good, split)["evaluation_warning"]

@@ -1,0 +1,133 @@
+"""What every command shares: flags read with clear refusals, errors without a traceback."""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from vaetx_jax.config import closest, flatten
+from vaetx_jax.errors import ConfigError, UserError
+
+STOPPED = 75  # 'stopped, resume me'
+
+# What the operating system says when it is the user's to act.
+_USERS_MATTER = {
+    errno.ENOSPC: "the disk is full; free some space and start again",
+    errno.EDQUOT: "your quota is used up; free some space and start again",
+    errno.EROFS: "this is read-only; choose another folder",
+    errno.EACCES: "you have no right to it; choose another folder or change its rights",
+    errno.EPERM: "you have no right to it; choose another folder or change its rights",
+    errno.ENOTDIR: "a part of this path is a file; choose another folder",
+    errno.ENAMETOOLONG: "the name is too long; choose another",
+}
+
+
+def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> None:
+    """Runs a command: parses its flags, calls `main`, turns the user's errors into one message.
+
+    Exit status: what `main` returns, 1 or 2 for the user's errors, 75 when stopped.
+    """
+    # Orbax and others tell of their every step at INFO.
+    logging.set_verbosity(logging.ERROR)
+    define_flags()
+    app.run(lambda _: sys.exit(_guarded(main)), flags_parser=_parse)
+
+
+def _guarded(main: Callable[[], int | None]) -> int:
+    try:
+        return main() or 0
+    except UserError as error:
+        return fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return fail("interrupted", STOPPED)
+    except BrokenPipeError:
+        # The reader of our output has gone; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno not in _USERS_MATTER:
+            raise
+        return fail(f"{error.filename or 'file'}: {_USERS_MATTER[error.errno]}", 1)
+
+
+def fail(message: str, status: int) -> int:
+    """Prints an error as all commands do and gives the exit status back."""
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """absl's flags, with one clear line for everything that is wrong with them."""
+    try:
+        with _config_errors(argv):
+            left = flags.FLAGS(list(argv))
+        if len(left) > 1:
+            # '--config.x false' would otherwise read as true, the rest being dropped in silence.
+            raise ConfigError(
+                f"left over after the flags: {' '.join(left[1:])}; write --flag=value in one word"
+            )
+    except UserError as error:
+        sys.exit(fail(str(error), error.exit_status))
+    return left
+
+
+@contextlib.contextmanager
+def _config_errors(argv: Sequence[str]) -> Any:
+    try:
+        yield
+    except flags.UnrecognizedFlagError as error:
+        near = [f"--{flag}" for flag in error.suggestions]
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; see --help"
+        raise ConfigError(f"unknown flag --{error.flagname}{hint}") from None
+    except flags.Error as error:
+        raise ConfigError(_plain(str(error))) from None
+    except (AttributeError, KeyError) as error:
+        raise ConfigError(_unknown_key(argv, error)) from None
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise ConfigError(f"--config: no such file: {error.filename}") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(_plain(str(error))) from None
+    except SyntaxError as error:
+        raise ConfigError(f"--config: {error.filename}, line {error.lineno}: {error.msg}") from None
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _unknown_key(argv: Sequence[str], error: Exception) -> str:
+    """Names the misspelt key on the command line, and the nearest one there is."""
+    with contextlib.suppress(Exception):
+        config = _bare_config(argv)
+        known = flatten(config.to_dict())
+        for argument in argv[1:]:
+            match = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
+            if match and match[1] not in known:
+                key = match[1]
+                if any(name.startswith(f"{key}.") for name in known):
+                    return f"--config.{key} is a group of keys; set one of them"
+                return f"unknown key --config.{key}{closest(key, known)}; see vaetx_jax/config.py"
+    return f"--config: {_plain(str(error))}"
+
+
+def _bare_config(argv: Sequence[str]) -> Any:
+    """The config before the command line's changes."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    plain = [a for a in argv if re.match(r"--?config[= ]", a) or a == argv[0]]
+    values(list(plain), known_only=True)
+    return values.config
+
+
+def require(flag: str) -> str:
+    """The value of a flag that the command cannot do without."""
+    value = flags.FLAGS[flag].value
+    if not value:
+        raise ConfigError(f"--{flag} is missing; see --help")
+    return value

@@ -1,0 +1,220 @@
+"""Exact sums over a split: nll, KL, the importance-weighted bound, mutual information, active units.
+
+Every sentence is counted once. The noise of a sentence depends on the seed and its row alone, never
+on its batch, so that a figure does not change with the batch size or the number of devices. Sums
+are taken on the host in float64.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from vaetx_jax import gaussian, objective
+from vaetx_jax.mesh import put_batch, replicated, split_over_data
+from vaetx_jax.models.text_vae import LanguageModel, token_mask
+
+
+class Batched(Protocol):
+    """Evaluation batches: together they hold every sentence exactly once."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> dict[str, np.ndarray]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimates:
+    """Per-sentence figures of a split in corpus order, nats.
+
+    Attributes:
+      nll_N: -log p(x|z) at one z drawn from the posterior.
+      kl_N: analytic KL of the posterior to the prior.
+      mu_NxZ, logvar_NxZ, z_NxZ: the posteriors and the draw.
+      iw_N: the importance-weighted bound on log p(x); None where it was left out.
+    """
+
+    nll_N: np.ndarray
+    kl_N: np.ndarray
+    mu_NxZ: np.ndarray
+    logvar_NxZ: np.ndarray
+    z_NxZ: np.ndarray
+    iw_N: np.ndarray | None
+
+
+class Estimator:
+    """The compiled estimators of one model, used by training-time validation and evaluation."""
+
+    def __init__(self, model: LanguageModel, mesh: Mesh, *, seed: int):
+        self._model = model
+        self._mesh = mesh
+        self._key = jax.random.key(seed)
+        shardings = {
+            "in_shardings": (replicated(mesh), split_over_data(mesh), replicated(mesh)),
+            "out_shardings": replicated(mesh),
+        }
+        self._elbo = jax.jit(functools.partial(_elbo, model, mesh), **shardings)
+        self._weighted = jax.jit(
+            functools.partial(_importance_weighted, model, mesh), static_argnums=3, **shardings
+        )
+
+    def run(
+        self,
+        params: Any,
+        batches: Batched,
+        *,
+        sentences: int,
+        iw_samples: int = 0,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Estimates:
+        """All figures of a split of `sentences` rows.
+
+        Args:
+          iw_samples: draws of the importance-weighted bound; 0 leaves it out.
+          progress: told (batches done, batches) after each.
+        """
+        latent_dim = self._model.latent_dim
+        out = Estimates(
+            nll_N=np.zeros(sentences),
+            kl_N=np.zeros(sentences),
+            mu_NxZ=np.zeros((sentences, latent_dim), np.float32),
+            logvar_NxZ=np.zeros((sentences, latent_dim), np.float32),
+            z_NxZ=np.zeros((sentences, latent_dim), np.float32),
+            iw_N=np.zeros(sentences) if iw_samples else None,
+        )
+        waiting: list[tuple[dict[str, jax.Array], jax.Array]] = []
+        for i in range(len(batches)):
+            batch = put_batch(_for_device(batches[i]), self._mesh)
+            rows = jax.device_put(batch["index"], replicated(self._mesh))
+            figures = self._elbo(params, batch, self._key)
+            if iw_samples:
+                figures["iw"] = self._weighted(params, batch, self._key, iw_samples)
+            waiting.append((figures, rows))
+            if len(waiting) > 1:  # one batch late, so that the devices are never idle
+                _store(out, *waiting.pop(0))
+            progress(i + 1, len(batches))
+        for figures, rows in waiting:
+            _store(out, figures, rows)
+        return out
+
+
+def _for_device(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        "ids": batch["ids"],
+        "weight": batch["weight"],
+        "index": batch["index"].astype(np.int32),
+    }
+
+
+def _store(out: Estimates, figures: dict[str, jax.Array], rows: jax.Array) -> None:
+    rows_B = np.asarray(rows)
+    real = rows_B >= 0
+    where = rows_B[real]
+    for name, target in (
+        ("nll", out.nll_N),
+        ("kl", out.kl_N),
+        ("mu", out.mu_NxZ),
+        ("logvar", out.logvar_NxZ),
+        ("z", out.z_NxZ),
+        ("iw", out.iw_N),
+    ):
+        if target is not None:
+            target[where] = np.asarray(figures[name])[real]
+
+
+def _mask(model: LanguageModel, batch: dict[str, jax.Array]) -> jax.Array:
+    return token_mask(batch["ids"], model.pad_id) & (batch["weight"] > 0)[:, None]
+
+
+def _noise(key: jax.Array, index_B: jax.Array, latent_dim: int, stream: jax.Array) -> jax.Array:
+    """eps [B, Z] of draw `stream`: a function of the seed, the row and the draw."""
+    key = jax.random.fold_in(key, stream)
+    keys_B = jax.vmap(functools.partial(jax.random.fold_in, key))(index_B)
+    return jax.vmap(lambda k: jax.random.normal(k, (latent_dim,), jnp.float32))(keys_B)
+
+
+def _elbo(
+    model: LanguageModel, mesh: Mesh, params: Any, batch: dict, key: jax.Array
+) -> dict[str, jax.Array]:
+    mu, logvar = model.apply({"params": params}, batch["ids"], method="encode")
+    eps = _noise(key, batch["index"], model.latent_dim, jnp.int32(0))
+    z = mu + jnp.exp(0.5 * logvar) * eps
+    nll = objective.sentence_nll(model, params, batch["ids"], z, _mask(model, batch), mesh)
+    kl = jnp.sum(gaussian.kl_to_prior(mu, logvar), axis=-1)
+    return {"nll": nll, "kl": kl, "mu": mu, "logvar": logvar, "z": z}
+
+
+def _importance_weighted(
+    model: LanguageModel, mesh: Mesh, params: Any, batch: dict, key: jax.Array, samples: int
+) -> jax.Array:
+    """log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k from q(z|x): [B], nats (Burda et al., 2016)."""
+    mask = _mask(model, batch)
+    if not model.latent_dim:  # one term, the same at every draw: the bound is exact
+        empty = jnp.zeros((batch["ids"].shape[0], 0), jnp.float32)
+        return -objective.sentence_nll(model, params, batch["ids"], empty, mask, mesh)
+    mu, logvar = model.apply({"params": params}, batch["ids"], method="encode")
+
+    def log_weight(stream: jax.Array) -> jax.Array:
+        z = mu + jnp.exp(0.5 * logvar) * _noise(key, batch["index"], model.latent_dim, stream)
+        nll = objective.sentence_nll(model, params, batch["ids"], z, mask, mesh)
+        return gaussian.log_prior(z) - gaussian.log_density(z, mu, logvar) - nll
+
+    log_weight_KxB = jax.lax.map(log_weight, jnp.arange(1, samples + 1, dtype=jnp.int32))
+    return jax.nn.logsumexp(log_weight_KxB, axis=0) - math.log(samples)
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitFacts:
+    """What is counted of a split without a model.
+
+    Attributes:
+      sentences, tokens, words, truncated: as `evaluation.json` has them; tokens hold [SEP],
+        `words` are those wholly kept.
+    """
+
+    sentences: int
+    tokens: int
+    words: int
+    truncated: int
+
+
+def summary(estimates: Estimates, facts: SplitFacts, *, iw_samples: int) -> dict[str, Any]:
+    """The measured fields of `evaluation.json` (DESIGN of the numbers: docs/concepts and README).
+
+    Latent fields are None for a language model, importance-weighted ones where it was left out.
+    """
+    nll, kl = float(np.sum(estimates.nll_N)), float(np.sum(estimates.kl_N))
+    latent_dim = estimates.mu_NxZ.shape[1]
+    words = facts.words + facts.sentences  # and one end a sentence
+
+    def both(name: str, nats: float | None) -> dict[str, float | None]:
+        if nats is None:
+            return {name: None, f"{name}_word": None}
+        return {name: perplexity(nats, facts.tokens), f"{name}_word": perplexity(nats, words)}
+
+    iw = None if estimates.iw_N is None else -float(np.sum(estimates.iw_N))
+    n = max(facts.sentences, 1)
+    figures: dict[str, Any] = dataclasses.asdict(facts)
+    figures |= {"nll": nll / n, "kl": kl / n if latent_dim else None}
+    figures |= both("ppl_rec", nll) | both("ppl_elbo", nll + kl) | both("ppl_iw", iw)
+    figures |= {"iw_samples": iw_samples, "latent_dim": latent_dim or None}
+    posterior = (estimates.z_NxZ, estimates.mu_NxZ, estimates.logvar_NxZ)
+    figures |= {"mi_b32": None, "mi": None, "mi_limit": None, "au": None}
+    if latent_dim:
+        figures["mi_b32"] = gaussian.mutual_information_in_batches(*posterior)
+        figures["mi"] = gaussian.mutual_information(*posterior)
+        figures["mi_limit"] = math.log(n)
+        figures["au"] = gaussian.active_units(estimates.mu_NxZ)
+    return figures
+
+
+def perplexity(nats: float, units: int) -> float:
+    """exp(nats / units), infinite where float64 cannot hold it."""
+    each = nats / max(units, 1)
+    return math.exp(each) if each < 700.0 else math.inf

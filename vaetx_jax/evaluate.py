@@ -1,0 +1,108 @@
+"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: every number of a trained model."""
+
+import json
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from vaetx_jax import command_line
+from vaetx_jax.api import TextModel, load
+from vaetx_jax.data.encoded import EncodedSplit
+from vaetx_jax.estimate import Estimates, Estimator, summary
+from vaetx_jax.parts import split_facts
+from vaetx_jax.report import print_evaluation
+from vaetx_jax.step import count_parameters
+from vaetx_jax.writer import Progress, write_text
+
+SPLITS = ("train", "valid", "test")
+
+
+def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any], Estimates]:
+    """Measures a model on a split and writes `evaluation-SPLIT.json` and `evaluation.json`.
+
+    Returns:
+      The fields of `evaluation.json`, and the figures of every sentence.
+    """
+    parts, settings = model.parts, model.parts.config.evaluation
+    split = parts.split(split_name)
+    batches = parts.eval_batches(split)
+    progress = Progress(len(batches))
+    estimates = Estimator(parts.model, parts.mesh, seed=settings.seed).run(
+        model.params,
+        batches,
+        sentences=len(split),
+        iw_samples=settings.iw_samples,
+        progress=lambda done, total: progress.tick(done, f"evaluation of {split_name}"),
+    )
+    progress.clear()
+    figures = {
+        "split": split_name,
+        "checkpoint": model.step,
+        "checkpoint_is": model.label,
+        **summary(estimates, split_facts(split), iw_samples=settings.iw_samples),
+        **behind_entropy(estimates, split),
+        "corpus": parts.config.data.corpus,
+        "model": parts.config.model.name,
+        "tokenizer": parts.tokenizer.kind,
+        "vocab_size": parts.tokenizer.size,
+        "parameters": count_parameters(parts.model),
+        "seed": parts.config.seed,
+    }
+    text = json.dumps({k: _json_number(v) for k, v in figures.items()}, indent=2) + "\n"
+    write_text(parts.folder / f"evaluation-{split_name}.json", text)
+    write_text(parts.folder / "evaluation.json", text)
+    return figures, estimates
+
+
+def _json_number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def behind_entropy(estimates: Estimates, split: EncodedSplit) -> dict[str, Any]:
+    """How far the best bound stays behind the corpus's own log-probabilities, nats a sentence.
+
+    Only for a corpus whose rows carry their exact log-probability (`grammar`) and no sentence of
+    which was cut. `behind_entropy_se` is the standard error of the mean paired difference. A bound
+    on log p cannot beat the truth on average: `behind_entropy` below minus two standard errors
+    proves a bug, and `evaluation_warning` says so.
+    """
+    if split.log_prob is None or split.cut.any():
+        return {}
+    bound_N = -(estimates.nll_N + estimates.kl_N) if estimates.iw_N is None else estimates.iw_N
+    difference_N = np.asarray(split.log_prob) - bound_N
+    mean = float(np.mean(difference_N))
+    error = float(np.std(difference_N, ddof=1) / math.sqrt(len(difference_N)))
+    figures = {
+        "entropy": -float(np.mean(split.log_prob)),
+        "behind_entropy": mean,
+        "behind_entropy_se": error,
+    }
+    if mean < -2.0 * error:
+        figures["evaluation_warning"] = (
+            f"the bound beats the corpus's known entropy by {-mean:.3f} nats a sentence, more than "
+            f"two standard errors ({error:.3f}): no model can, so a figure is wrong"
+        )
+    return figures
+
+
+def define_flags() -> None:
+    """The command's flags."""
+    flags.DEFINE_string("workdir", None, "The folder of a trained run.")
+    flags.DEFINE_enum("split", "test", SPLITS, "What to measure on.")
+    flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
+
+
+def main() -> None:
+    """The command."""
+    folder = pathlib.Path(command_line.require("workdir"))
+    split = flags.FLAGS.split
+    figures, _ = evaluate(load(folder, checkpoint=flags.FLAGS.checkpoint), split)
+    print_evaluation(figures)
+    print(f"written: {folder / f'evaluation-{split}.json'}")
+
+
+if __name__ == "__main__":
+    command_line.run(main, define_flags)

@@ -1,0 +1,27 @@
+"""The small parts every model is made of: dense layers, embeddings and layer norms as set here.
+
+Initialisation is part of a model (and of a remedy against collapse): kernels are drawn from
+uniform(+-1/sqrt(fan in)) as PyTorch's Linear has them, embeddings from normal(0.1), biases are 0.
+"""
+
+import flax.linen as nn
+
+NORM_EPSILON = 1e-5
+
+kernel_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+embedding_init = nn.initializers.normal(0.1)
+
+
+def dense(features: int, *, use_bias: bool = True, name: str | None = None) -> nn.Dense:
+    """A linear layer with the kernel initialisation above."""
+    return nn.Dense(features, use_bias=use_bias, kernel_init=kernel_init, name=name)
+
+
+def embedding(rows: int, features: int) -> nn.Embed:
+    """A lookup table with the embedding initialisation above."""
+    return nn.Embed(rows, features, embedding_init=embedding_init)
+
+
+def layer_norm(*, learned: bool) -> nn.LayerNorm:
+    """A layer norm over the last axis, with or without learned scale and bias."""
+    return nn.LayerNorm(epsilon=NORM_EPSILON, use_scale=learned, use_bias=learned)

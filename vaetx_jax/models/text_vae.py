@@ -1,0 +1,128 @@
+"""A text VAE and a language model, put together from an encoder, a decoder and an output layer.
+
+Both speak one small protocol, so that nothing above knows a model by name: `encode`, `decode`,
+`start` and `step` (decoding with a cache), `output` (the output layer), `__call__` (a training
+pass). A language model is the case of no latent: its posterior has width 0, its KL is an empty sum.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vaetx_jax import gaussian
+from vaetx_jax.models.layers import dense, kernel_init
+
+
+class Output(NamedTuple):
+    """The output layer: logits = h @ kernel_DxV + bias_V."""
+
+    kernel_DxV: jax.Array
+    bias_V: jax.Array
+
+
+class Pass(NamedTuple):
+    """One training pass over a batch: the posterior, and what the output layer gets."""
+
+    mu_BxZ: jax.Array
+    logvar_BxZ: jax.Array
+    h_BxTxD: jax.Array
+    output: Output
+
+
+def token_mask(ids_BxS: jax.Array, pad_id: int) -> jax.Array:
+    """[B, S - 1], true where position t has a piece to predict; also what the encoder may see."""
+    return ids_BxS[:, 1:] != pad_id
+
+
+class OutputLayer(nn.Module):
+    """A linear layer d -> V with bias, given away as arrays for the fused loss."""
+
+    dim: int
+    vocab_size: int
+
+    def setup(self) -> None:
+        self.kernel = self.param("kernel", kernel_init, (self.dim, self.vocab_size), jnp.float32)
+        self.bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,), jnp.float32)
+
+    def __call__(self) -> Output:
+        return Output(self.kernel, self.bias)
+
+
+class LanguageModel(nn.Module):
+    """A decoder alone, p(x): the protocol with a latent of width 0.
+
+    Attributes:
+      decoder: ids [B, T], z [B, 0] -> h [B, T, dim].
+      dim: width of the decoder's output.
+      vocab_size: pieces.
+      pad_id: the id of [PAD].
+    """
+
+    decoder: nn.Module
+    dim: int
+    vocab_size: int
+    pad_id: int
+
+    latent_dim = 0
+
+    def setup(self) -> None:
+        self.output_layer = OutputLayer(self.dim, self.vocab_size)
+
+    def encode(self, ids_BxS: jax.Array, *, deterministic: bool = True) -> tuple[Any, Any]:
+        """The empty posterior: mu and log-variance [B, 0]."""
+        empty = jnp.zeros((ids_BxS.shape[0], 0), jnp.float32)
+        return empty, empty
+
+    def decode(
+        self, ids_BxS: jax.Array, z_BxZ: jax.Array, *, deterministic: bool = True
+    ) -> jax.Array:
+        """h [B, S - 1, dim], the state that predicts ids[:, 1:], from ids[:, :-1] and z."""
+        return self.decoder(ids_BxS[:, :-1], z_BxZ, deterministic=deterministic)
+
+    def start(self, z_BxZ: jax.Array, max_len: int) -> Any:
+        """The decoder's cache before the first piece."""
+        return self.decoder.start(z_BxZ, max_len)
+
+    def step(self, ids_B: jax.Array, position: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+        """Logits [B, V] of the piece after `ids_B`, and the new cache."""
+        h_BxD, cache = self.decoder.step(ids_B, position, cache)
+        kernel_DxV, bias_V = self.output()
+        return jnp.dot(h_BxD, kernel_DxV) + bias_V[None], cache
+
+    def output(self) -> Output:
+        """The output layer's arrays."""
+        return self.output_layer()
+
+    def __call__(self, ids_BxS: jax.Array, *, deterministic: bool = False) -> Pass:
+        """Encode, draw z (stream `latent`), decode (stream `dropout`)."""
+        mu, logvar = self.encode(ids_BxS, deterministic=deterministic)
+        z = gaussian.sample(self.make_rng("latent"), mu, logvar) if self.latent_dim else mu
+        h = self.decode(ids_BxS, z, deterministic=deterministic)
+        return Pass(mu, logvar, h, self.output())
+
+
+class TextVAE(LanguageModel, kw_only=True):
+    """p(x|z), q(z|x): an encoder before the decoder, with a Gaussian latent between.
+
+    Attributes:
+      encoder: ids [B, T], mask [B, T] -> a summary [B, E].
+      latent_dim: width of z.
+    """
+
+    encoder: nn.Module
+    latent_dim: int
+
+    def setup(self) -> None:
+        super().setup()
+        self.mu = dense(self.latent_dim)
+        self.logvar = dense(self.latent_dim)
+
+    def encode(
+        self, ids_BxS: jax.Array, *, deterministic: bool = True
+    ) -> tuple[jax.Array, jax.Array]:
+        """mu and log-variance [B, Z] of q(z|x) from [CLS] x1 .. xn (without [SEP])."""
+        mask_BxT = token_mask(ids_BxS, self.pad_id)
+        summary = self.encoder(ids_BxS[:, :-1], mask_BxT, deterministic=deterministic)
+        return self.mu(summary), self.logvar(summary)

@@ -1,0 +1,292 @@
+"""The Transformer encoder and decoder, after the published parameter counts (preset `paper`).
+
+A layer is self-attention, then feed-forward; the decoder's has the latent-decoder attention after
+them. `LayerShape` holds all that the presets choose, so that one layer serves both.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vaetx_jax.models.attention import (
+    KeysValues,
+    LatentAttention,
+    PoolingAttention,
+    SelfAttention,
+)
+from vaetx_jax.models.layers import dense, embedding, layer_norm
+
+LayerCache = dict[str, KeysValues]
+
+
+class DecoderCache(NamedTuple):
+    """What decoding carries: the latent added to each input, keys and values of each layer."""
+
+    added_BxD: jax.Array | None
+    layers: list[LayerCache]
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerShape:
+    """What a Transformer layer is made of.
+
+    Attributes:
+      dim: width of the model.
+      heads: attention heads; they divide `dim`.
+      ff_dim: width inside the feed-forward layer.
+      dropout: share of values dropped on embeddings and on each sublayer's output.
+      pre_norm: normalise a sublayer's input (and the last output once) instead of each sum.
+      learned_norm: layer norms have scale and bias.
+      output_projection: attention ends with a linear layer d -> d.
+      latent_slots: slots of the latent-decoder attention.
+      exact_gelu: GELU by the error function; false: GPT-2's approximation by tanh.
+    """
+
+    dim: int
+    heads: int
+    ff_dim: int
+    dropout: float
+    pre_norm: bool = False
+    learned_norm: bool = False
+    output_projection: bool = False
+    latent_slots: int = 2
+    exact_gelu: bool = True
+
+
+class Sublayer(nn.Module):
+    """The residual around a sublayer: dropout, sum and layer norm, before or after."""
+
+    shape: LayerShape
+
+    def setup(self) -> None:
+        self.norm = layer_norm(learned=self.shape.learned_norm)
+        self.drop = nn.Dropout(self.shape.dropout)
+
+    def before(self, x: jax.Array) -> jax.Array:
+        """What the sublayer reads."""
+        return self.norm(x) if self.shape.pre_norm else x
+
+    def after(self, x: jax.Array, output: jax.Array, *, deterministic: bool) -> jax.Array:
+        """What the next sublayer gets, from the residual and the sublayer's output."""
+        total = x + self.drop(output, deterministic=deterministic)
+        return total if self.shape.pre_norm else self.norm(total)
+
+
+class FeedForward(nn.Module):
+    """d -> ff_dim -> d with GELU."""
+
+    shape: LayerShape
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        inner = dense(self.shape.ff_dim, name="inner")(x)
+        inner = nn.gelu(inner, approximate=not self.shape.exact_gelu)
+        return dense(self.shape.dim, name="outer")(inner)
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention, feed-forward and, with a latent, the latent-decoder attention."""
+
+    shape: LayerShape
+    latent_dim: int = 0
+
+    def setup(self) -> None:
+        shape = self.shape
+        self.attention = SelfAttention(shape.dim, shape.heads, shape.output_projection)
+        self.attention_residual = Sublayer(shape)
+        self.feed_forward = FeedForward(shape)
+        self.feed_forward_residual = Sublayer(shape)
+        if self.latent_dim:
+            self.latent_attention = LatentAttention(
+                shape.dim,
+                shape.heads,
+                self.latent_dim,
+                shape.latent_slots,
+                shape.output_projection,
+            )
+            self.latent_residual = Sublayer(shape)
+
+    def memory(self, z_BxZ: jax.Array, projected_BxD: jax.Array) -> KeysValues:
+        """This layer's keys and values of a latent."""
+        return self.latent_attention.memory(z_BxZ, projected_BxD)
+
+    def __call__(
+        self,
+        x_BxTxD: jax.Array,
+        mask_BxTxT: jax.Array,
+        memory: KeysValues | None,
+        *,
+        deterministic: bool,
+    ) -> jax.Array:
+        """[B, T, D] to [B, T, D]."""
+        seen = self.attention_residual.before(x_BxTxD)
+        output = self.attention(seen, mask_BxTxT)
+        x = self.attention_residual.after(x_BxTxD, output, deterministic=deterministic)
+        return self._rest(x, memory, deterministic=deterministic)
+
+    def step(
+        self, x_BxD: jax.Array, position: jax.Array, cache: LayerCache
+    ) -> tuple[jax.Array, LayerCache]:
+        """One position with a cache; equals `__call__` at that position."""
+        seen = self.attention_residual.before(x_BxD)
+        output, past = self.attention.step(seen, position, cache["past"])
+        x = self.attention_residual.after(x_BxD, output, deterministic=True)
+        h = self._rest(x[:, None, :], cache.get("memory"), deterministic=True)[:, 0]
+        return h, {**cache, "past": past}
+
+    def _rest(
+        self, x: jax.Array, memory: KeysValues | None, *, deterministic: bool
+    ) -> jax.Array:
+        output = self.feed_forward(self.feed_forward_residual.before(x))
+        x = self.feed_forward_residual.after(x, output, deterministic=deterministic)
+        if memory is None:
+            return x
+        output = self.latent_attention(self.latent_residual.before(x), memory)
+        return self.latent_residual.after(x, output, deterministic=deterministic)
+
+
+class Embedding(nn.Module):
+    """Token and learned position embeddings, summed, with dropout.
+
+    `word_dropout` is the share of pieces whose token embedding is left out in training (Bowman et
+    al., 2016): a decoder that cannot lean on the pieces before must ask the latent.
+    """
+
+    vocab_size: int
+    positions: int
+    shape: LayerShape
+    word_dropout: float = 0.0
+
+    def setup(self) -> None:
+        self.token = embedding(self.vocab_size, self.shape.dim)
+        self.position = embedding(self.positions, self.shape.dim)
+        self.drop = nn.Dropout(self.shape.dropout)
+
+    def __call__(self, ids_BxT: jax.Array, *, deterministic: bool) -> jax.Array:
+        positions_T = jnp.arange(ids_BxT.shape[1], dtype=jnp.int32)
+        token_BxTxD = self.token(ids_BxT)
+        if self.word_dropout and not deterministic:
+            keep = 1.0 - self.word_dropout
+            kept_BxT = jax.random.bernoulli(self.make_rng("dropout"), keep, ids_BxT.shape)
+            token_BxTxD = jnp.where(kept_BxT[..., None], token_BxTxD, 0)
+        x_BxTxD = token_BxTxD + self.position(positions_T)[None]
+        return self.drop(x_BxTxD, deterministic=deterministic)
+
+    def at(self, ids_B: jax.Array, position: jax.Array) -> jax.Array:
+        """[B, D], the embeddings of one position."""
+        return self.token(ids_B) + self.position(position)[None]
+
+
+class TransformerEncoder(nn.Module):
+    """A sentence to its summary [B, D]: by `pooling`, the output of [CLS] (position 0, `cls`),
+    the mean over its positions (`mean`), or attention of a learned query over them (`attention`).
+    """
+
+    vocab_size: int
+    positions: int
+    layers: int
+    shape: LayerShape
+    pooling: str = "cls"
+
+    def setup(self) -> None:
+        self.embedding = Embedding(self.vocab_size, self.positions, self.shape)
+        self.layer = [TransformerLayer(self.shape) for _ in range(self.layers)]
+        if self.shape.pre_norm:
+            self.last_norm = layer_norm(learned=self.shape.learned_norm)
+        if self.pooling == "attention":
+            self.pool = PoolingAttention(self.shape.dim, self.shape.heads)
+
+    def __call__(
+        self, ids_BxT: jax.Array, mask_BxT: jax.Array, *, deterministic: bool
+    ) -> jax.Array:
+        x = self.embedding(ids_BxT, deterministic=deterministic)
+        for layer in self.layer:
+            x = layer(x, mask_BxT[:, None, :], None, deterministic=deterministic)
+        if self.shape.pre_norm:
+            x = self.last_norm(x)
+        if self.pooling == "attention":
+            return self.pool(x, mask_BxT)
+        if self.pooling == "mean":
+            count_Bx1 = jnp.sum(mask_BxT, axis=1, dtype=x.dtype)[:, None]
+            total_BxD = jnp.sum(jnp.where(mask_BxT[..., None], x, 0), axis=1)
+            return total_BxD / jnp.maximum(count_Bx1, 1)
+        return x[:, 0]
+
+
+class TransformerDecoder(nn.Module):
+    """Pieces so far, and a latent, to the hidden state that predicts the next piece.
+
+    `latent_dim = 0` is the language model: no latent-decoder attention and no projection of z.
+    A latent enters by the latent-decoder attention of each layer (`latent_attention`), as z
+    projected and added to every input embedding (`latent_input`), or both.
+    """
+
+    vocab_size: int
+    positions: int
+    layers: int
+    shape: LayerShape
+    latent_dim: int
+    latent_attention: bool = True
+    latent_input: bool = False
+    word_dropout: float = 0.0
+
+    def setup(self) -> None:
+        self.embedding = Embedding(
+            self.vocab_size, self.positions, self.shape, self.word_dropout
+        )
+        attended = self.latent_dim if self.latent_attention else 0
+        self.layer = [TransformerLayer(self.shape, attended) for _ in range(self.layers)]
+        if self.latent_dim:
+            self.project = dense(self.shape.dim)
+        if self.shape.pre_norm:
+            self.last_norm = layer_norm(learned=self.shape.learned_norm)
+
+    def _latent(self, z_BxZ: jax.Array) -> tuple[jax.Array | None, list[KeysValues | None]]:
+        """What is added to every input [B, D], and each layer's keys and values."""
+        memories: list[KeysValues | None] = [None] * self.layers
+        if not self.latent_dim:
+            return None, memories
+        projected_BxD = self.project(z_BxZ)
+        if self.latent_attention:
+            memories = [layer.memory(z_BxZ, projected_BxD) for layer in self.layer]
+        return (projected_BxD if self.latent_input else None), memories
+
+    def __call__(
+        self, ids_BxT: jax.Array, z_BxZ: jax.Array, *, deterministic: bool
+    ) -> jax.Array:
+        """h [B, T, D]; position t sees ids up to and with t, and the latent."""
+        x = self.embedding(ids_BxT, deterministic=deterministic)
+        causal_1xTxT = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))[None]
+        added_BxD, memories = self._latent(z_BxZ)
+        if added_BxD is not None:
+            x = x + added_BxD[:, None, :]
+        for layer, memory in zip(self.layer, memories, strict=True):
+            x = layer(x, causal_1xTxT, memory, deterministic=deterministic)
+        return self.last_norm(x) if self.shape.pre_norm else x
+
+    def start(self, z_BxZ: jax.Array, max_len: int) -> DecoderCache:
+        """The cache before the first piece, for up to `max_len` positions."""
+        empty = jnp.zeros((z_BxZ.shape[0], max_len, self.shape.dim), z_BxZ.dtype)
+        added_BxD, memories = self._latent(z_BxZ)
+        layers: list[LayerCache] = [{"past": (empty, empty)} for _ in range(self.layers)]
+        for cache, memory in zip(layers, memories, strict=True):
+            if memory is not None:
+                cache["memory"] = memory
+        return DecoderCache(added_BxD, layers)
+
+    def step(
+        self, ids_B: jax.Array, position: jax.Array, cache: DecoderCache
+    ) -> tuple[jax.Array, DecoderCache]:
+        """One position with a cache: h [B, D] as `__call__` gives it there, and the new cache."""
+        x = self.embedding.at(ids_B, position)
+        if cache.added_BxD is not None:
+            x = x + cache.added_BxD
+        layers = []
+        for layer, layer_cache in zip(self.layer, cache.layers, strict=True):
+            x, layer_cache = layer.step(x, position, layer_cache)
+            layers.append(layer_cache)
+        h_BxD = self.last_norm(x) if self.shape.pre_norm else x
+        return h_BxD, DecoderCache(cache.added_BxD, layers)

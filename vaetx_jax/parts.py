@@ -1,0 +1,156 @@
+"""What a run is made of, put together from its config: corpus, tokenizer, ids, batches, model."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterable
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from vaetx_jax import config as config_lib
+from vaetx_jax import workdir as workdir_lib
+from vaetx_jax.data.batches import EvalBatches, TrainBatches
+from vaetx_jax.data.corpora import Corpus, CorpusSpec, open_corpus
+from vaetx_jax.data.encoded import EncodedSplit, encode_split
+from vaetx_jax.data.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
+from vaetx_jax.estimate import SplitFacts
+from vaetx_jax.mesh import check_batch_size, data_mesh
+from vaetx_jax.models.build import build_model
+from vaetx_jax.models.text_vae import LanguageModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """A run's parts. The corpus and its ids are opened when they are first asked for."""
+
+    config: ConfigDict
+    folder: pathlib.Path
+    tokenizer: Tokenizer
+    model: LanguageModel
+    mesh: Mesh
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """The corpus of `config.data`."""
+        return _corpus(self.config)
+
+    def split(self, name: str) -> EncodedSplit:
+        """The ids of a split, from the cache or made now."""
+        return encode_split(
+            self.corpus,
+            name,
+            self.tokenizer,
+            self.config.data.max_len,
+            config_lib.cache_dir(self.config),
+        )
+
+    def train_batches(self) -> TrainBatches:
+        """The batches of every training step."""
+        data = self.config.data
+        check_batch_size("data.batch_size", data.batch_size, self.mesh)
+        return TrainBatches(
+            self.split("train"),
+            batch_size=data.batch_size,
+            seed=data.seed,
+            batching=data.batching,
+            groups=data.groups,
+            **self._layout(),
+        )
+
+    def eval_batches(self, split: EncodedSplit) -> EvalBatches:
+        """Batches that hold every sentence of a split once."""
+        size = self.config.evaluation.batch_size
+        check_batch_size("evaluation.batch_size", size, self.mesh)
+        return EvalBatches(
+            split, batch_size=size, groups=self.config.data.groups, **self._layout()
+        )
+
+    def _layout(self) -> dict[str, int]:
+        tokenizer = self.tokenizer
+        return {
+            "max_len": self.config.data.max_len,
+            "pad_id": tokenizer.pad_id,
+            "cls_id": tokenizer.cls_id,
+            "sep_id": tokenizer.sep_id,
+            "process_index": jax.process_index(),
+            "process_count": jax.process_count(),
+        }
+
+
+def split_facts(split: EncodedSplit) -> SplitFacts:
+    """What is counted of a split without a model."""
+    return SplitFacts(
+        sentences=len(split),
+        tokens=len(split.tokens) + len(split),  # and one [SEP] a sentence
+        words=int(split.words.sum()),
+        truncated=int(split.cut.sum()),
+    )
+
+
+def assemble(config: ConfigDict, folder: pathlib.Path) -> Parts:
+    """The parts of a run that trains in `folder`; makes its tokenizer where it has none."""
+    corpus = _corpus(config)
+    workdir_lib.keep_corpus(folder, corpus.spec.name, corpus.fingerprint)
+    home = folder / workdir_lib.TOKENIZER
+    if home.is_dir():
+        tokenizer = load_tokenizer(home)
+    else:
+        tokenizer = _tokenizer(config, corpus)
+        tokenizer.save(home)
+    parts = _parts(config, folder, tokenizer)
+    parts.__dict__["corpus"] = corpus  # the cached property: it has been opened already
+    return parts
+
+
+def load_parts(folder: pathlib.Path) -> Parts:
+    """The parts of a run that has been trained in `folder`."""
+    config = config_lib.read_config(folder / workdir_lib.CONFIG)
+    return _parts(config, folder, load_tokenizer(folder / workdir_lib.TOKENIZER))
+
+
+def _parts(config: ConfigDict, folder: pathlib.Path, tokenizer: Tokenizer) -> Parts:
+    settings = config_lib.model_settings(config)
+    model = build_model(settings, vocab_size=tokenizer.size, pad_id=tokenizer.pad_id)
+    return Parts(config, folder, tokenizer, model, data_mesh())
+
+
+def _corpus(config: ConfigDict) -> Corpus:
+    data = config.data
+    spec = CorpusSpec(
+        name=data.corpus,
+        manual_dir=data.manual_dir,
+        cache_dir=str(config_lib.cache_dir(config)),
+        train=data.train,
+        valid=data.valid,
+        test=data.test,
+        valid_share=data.valid_share,
+        test_share=data.test_share,
+        sentences=data.sentences,
+        held_out=data.held_out,
+    )
+    return open_corpus(spec)
+
+
+def _tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
+    """From the cache, or trained on the training split and put there."""
+    kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
+    if kind in ("wordpiece", "gpt2"):
+        return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
+    home = (
+        config_lib.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
+    )
+    if home.is_dir():
+        return load_tokenizer(home)
+
+    def texts() -> Iterable[str]:
+        return (row.text for row in corpus.split("train"))
+
+    tokenizer = build_tokenizer(kind, size, texts, "")
+    tokenizer.save(home)
+    return tokenizer
+
+
+def _vocab_dir(config: ConfigDict) -> str:
+    return config.tokenizer.vocab_dir or config.data.manual_dir

@@ -1,0 +1,197 @@
+"""The training state and the pure step that is compiled over the mesh.
+
+All that a run carries from step to step is in `TrainState`; a step's randomness comes from the root
+key and the step's number alone. So a resumed run is the uninterrupted one, bit for bit.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from vaetx_jax import objective, schedules
+from vaetx_jax.estimate import perplexity
+from vaetx_jax.mesh import replicated, split_over_data
+from vaetx_jax.models.text_vae import LanguageModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run's steps are made with, and how many there are.
+
+    Attributes:
+      total_steps: T, over which the schedules are laid.
+      cycles, ratio, annealing: see `schedules.kl_weight`; learning-rate restarts are in phase.
+      learning_rate, final_learning_rate: the ends of the cosine.
+      weight_decay: AdamW's, on every parameter, as PyTorch's AdamW has it.
+      beta1, beta2: AdamW's moments.
+      clip_norm: largest global norm of the gradient; 0: never clipped.
+      free_bits: nats of KL a latent dimension that cost nothing.
+      window: steps over which logged sums run.
+    """
+
+    total_steps: int
+    annealing: str
+    cycles: int
+    ratio: float
+    learning_rate: float
+    final_learning_rate: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    clip_norm: float
+    free_bits: float
+    window: int
+
+
+class Sums(NamedTuple):
+    """Sums since the last logged step; part of the state so that resuming keeps them."""
+
+    loss: jax.Array
+    nll: jax.Array
+    kl: jax.Array
+    sentences: jax.Array
+    tokens: jax.Array
+    grad_norm: jax.Array
+    steps: jax.Array
+
+
+class TrainState(NamedTuple):
+    """Updates done, parameters, the optimizer's state and the sums of the logging window."""
+
+    step: jax.Array
+    params: Any
+    optimizer: Any
+    sums: Sums
+
+
+class StepMetrics(NamedTuple):
+    """What the host reads of a step, one step late."""
+
+    finite: jax.Array  # false: the step was not taken
+    sums: Sums
+    kl_weight: jax.Array
+    learning_rate: jax.Array
+
+
+def optimizer(plan: Plan) -> optax.GradientTransformation:
+    """AdamW without its learning rate, which the step applies (it may be traced)."""
+    clip = [optax.clip_by_global_norm(plan.clip_norm)] if plan.clip_norm > 0 else []
+    return optax.chain(
+        *clip,
+        optax.scale_by_adam(b1=plan.beta1, b2=plan.beta2),
+        optax.add_decayed_weights(plan.weight_decay),
+    )
+
+
+def init_params(model: LanguageModel, key: jax.Array) -> Any:
+    """The parameters of a model, drawn from the streams of `key`."""
+    params_key, other_key = jax.random.split(key)
+    rngs = {"params": params_key, "dropout": other_key, "latent": other_key}
+    return model.init(rngs, jnp.zeros((1, 3), jnp.int32))["params"]
+
+
+def init_state(model: LanguageModel, plan: Plan, key: jax.Array, mesh: Mesh) -> TrainState:
+    """The state before the first step, made on the mesh (every process makes the same)."""
+
+    def make(key: jax.Array) -> TrainState:
+        params = init_params(model, key)
+        return TrainState(jnp.int32(0), params, optimizer(plan).init(params), _no_sums())
+
+    return jax.jit(make, out_shardings=replicated(mesh))(key)
+
+
+def count_parameters(model: LanguageModel) -> int:
+    """All parameters of a model, counted without allocating them."""
+    shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def make_train_step(model: LanguageModel, plan: Plan, mesh: Mesh) -> Any:
+    """The compiled step: (state, batch, root key) -> (state, StepMetrics).
+
+    The old state's memory is given to the new one. A step whose loss or gradient is not finite
+    changes nothing but says so, so that no such state can ever be saved.
+    """
+
+    def step(state: TrainState, batch: dict, key: jax.Array) -> tuple[TrainState, StepMetrics]:
+        alpha = schedules.kl_weight(
+            state.step,
+            annealing=plan.annealing,
+            total_steps=plan.total_steps,
+            cycles=plan.cycles,
+            ratio=plan.ratio,
+        )
+        rate = schedules.learning_rate(
+            state.step,
+            peak=plan.learning_rate,
+            final=plan.final_learning_rate,
+            total_steps=plan.total_steps,
+            cycles=plan.cycles,
+        )
+        loss = functools.partial(
+            objective.negative_elbo,
+            model,
+            batch=batch,
+            key=jax.random.fold_in(key, state.step),
+            kl_weight=alpha,
+            free_bits=plan.free_bits,
+            mesh=mesh,
+        )
+        gradient, terms = jax.grad(loss, has_aux=True)(state.params)
+        norm = optax.tree.norm(gradient)
+        updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
+        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+        sums = _add(state, terms, norm, plan.window)
+        new = TrainState(state.step + 1, params, moments, sums)
+        finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
+        new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+        return new, StepMetrics(finite, new.sums, alpha, rate)
+
+    whole = replicated(mesh)
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(whole, split_over_data(mesh), whole),
+        out_shardings=whole,
+    )
+
+
+def _no_sums() -> Sums:
+    return Sums(*(jnp.float32(0.0) for _ in Sums._fields))
+
+
+def _add(state: TrainState, terms: objective.Terms, norm: jax.Array, window: int) -> Sums:
+    """The window's sums with this step's terms; a new window begins after a logged step."""
+    carried = (state.step % window != 0).astype(jnp.float32)
+    now = Sums(
+        loss=terms.loss,
+        nll=terms.nll,
+        kl=terms.kl,
+        sentences=terms.sentences,
+        tokens=terms.tokens,
+        grad_norm=norm,
+        steps=jnp.float32(1.0),
+    )
+    return jax.tree.map(lambda old, new: carried * old + new, state.sums, now)
+
+
+
+def window_metrics(metrics: StepMetrics) -> dict[str, float]:
+    """A logging window's means as named in `metrics.jsonl` (train/...)."""
+    sums = {name: float(value) for name, value in metrics.sums._asdict().items()}
+    sentences, tokens = max(sums["sentences"], 1.0), max(sums["tokens"], 1.0)
+    return {
+        "train/loss": sums["loss"] / sums["steps"],
+        "train/nll": sums["nll"] / sentences,
+        "train/kl": sums["kl"] / sentences,
+        "train/kl_weight": float(metrics.kl_weight),
+        "train/ppl_rec": perplexity(sums["nll"], tokens),
+        "train/ppl_elbo": perplexity(sums["nll"] + sums["kl"], tokens),
+        "train/learning_rate": float(metrics.learning_rate),
+        "train/grad_norm": sums["grad_norm"] / sums["steps"],
+    }

@@ -1,0 +1,103 @@
+"""A run's folder: who may use it, and which run it belongs to."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator
+
+import filelock
+from ml_collections import ConfigDict
+
+from vaetx_jax import config as config_lib
+from vaetx_jax.errors import UserError
+from vaetx_jax.writer import write_text
+
+CONFIG = "config.json"
+CORPUS = "corpus.json"
+TOKENIZER = "tokenizer"
+CHECKPOINTS = "checkpoints"
+
+# May change between two starts of one run: how long and how it is trained and judged, and where
+# files lie on this machine (what they hold is checked by the corpus's fingerprint).
+_MAY_CHANGE = ("train.", "evaluation.", "samples.")
+_PLACES = (
+    "data.manual_dir",
+    "data.cache_dir",
+    "data.train",
+    "data.valid",
+    "data.test",
+    "tokenizer.vocab_dir",
+)
+
+
+@contextlib.contextmanager
+def claim(folder: pathlib.Path) -> Iterator[None]:
+    """Makes the folder and keeps other runs out of it while the block runs.
+
+    Raises:
+      UserError: a run is in it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(
+            f"--workdir={folder}: another run is in this folder; wait for it or give another one"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
+    """Writes `config.json`, if the folder is new or holds this very run.
+
+    Returns:
+      Notices about what has changed since the run was last started.
+
+    Raises:
+      UserError: the folder belongs to a run with another model, corpus or tokenizer.
+    """
+    notices = []
+    path = folder / CONFIG
+    if path.exists():
+        changes = config_lib.differences(config_lib.read_config(path), config)
+        changes = {key: change for key, change in changes.items() if key not in _PLACES}
+        refused = {k: c for k, c in changes.items() if not k.startswith(_MAY_CHANGE)}
+        if refused:
+            raise UserError(
+                f"--workdir={folder}: the run in this folder has other settings:\n"
+                + "\n".join(f"  config.{k}: {old!r} there, {new!r} now" for k, (old, new) in refused.items())
+                + "\nGive the same settings to go on with it, or another folder for a new run."
+            )
+        notices = [f"config.{k} changed from {old!r} to {new!r}" for k, (old, new) in changes.items()]
+    write_text(path, config_lib.to_json(config))
+    return notices
+
+
+def keep_corpus(folder: pathlib.Path, name: str, fingerprint: str) -> None:
+    """Notes which corpus the run learns from; refuses another one.
+
+    Raises:
+      UserError: the corpus has other content than when the run began.
+    """
+    path = folder / CORPUS
+    now = {"corpus": name, "fingerprint": fingerprint}
+    if path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        if before != now:
+            raise UserError(
+                f"--workdir={folder}: the corpus {name} is not the one this run began with "
+                f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "
+                "bring the old files back, or give another folder for a new run"
+            )
+    else:
+        write_text(path, json.dumps(now, indent=2) + "\n")
