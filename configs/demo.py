@@ -1,6 +1,6 @@
 """The demonstration: a small VAE-Transformer that does not collapse, on the built-in grammar.
 
-    python -m vaetx_jax.main --config=configs/demo.py --workdir=runs/demo
+python -m vaetx_jax.main --config=configs/demo.py --workdir=runs/demo
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,16 @@
-"""x"""
+"""The paper's model on the Stanford Sentiment Treebank, with the paper's settings.
+
+python -m vaetx_jax.main --config=configs/sst2.py --workdir=runs/sst2
+"""
+
 from ml_collections import ConfigDict
+
 from vaetx_jax.config import default_config
+
+
 def get_config(model: str = "vae_transformer") -> ConfigDict:
+    """The paper's settings; another model by --config=configs/sst2.py:MODEL."""
     config = default_config(model)
     config.data.corpus = "sst2"
+    config.train.learning_rate = 1e-4
     return config

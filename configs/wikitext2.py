@@ -1,7 +1,16 @@
-"""x"""
+"""The paper's model on WikiText-2 (paragraphs of up to 256 pieces), with the paper's settings.
+
+python -m vaetx_jax.main --config=configs/wikitext2.py --workdir=runs/wikitext2
+"""
+
 from ml_collections import ConfigDict
+
 from vaetx_jax.config import default_config
+
+
 def get_config(model: str = "vae_transformer") -> ConfigDict:
+    """The paper's settings; another model by --config=configs/wikitext2.py:MODEL."""
     config = default_config(model)
     config.data.corpus = "wikitext2"
+    config.data.max_len = 256
     return config

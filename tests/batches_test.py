@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaetx_jax.data.batches import EvalBatches, TrainBatches, read_ahead
-from vaetx_jax.data.encoded import EncodedSplit
+from vaetx_jax.data.corpora import CorpusSpec, open_corpus
+from vaetx_jax.data.encoded import EncodedSplit, encode_split
 from vaetx_jax.data.layout import best_shapes
+from vaetx_jax.data.tokenizers import wordpiece_from_file
 from vaetx_jax.errors import UserError
 
 PAD, CLS, SEP = 0, 2, 3
@@ -107,7 +109,7 @@ def test_threads_get_the_batches_of_one_caller():
 
 
 def test_an_epoch_is_shuffled_once_however_many_threads_ask(monkeypatch):
-    batches = train(random_split(100_000))
+    batches = train(random_split(500_000))
     shuffled, shuffle = [], batches._shuffle
     monkeypatch.setattr(
         batches, "_shuffle", lambda epoch: (shuffled.append(epoch), shuffle(epoch))[1]
@@ -416,3 +418,27 @@ print(next(reader)[0])
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+# --------------------------------------------------------------------------------- Penn Treebank
+
+
+@pytest.fixture(scope="module")
+def ptb(real_data, tmp_path_factory):
+    """The training batches as the paper's runs have them, with BERT's vocabulary."""
+    cache = tmp_path_factory.mktemp("cache")
+    corpus = open_corpus(CorpusSpec(name="ptb", cache_dir=cache, manual_dir=str(real_data)))
+    tokenizer = wordpiece_from_file(real_data / "bert" / "vocab.txt")
+    ids = {"pad_id": tokenizer.pad_id, "cls_id": tokenizer.cls_id, "sep_id": tokenizer.sep_id}
+    split = encode_split(corpus, "train", tokenizer, 64, cache)
+    return TrainBatches(split, batch_size=32, seed=0, max_len=64, **ids)
+
+
+def test_eight_groups_leave_little_padding_on_the_penn_treebank(ptb):
+    assert len(ptb.shapes) == 8
+    assert ptb.padding < 0.12
+
+
+def test_every_sentence_of_the_penn_treebank_comes_once_an_epoch(ptb):
+    order = order_of(ptb)
+    np.testing.assert_array_equal(np.sort(order[order >= 0]), np.arange(42_068))

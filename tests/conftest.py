@@ -10,6 +10,8 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Most of the tests' time is compilation, and half of that makes programs faster that run once.
+jax.config.update("jax_disable_most_optimizations", True)
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 

@@ -18,7 +18,7 @@ def problem(n, *, vocab_size=V, masked=0.4, seed=0):
     noise = np.random.default_rng(seed)
     return (
         noise.standard_normal((n, D)).astype(np.float32),
-        noise.standard_normal((D, vocab_size)).astype(np.float32),
+        noise.standard_normal((vocab_size, D)).astype(np.float32),
         noise.standard_normal(vocab_size).astype(np.float32),
         noise.integers(0, vocab_size, n).astype(np.int32),
         noise.uniform(0.1, 2.0, n).astype(np.float32),
@@ -30,7 +30,7 @@ def oracle(h, kernel, bias, target, weight, mask):
     """(sum, nll, dh, dkernel, dbias) in float64."""
     h, kernel, bias, weight = (np.asarray(a, np.float64) for a in (h, kernel, bias, weight))
     target, mask = np.asarray(target), np.asarray(mask)
-    logits = h @ kernel + bias
+    logits = h @ kernel.T + bias
     logits -= logits.max(axis=1, keepdims=True)
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     rows = np.arange(len(h))
@@ -38,7 +38,7 @@ def oracle(h, kernel, bias, target, weight, mask):
     dlogits = np.exp(log_p)
     dlogits[rows, target] -= 1.0
     dlogits = dlogits * (weight * mask)[:, None]
-    return np.sum(nll * weight), nll, dlogits @ kernel.T, h.T @ dlogits, dlogits.sum(axis=0)
+    return np.sum(nll * weight), nll, dlogits @ kernel, dlogits.T @ h, dlogits.sum(axis=0)
 
 
 @functools.partial(jax.jit, static_argnames="tile")
@@ -185,7 +185,7 @@ from vaetx_jax.objective import reconstruction_loss
 noise = np.random.default_rng(0)
 B, T, D, V = 8, 6, 8, 37
 h = noise.standard_normal((B, T, D)).astype(np.float32)
-output = Output(noise.standard_normal((D, V)).astype(np.float32), noise.standard_normal(V).astype(np.float32))
+output = Output(*(noise.standard_normal(s).astype(np.float32) for s in ((D, V), (V,))))
 target = noise.integers(0, V, (B, T)).astype(np.int32)
 # Uneven shares of padding, one device with none but padding.
 mask = np.arange(T)[None] < np.array([6, 6, 5, 1, 0, 0, 3, 2])[:, None]
@@ -210,7 +210,7 @@ for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(four), strict=True):
     a, b = np.asarray(a), np.asarray(b)
     np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(a).max())
 
-logits = np.float64(h) @ output.kernel_DxV + output.bias_V
+logits = np.float64(h) @ output.kernel_VxD.T + output.bias_V
 log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 nll = -np.take_along_axis(log_p, target[..., None], 2)[..., 0] * mask
 np.testing.assert_allclose(four[0][0], np.sum(nll.sum(1) * share), rtol=1e-6)

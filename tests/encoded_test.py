@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaetx_jax.data import encoded
+from vaetx_jax.data.corpora import CorpusSpec, open_corpus
 from vaetx_jax.data.kept_words import words_kept
+from vaetx_jax.data.tokenizers import train_sentencepiece
 from vaetx_jax.errors import ConfigError, UserError
 
 PAD, CLS, SEP = 0, 2, 3
@@ -64,12 +66,12 @@ class FakeTokenizer:
 
 
 class MergingTokenizer(FakeTokenizer):
-    """Looks across words: an "a" before a "b" is another piece than one at the end."""
+    """Looks across words: one that ends in "a" is another piece before one with "b"."""
 
     def pieces(self, text):
         words = text.split()
         return [
-            99 if (word, after) == ("a", "b") else 4 + len(word)
+            99 if word[-1:] + after[:1] == "ab" else 4 + len(word)
             for word, after in itertools.pairwise([*words, ""])
         ]
 
@@ -159,6 +161,19 @@ def test_a_row_without_its_label_gets_minus_one(tmp_path):
     assert split.labels["l"].tolist() == [1, -1]
 
 
+def test_a_real_corpus_and_tokenizer_come_back_as_they_were(tmp_path):
+    spec = CorpusSpec(name="grammar", cache_dir=tmp_path, sentences=200, held_out=20)
+    corpus = open_corpus(spec)
+    rows = list(corpus.split("train"))
+    tokenizer = train_sentencepiece("bpe", [row.text for row in rows], 400)
+    split = encoded.encode_split(corpus, "train", tokenizer, 64, tmp_path)
+    assert [tokenizer.decode(sentence(split, i)) for i in range(200)] == [r.text for r in rows]
+    assert split.words.tolist() == [len(row.text.split()) for row in rows]
+    assert split.log_prob.tolist() == [row.log_prob for row in rows]
+    for field in corpus.label_fields:
+        assert split.labels[field].tolist() == [row.labels[field] for row in rows]
+
+
 def test_without_log_probabilities_there_is_no_array(tmp_path):
     assert encode(tmp_path, TEXTS).log_prob is None
 
@@ -219,6 +234,12 @@ def test_words_kept_equals_brute_force(texts, limit, kind):
     kept = [tokenizer.pieces(text)[:limit] for text in texts]
     expected = [brute_force(*pair, tokenizer) for pair in zip(texts, kept, strict=True)]
     assert words_kept(texts, kept, tokenizer) == expected
+
+
+def test_a_word_whose_piece_depends_on_the_next_is_not_counted_without_it():
+    tokenizer = MergingTokenizer()
+    kept = tokenizer.pieces("b a b")[:2]
+    assert words_kept(["b a b"], [kept], tokenizer) == [1]
 
 
 def test_a_very_long_line_is_not_encoded_again_and_again(tmp_path):

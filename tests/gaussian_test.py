@@ -26,7 +26,10 @@ def posteriors(n, latent_dim, *, seed=0, spread=1.0):
 def mutual_information_by_loops(z, mu, logvar):
     z, mu, std = (np.asarray(a, np.float64) for a in (z, mu, np.exp(0.5 * np.float64(logvar))))
     density_NxN = np.array(
-        [[np.prod(stats.norm.pdf(z[n], mu[m], std[m])) for m in range(len(mu))] for n in range(len(z))]
+        [
+            [np.prod(stats.norm.pdf(z[n], mu[m], std[m])) for m in range(len(mu))]
+            for n in range(len(z))
+        ]
     )
     return np.mean(np.log(np.diag(density_NxN)) - np.log(density_NxN.mean(axis=1)))
 

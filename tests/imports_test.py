@@ -27,7 +27,7 @@ FLOORS = {
     0: "models.attention models.layers cross_entropy gaussian schedules "
     "data.grammar data.grammar_automaton data.grammar_lexicon data.builders.* data.array_file "
     "data.tokenizers data.tokenizer_base data.sentencepiece_tokenizer data.vocabulary_tokenizer "
-    "data.kept_words config mesh writer paper errors",
+    "data.kept_words config presets mesh writer paper errors",
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 

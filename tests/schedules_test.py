@@ -69,9 +69,7 @@ def test_cyclic_alpha_is_eq9(run, ratio):
 
 def test_alpha_is_exact_late_in_a_long_run():
     total_steps, t = 30_000_000, 29_999_999 - 4_500_000
-    got = schedules.kl_weight(
-        t, annealing="cyclic", total_steps=total_steps, cycles=5, ratio=0.5
-    )
+    got = schedules.kl_weight(t, annealing="cyclic", total_steps=total_steps, cycles=5, ratio=0.5)
     assert float(got) == pytest.approx(eq9(t, total_steps, 5, 0.5), rel=1e-6)
 
 

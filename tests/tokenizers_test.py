@@ -1,10 +1,12 @@
 """The four tokenizers: what comes back, which ids a text can never give, saving, bad files."""
 
 import hashlib
+import io
 import json
 import pathlib
 
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -190,6 +192,35 @@ def test_training_twice_gives_the_same_model(made):
         assert again.fingerprint == made[kind].fingerprint
 
 
+def test_bpe_from_word_counts_is_bpe_from_sentences():
+    texts = [*SENTENCES, "x<unk>y  two  spaces", " led by a space", "[CLS][CLS] it's 1990s-era"]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.Train(
+        sentence_iterator=iter(texts),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=120,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        user_defined_symbols=["<unk>"],
+        pad_id=0,
+        unk_id=1,
+        bos_id=2,
+        eos_id=3,
+        pad_piece="[PAD]",
+        unk_piece="[UNK]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        minloglevel=2,
+    )
+    expected = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    t = tokenizers.train_sentencepiece("bpe", texts, 120)
+    assert t.size == expected.GetPieceSize()
+    assert t.encode(texts) == expected.EncodeAsIds(texts)
+
+
 def test_fingerprints_differ(made):
     other = tokenizers.train_sentencepiece("bpe", SENTENCES, 99)
     assert len({other.fingerprint, *(t.fingerprint for t in made.values())}) == 5
@@ -349,7 +380,7 @@ def test_build_finds_vocabularies_in_either_layout(tmp_path):
 def test_a_missing_vocabulary_says_what_to_put_where(kind, tmp_path):
     with pytest.raises(UserError, match=r"put vocab\.txt .*bert|put encoder\.json .*gpt2"):
         tokenizers.build_tokenizer(kind, 0, list, tmp_path)
-    with pytest.raises(UserError, match=r"data\.manual_dir"):
+    with pytest.raises(UserError, match=r"set tokenizer\.vocab_dir"):
         tokenizers.build_tokenizer(kind, 0, list, "")
 
 

@@ -58,10 +58,8 @@ class TextModel:
             std[rows] = np.exp(0.5 * np.asarray(logvar)[: len(rows)])
         return mean, std
 
-    def decode(
-        self, z_NxZ: np.ndarray, *, temperature: float = 0.0, seed: int = 0
-    ) -> list[str]:
-        """A sentence for each latent [N, Z]; temperature 0 takes the most probable piece each time."""
+    def decode(self, z_NxZ: np.ndarray, *, temperature: float = 0.0, seed: int = 0) -> list[str]:
+        """A sentence for each latent [N, Z]; temperature 0 takes the most probable pieces."""
         tokenizer = self.parts.tokenizer
         special = SpecialIds(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
         sentences: list[str] = []

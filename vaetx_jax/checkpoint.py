@@ -56,15 +56,15 @@ class Checkpoints:
         # fit: we always say onto which devices to restore.
         logging.getLogger("absl").addFilter(_not_about_sharding)
         if not writable and not folder.is_dir():
-            raise UserError(f"{folder}: no checkpoints here; train first, or give another --workdir")
+            raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
         self.folder = folder
         self._facts: dict[int, Facts] = {}
-        options = ocp.CheckpointManagerOptions(
-            create=writable,
-            read_only=not writable,
-            enable_async_checkpointing=False,
-            preservation_policy=_KeepLatestAndBest(self) if writable else None,
-        )
+        options = _READ_ONLY
+        if writable:
+            options = ocp.CheckpointManagerOptions(
+                enable_async_checkpointing=False,
+                preservation_policy=_KeepLatestAndBest(self),
+            )
         self._manager = ocp.CheckpointManager(folder, options=options)
         for step in self._manager.all_steps():
             self._facts[step] = self._read_facts(step)
@@ -117,7 +117,8 @@ class Checkpoints:
         return Facts(**self._restore(step, facts=ocp.args.JsonRestore())["facts"])
 
 
-_READ_ONLY = ocp.CheckpointManagerOptions(read_only=True)
+# Orbax warns of the last two unless they are said.
+_READ_ONLY = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
 
 
 class _KeepLatestAndBest:

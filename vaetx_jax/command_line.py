@@ -81,10 +81,6 @@ def _parse(argv: Sequence[str]) -> list[str]:
 def _config_errors(argv: Sequence[str]) -> Any:
     try:
         yield
-    except flags.UnrecognizedFlagError as error:
-        near = [f"--{flag}" for flag in error.suggestions]
-        hint = f"; did you mean {' or '.join(near)}?" if near else "; see --help"
-        raise ConfigError(f"unknown flag --{error.flagname}{hint}") from None
     except flags.Error as error:
         raise ConfigError(_plain(str(error))) from None
     except (AttributeError, KeyError) as error:

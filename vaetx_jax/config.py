@@ -1,11 +1,10 @@
 """All settings: their defaults, their meaning and every rule between them.
 
-A config file starts from `default_config(model)` and changes what differs; the command line changes
-single keys (`--config.model.latent_dim=32`, type-checked). `validate` then checks every rule at once.
-A run keeps its config as `WORKDIR/config.json`.
+A config file starts from `default_config(model)` and changes what differs; the command line
+changes single keys (`--config.model.latent_dim=32`, type-checked). `validate` then checks every
+rule at once. A run keeps its config as `WORKDIR/config.json`.
 """
 
-import dataclasses
 import difflib
 import json
 import os
@@ -15,32 +14,20 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.presets import (
+    DECAY,
+    MODELS,
+    PLAIN_TYPE,
+    POSITIONS,
+    PRESET_FIELDS,
+    PRESETS,
+    ModelSettings,
+    has_latent,
+)
 from vaetx_jax.schedules import ANNEALINGS
 
-MODELS = ("vae_transformer",)
 CORPORA = ("ptb", "wikitext2", "sst2", "air", "text", "grammar")
 TOKENIZERS = ("bpe", "unigram", "wordpiece", "gpt2")
-POSITIONS = 512  # learned positions of the published models, whatever the length of the corpus
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSettings:
-    """A model as its builder sees it: the config's `model` with the preset's choices filled in."""
-
-    name: str
-    dim: int
-    latent_dim: int
-    layers: int
-    heads: int
-    ff_dim: int
-    dropout: float
-
-
-# What a preset chooses; `config.model.KEY` overrides it where it is set.
-PRESETS: dict[str, dict[str, Any]] = {
-    # The published models: their parameter counts come out exactly (Table 8).
-    "paper": {"layers": 2, "heads": 2, "ff_dim": 512, "dropout": 0.1},
-}
 
 
 def default_config(model: str = "vae_transformer") -> ConfigDict:
@@ -77,20 +64,20 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
     config.data.held_out = 2_000  # rows of its validation and of its test split
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.kind = "bpe"
+    config.tokenizer.kind = "gpt2" if model == "vae_gpt2" else "bpe"
     config.tokenizer.vocab_size = 30_522  # at most; a small corpus gives fewer pieces
     config.tokenizer.vocab_dir = ""  # bert/vocab.txt, gpt2/...; empty: data.manual_dir
 
     config.model = ConfigDict()
     config.model.name = model
     config.model.preset = "paper"
-    config.model.dim = 128
-    config.model.latent_dim = 64
-    # Unset keys are as the preset has them.
-    config.model.layers = config_dict.placeholder(int)
-    config.model.heads = config_dict.placeholder(int)
-    config.model.ff_dim = config_dict.placeholder(int)
-    config.model.dropout = config_dict.placeholder(float)
+    config.model.dim = 768 if model == "vae_gpt2" else 128
+    config.model.latent_dim = config_dict.placeholder(int)
+    if has_latent(model):
+        config.model.latent_dim = 64
+    # Unset keys are as the preset has them (`ModelSettings` says what each is).
+    for field in PRESET_FIELDS:
+        config.model[field.name] = config_dict.placeholder(PLAIN_TYPE[field.type])  # type: ignore[index]
 
     config.objective = ConfigDict()
     config.objective.annealing = "cyclic"
@@ -104,6 +91,7 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
     config.train.learning_rate = 1e-3
     config.train.final_learning_rate = 1e-7
     config.train.weight_decay = 0.1
+    config.train.decay = config_dict.placeholder(str)  # all or matrices; unset: as the preset
     config.train.beta1 = 0.9
     config.train.beta2 = 0.999
     config.train.clip_norm = 0.0  # largest global norm of the gradient; 0: never clipped
@@ -147,6 +135,8 @@ def validate(config: ConfigDict) -> None:
     one_of("tokenizer.kind", TOKENIZERS)
     one_of("model.name", MODELS)
     one_of("model.preset", tuple(PRESETS))
+    if config.train.decay is not None:
+        one_of("train.decay", ("all", "matrices"))
     one_of("objective.annealing", ANNEALINGS)
     one_of("train.precision", ("float32",))
     for key, least in _LEAST.items():
@@ -198,7 +188,6 @@ _LEAST = {
     "seed": 0,
     "tokenizer.vocab_size": 5,
     "model.dim": 1,
-    "model.latent_dim": 1,
     "objective.cycles": 1,
     "objective.free_bits": 0,
     "train.epochs": 0,
@@ -219,24 +208,62 @@ _POSITIVE = ("train.learning_rate", "samples.temperature")
 
 
 def _check_model(config: ConfigDict, rule: Any) -> None:
+    name, preset = config.model.name, config.model.preset
+    if name not in PRESETS[preset]:
+        have = ", ".join(PRESETS[preset])
+        rule("model.preset", False, f"{name} has no such preset; {have} have")
+        return
+    for field in PRESET_FIELDS:
+        if field.name not in PRESETS[preset][name]:
+            rule(
+                f"model.{field.name}", config.model[field.name] is None, f"{name} has no such field"
+            )
+    if has_latent(name):
+        rule("model.latent_dim", (config.model.latent_dim or 0) >= 1, "must be at least 1")
+    else:
+        rule("model.latent_dim", config.model.latent_dim is None, f"{name} has no latent")
     settings = model_settings(config)
-    source = f"(preset {config.model.preset})"
-    for key in ("layers", "heads", "ff_dim"):
-        rule(f"model.{key}", getattr(settings, key) >= 1, "must be at least 1")
-    rule("model.dropout", 0 <= settings.dropout < 1, "must be a share, 0 <= share < 1")
-    if settings.heads >= 1:
-        divides = f"{settings.heads} heads {source} do not divide model.dim = {settings.dim}"
-        rule("model.heads", settings.dim % settings.heads == 0, divides)
+    for key in ("layers", "heads", "ff_dim", "latent_slots", "embed_dim"):
+        rule(f"model.{key}", _unset_or(settings, key, 1), "must be at least 1")
+    for key in ("decoder_layers", "decoder_heads"):
+        rule(f"model.{key}", _unset_or(settings, key, 1), "must be at least 1")
+    for key in ("dropout", "word_dropout"):
+        share = getattr(settings, key)
+        rule(f"model.{key}", share is None or 0 <= share < 1, "must be a share, 0 <= share < 1")
+    poolings = ("cls", "mean", "attention")
+    rule(
+        "model.pooling", settings.pooling in (None, *poolings), _choices(settings.pooling, poolings)
+    )
+    for key in ("heads", "decoder_heads"):
+        heads = getattr(settings, key)
+        divides = f"{heads} heads (preset {preset}) do not divide model.dim = {settings.dim}"
+        rule(f"model.{key}", not heads or settings.dim % heads == 0, divides)
+    if name == "vae_gpt2" and settings.weights:
+        fits = "GPT-2's weights are of GPT-2's pieces: tokenizer.kind must be gpt2"
+        rule("model.weights", config.tokenizer.kind == "gpt2", fits)
+
+
+def _unset_or(settings: ModelSettings, key: str, least: int) -> bool:
+    value = getattr(settings, key)
+    return value is None or value >= least
 
 
 def model_settings(config: ConfigDict) -> ModelSettings:
     """The model's settings with the preset's choices where the config leaves a key unset."""
-    chosen = PRESETS[config.model.preset]
-    values = {}
-    for field in dataclasses.fields(ModelSettings):
-        value = config.model[field.name]
-        values[field.name] = chosen[field.name] if value is None else value
+    chosen = PRESETS[config.model.preset][config.model.name]
+    values = {"name": config.model.name, "dim": config.model.dim}
+    values["latent_dim"] = config.model.latent_dim or 0
+    for name, choice in chosen.items():
+        value = config.model[name]
+        values[name] = choice if value is None else value
+    if "ff_dim" in values and values["ff_dim"] is None:
+        values["ff_dim"] = 4 * config.model.dim
     return ModelSettings(**values)
+
+
+def decay(config: ConfigDict) -> str:
+    """What weight decay takes: `all` parameters or `matrices`."""
+    return config.train.decay or DECAY[config.model.preset]
 
 
 def value_of(config: ConfigDict, key: str) -> Any:

@@ -48,7 +48,7 @@ def decode(
     )
 
     def going(carry: Any) -> jax.Array:
-        position, _, ids, _, ended = carry
+        position, *_, ended = carry
         return (position < length) & ~jnp.all(ended)
 
     def body(carry: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Exact sums over a split: nll, KL, the importance-weighted bound, mutual information, active units.
+"""Exact sums over a split: nll, KL, importance-weighted bound, mutual information, active units.
 
 Every sentence is counted once. The noise of a sentence depends on the seed and its row alone, never
 on its batch, so that a figure does not change with the batch size or the number of devices. Sums
@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +17,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vaetx_jax import gaussian, objective
+from vaetx_jax.data.batches import EvalBatches
+from vaetx_jax.data.layout import Batch
 from vaetx_jax.mesh import put_batch, replicated, split_over_data
 from vaetx_jax.models.text_vae import LanguageModel, token_mask
-
-
-class Batched(Protocol):
-    """Evaluation batches: together they hold every sentence exactly once."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int, /) -> dict[str, np.ndarray]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Estimator:
         self._model = model
         self._mesh = mesh
         self._key = jax.random.key(seed)
-        shardings = {
+        shardings: dict[str, Any] = {
             "in_shardings": (replicated(mesh), split_over_data(mesh), replicated(mesh)),
             "out_shardings": replicated(mesh),
         }
@@ -67,7 +61,7 @@ class Estimator:
     def run(
         self,
         params: Any,
-        batches: Batched,
+        batches: EvalBatches,
         *,
         sentences: int,
         iw_samples: int = 0,
@@ -104,7 +98,7 @@ class Estimator:
         return out
 
 
-def _for_device(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _for_device(batch: Batch) -> dict[str, np.ndarray]:
     return {
         "ids": batch["ids"],
         "weight": batch["weight"],
@@ -142,7 +136,7 @@ def _noise(key: jax.Array, index_B: jax.Array, latent_dim: int, stream: jax.Arra
 def _elbo(
     model: LanguageModel, mesh: Mesh, params: Any, batch: dict, key: jax.Array
 ) -> dict[str, jax.Array]:
-    mu, logvar = model.apply({"params": params}, batch["ids"], method="encode")
+    mu, logvar = objective.posterior(model, params, batch["ids"])
     eps = _noise(key, batch["index"], model.latent_dim, jnp.int32(0))
     z = mu + jnp.exp(0.5 * logvar) * eps
     nll = objective.sentence_nll(model, params, batch["ids"], z, _mask(model, batch), mesh)
@@ -158,7 +152,7 @@ def _importance_weighted(
     if not model.latent_dim:  # one term, the same at every draw: the bound is exact
         empty = jnp.zeros((batch["ids"].shape[0], 0), jnp.float32)
         return -objective.sentence_nll(model, params, batch["ids"], empty, mask, mesh)
-    mu, logvar = model.apply({"params": params}, batch["ids"], method="encode")
+    mu, logvar = objective.posterior(model, params, batch["ids"])
 
     def log_weight(stream: jax.Array) -> jax.Array:
         z = mu + jnp.exp(0.5 * logvar) * _noise(key, batch["index"], model.latent_dim, stream)
@@ -214,7 +208,7 @@ def summary(estimates: Estimates, facts: SplitFacts, *, iw_samples: int) -> dict
     return figures
 
 
-def perplexity(nats: float, units: int) -> float:
+def perplexity(nats: float, units: float) -> float:
     """exp(nats / units), infinite where float64 cannot hold it."""
     each = nats / max(units, 1)
     return math.exp(each) if each < 700.0 else math.inf

@@ -75,7 +75,7 @@ def behind_entropy(estimates: Estimates, split: EncodedSplit) -> dict[str, Any]:
     difference_N = np.asarray(split.log_prob) - bound_N
     mean = float(np.mean(difference_N))
     error = float(np.std(difference_N, ddof=1) / math.sqrt(len(difference_N)))
-    figures = {
+    figures: dict[str, Any] = {
         "entropy": -float(np.mean(split.log_prob)),
         "behind_entropy": mean,
         "behind_entropy_se": error,

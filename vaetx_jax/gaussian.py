@@ -13,7 +13,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 LOG_2PI = math.log(2.0 * math.pi)
-ACTIVE_VARIANCE = 0.01  # Burda et al., 2016: a unit is active if the variance of its mean exceeds this
+ACTIVE_VARIANCE = (
+    0.01  # Burda et al., 2016: a unit is active if the variance of its mean exceeds this
+)
 
 
 def kl_to_prior(mu: jax.Array, logvar: jax.Array) -> jax.Array:
@@ -80,9 +82,7 @@ def mutual_information_in_batches(
     if size == 0:
         return 0.0
     parts = [slice(start, start + size) for start in range(0, n - size + 1, size)]
-    return float(
-        np.mean([mutual_information(z_NxZ[p], mu_NxZ[p], logvar_NxZ[p]) for p in parts])
-    )
+    return float(np.mean([mutual_information(z_NxZ[p], mu_NxZ[p], logvar_NxZ[p]) for p in parts]))
 
 
 def active_units(mu_NxZ: np.ndarray) -> int:

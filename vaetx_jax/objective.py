@@ -5,7 +5,7 @@ Per sentence and summed over its pieces, then averaged over the real sentences o
 the reported KL.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,9 @@ from vaetx_jax import gaussian
 from vaetx_jax.cross_entropy import token_nll, weighted_nll
 from vaetx_jax.mesh import DATA_AXIS
 from vaetx_jax.models.text_vae import LanguageModel, Output, Pass, token_mask
+
+
+Params = Any  # a model's parameters, a tree of arrays
 
 
 class Terms(NamedTuple):
@@ -29,7 +32,7 @@ class Terms(NamedTuple):
 
 def negative_elbo(
     model: LanguageModel,
-    params: dict,
+    params: Params,
     batch: dict[str, jax.Array],
     key: jax.Array,
     *,
@@ -47,8 +50,9 @@ def negative_elbo(
     """
     ids_BxS, weight_B = batch["ids"], batch["weight"]
     dropout_key, latent_key = jax.random.split(key)
-    result: Pass = model.apply(
-        {"params": params},
+    result: Pass = _apply(
+        model,
+        params,
         ids_BxS,
         deterministic=False,
         rngs={"dropout": dropout_key, "latent": latent_key},
@@ -122,17 +126,30 @@ def reconstruction_loss(
     )(h_BxTxD, *output, target_BxT, share_B, mask_BxT)
 
 
+def _apply(model: LanguageModel, params: Params, *args: Any, **kwargs: Any) -> Any:
+    """A model's method (or a training pass) with parameters; linen cannot say what it returns."""
+    return model.apply({"params": params}, *args, **kwargs)
+
+
+def posterior(
+    model: LanguageModel, params: Params, ids_BxS: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """mu and log-variance [B, Z] of q(z|x), without dropout."""
+    mu, logvar = _apply(model, params, ids_BxS, method="encode")
+    return mu, logvar
+
+
 def sentence_nll(
     model: LanguageModel,
-    params: dict,
+    params: Params,
     ids_BxS: jax.Array,
     z_BxZ: jax.Array,
     mask_BxT: jax.Array,
     mesh: Mesh,
 ) -> jax.Array:
     """-log p(x|z) of each sentence in nats, [B]: no dropout, no gradient kept."""
-    h_BxTxD = model.apply({"params": params}, ids_BxS, z_BxZ, method="decode")
-    output = model.apply({"params": params}, method="output")
+    h_BxTxD = _apply(model, params, ids_BxS, z_BxZ, method="decode")
+    output: Output = _apply(model, params, method="output")
 
     def local(h, kernel, bias, target, mask):  # type: ignore[no-untyped-def]
         kernel, bias = (jax.lax.pcast(x, DATA_AXIS, to="varying") for x in (kernel, bias))

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterable
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -63,11 +63,9 @@ class Parts:
         """Batches that hold every sentence of a split once."""
         size = self.config.evaluation.batch_size
         check_batch_size("evaluation.batch_size", size, self.mesh)
-        return EvalBatches(
-            split, batch_size=size, groups=self.config.data.groups, **self._layout()
-        )
+        return EvalBatches(split, batch_size=size, groups=self.config.data.groups, **self._layout())
 
-    def _layout(self) -> dict[str, int]:
+    def _layout(self) -> dict[str, Any]:
         tokenizer = self.tokenizer
         return {
             "max_len": self.config.data.max_len,
@@ -138,16 +136,10 @@ def _tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
     if kind in ("wordpiece", "gpt2"):
         return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
-    home = (
-        config_lib.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
-    )
+    home = config_lib.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
     if home.is_dir():
         return load_tokenizer(home)
-
-    def texts() -> Iterable[str]:
-        return (row.text for row in corpus.split("train"))
-
-    tokenizer = build_tokenizer(kind, size, texts, "")
+    tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
     tokenizer.save(home)
     return tokenizer
 

@@ -27,7 +27,11 @@ _ROWS = (
     ("mi", "nats", "mutual information over the split (at most {mi_limit:.2f})"),
     ("au", "units", "active of {latent_dim}"),
     ("entropy", "nats a sentence", "of the corpus itself, known exactly"),
-    ("behind_entropy", "nats a sentence", "the model's bound behind it (± {behind_entropy_se:.2f})"),
+    (
+        "behind_entropy",
+        "nats a sentence",
+        "the bound behind it (± {behind_entropy_se:.2f})",
+    ),
 )
 
 
@@ -63,10 +67,14 @@ def print_evaluation(figures: dict[str, Any]) -> None:
 class Probed(Protocol):
     """What is shown of a linear probe."""
 
-    field: str
-    classes: int
-    accuracy: float
-    majority: float
+    @property
+    def field(self) -> str: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def majority(self) -> float: ...
 
 
 def print_probes(results: Sequence[Probed]) -> None:
@@ -137,7 +145,9 @@ def latent_picture(
     colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
     for value, name in enumerate(names):
         here = points_Nx2[labels_N == value]
-        axes.scatter(*here.T, s=9, alpha=0.7, color=colours(value % colours.N), label=name)
+        axes.scatter(
+            here[:, 0], here[:, 1], s=9, alpha=0.7, color=colours(value % colours.N), label=name
+        )
     axes.set_title(title, loc="left", fontsize=11)
     axes.legend(frameon=False, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set_xticks([])

@@ -27,7 +27,7 @@ class Plan:
       total_steps: T, over which the schedules are laid.
       cycles, ratio, annealing: see `schedules.kl_weight`; learning-rate restarts are in phase.
       learning_rate, final_learning_rate: the ends of the cosine.
-      weight_decay: AdamW's, on every parameter, as PyTorch's AdamW has it.
+      weight_decay, decay: AdamW's, on `all` parameters (as PyTorch's AdamW) or `matrices` alone.
       beta1, beta2: AdamW's moments.
       clip_norm: largest global norm of the gradient; 0: never clipped.
       free_bits: nats of KL a latent dimension that cost nothing.
@@ -41,6 +41,7 @@ class Plan:
     learning_rate: float
     final_learning_rate: float
     weight_decay: float
+    decay: str
     beta1: float
     beta2: float
     clip_norm: float
@@ -84,8 +85,12 @@ def optimizer(plan: Plan) -> optax.GradientTransformation:
     return optax.chain(
         *clip,
         optax.scale_by_adam(b1=plan.beta1, b2=plan.beta2),
-        optax.add_decayed_weights(plan.weight_decay),
+        optax.add_decayed_weights(plan.weight_decay, _matrices if plan.decay != "all" else None),
     )
+
+
+def _matrices(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
 
 
 def init_params(model: LanguageModel, key: jax.Array) -> Any:
@@ -144,7 +149,8 @@ def make_train_step(model: LanguageModel, plan: Plan, mesh: Mesh) -> Any:
         )
         gradient, terms = jax.grad(loss, has_aux=True)(state.params)
         norm = optax.tree.norm(gradient)
-        updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
+            updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
         sums = _add(state, terms, norm, plan.window)
         new = TrainState(state.step + 1, params, moments, sums)
@@ -178,7 +184,6 @@ def _add(state: TrainState, terms: objective.Terms, norm: jax.Array, window: int
         steps=jnp.float32(1.0),
     )
     return jax.tree.map(lambda old, new: carried * old + new, state.sums, now)
-
 
 
 def window_metrics(metrics: StepMetrics) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from vaetx_jax import config as config_lib
 from vaetx_jax import schedules
 from vaetx_jax import step as step_lib
 from vaetx_jax.checkpoint import Checkpoints, Facts, choose
@@ -51,6 +52,7 @@ def make_plan(config: ConfigDict, steps_per_epoch: int) -> Plan:
         learning_rate=train.learning_rate,
         final_learning_rate=train.final_learning_rate,
         weight_decay=train.weight_decay,
+        decay=config_lib.decay(config),
         beta1=train.beta1,
         beta2=train.beta2,
         clip_norm=train.clip_norm,
@@ -218,7 +220,10 @@ class _Window:
         seconds = max(now - self._began - self._left_out, 1e-9)
         steps = done - self._done
         self._done, self._began, self._left_out = done, now, 0.0
-        return {"perf/steps_per_second": steps / seconds, "perf/tokens_per_second": tokens / seconds}
+        return {
+            "perf/steps_per_second": steps / seconds,
+            "perf/tokens_per_second": tokens / seconds,
+        }
 
 
 class _StopSignals:

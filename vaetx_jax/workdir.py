@@ -72,10 +72,14 @@ def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
         if refused:
             raise UserError(
                 f"--workdir={folder}: the run in this folder has other settings:\n"
-                + "\n".join(f"  config.{k}: {old!r} there, {new!r} now" for k, (old, new) in refused.items())
+                + "\n".join(
+                    f"  config.{k}: {old!r} there, {new!r} now" for k, (old, new) in refused.items()
+                )
                 + "\nGive the same settings to go on with it, or another folder for a new run."
             )
-        notices = [f"config.{k} changed from {old!r} to {new!r}" for k, (old, new) in changes.items()]
+        notices = [
+            f"config.{k} changed from {old!r} to {new!r}" for k, (old, new) in changes.items()
+        ]
     write_text(path, config_lib.to_json(config))
     return notices
 

@@ -24,7 +24,7 @@ class MetricWriter:
     def __init__(self, folder: pathlib.Path, *, step: int):
         path = folder / METRICS
         cut_rows(path, after=step)
-        self._file = open(path, "a", encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  # open as long as we are
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, numbers: dict[str, Any]) -> None:

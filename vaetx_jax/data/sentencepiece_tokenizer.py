@@ -5,6 +5,7 @@ exceptions: a character that the training text lacked becomes `[UNK]`, and U+258
 own mark for a space, comes back as a space.
 """
 
+import collections
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,8 +106,12 @@ def train_sentencepiece(kind: str, texts: Iterable[str], vocab_size: int) -> Sen
 
 def _train(kind: str, feed: Iterable[str], vocab_size: int, model: io.BytesIO) -> None:
     pad, unk, cls, sep = SPECIAL_PIECES
+    # Merges stay within words, so that `bpe` needs no more than the words' counts: the same
+    # pieces, in half the time and a fraction of the memory. `unigram` looks at whole sentences.
+    count_words = kind == "bpe"
     sentencepiece.SentencePieceTrainer.Train(
-        sentence_iterator=iter(feed),
+        sentence_iterator=_word_counts(feed) if count_words else iter(feed),
+        input_format="tsv" if count_words else "text",
         model_writer=model,  # a model written to a file would hold its name
         model_type=kind,
         vocab_size=vocab_size,
@@ -128,6 +133,14 @@ def _train(kind: str, feed: Iterable[str], vocab_size: int, model: io.BytesIO) -
         unk_surface=unk,
         minloglevel=_ERRORS_ONLY,
     )
+
+
+def _word_counts(texts: Iterable[str]) -> Iterator[str]:
+    counts: collections.Counter[str] = collections.Counter()
+    for text in texts:
+        counts.update(text.replace("\t", " ").split(" "))
+    del counts[""]  # between two spaces
+    return (f"{word}\t{count}" for word, count in counts.items())
 
 
 class _Feed:

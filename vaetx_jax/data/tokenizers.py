@@ -173,7 +173,7 @@ def _find(
     if not os.fspath(vocab_dir):
         raise UserError(
             f"no folder of vocabulary files given: put {names} (from {home}) into a folder "
-            f"{subfolder}/ and set data.manual_dir to the folder that holds it."
+            f"{subfolder}/ and set tokenizer.vocab_dir to the folder that holds it."
         )
     folder = pathlib.Path(vocab_dir)
     for place in (folder / subfolder, folder):

@@ -1,8 +1,13 @@
 """From settings to a model: parts by name."""
 
-from vaetx_jax.config import POSITIONS, ModelSettings
+from typing import Any
+
+import flax.linen as nn
+
+from vaetx_jax.models import gpt2
 from vaetx_jax.models.text_vae import LanguageModel, TextVAE
 from vaetx_jax.models.transformer import LayerShape, TransformerDecoder, TransformerEncoder
+from vaetx_jax.presets import POSITIONS, ModelSettings
 
 
 def build_model(settings: ModelSettings, *, vocab_size: int, pad_id: int) -> LanguageModel:
@@ -13,20 +18,60 @@ def build_model(settings: ModelSettings, *, vocab_size: int, pad_id: int) -> Lan
       vocab_size: pieces.
       pad_id: the id of [PAD], never computed.
     """
-    shape = LayerShape(
-        dim=settings.dim,
-        heads=settings.heads,
-        ff_dim=settings.ff_dim,
-        dropout=settings.dropout,
-    )
-    parts = {"vocab_size": vocab_size, "positions": POSITIONS, "layers": settings.layers}
-    encoder = TransformerEncoder(**parts, shape=shape)
-    decoder = TransformerDecoder(**parts, shape=shape, latent_dim=settings.latent_dim)
-    return TextVAE(
-        encoder=encoder,
-        decoder=decoder,
-        dim=settings.dim,
+    common: dict[str, Any] = {
+        "decoder": _decoder(settings, vocab_size),
+        "dim": settings.dim,
+        "vocab_size": vocab_size,
+        "pad_id": pad_id,
+        "tied": bool(settings.tied),
+    }
+    if not settings.latent_dim:
+        return LanguageModel(**common)
+    encoder = _encoder(settings, vocab_size)
+    return TextVAE(**common, encoder=encoder, latent_dim=settings.latent_dim)
+
+
+def _encoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
+    return TransformerEncoder(
         vocab_size=vocab_size,
-        pad_id=pad_id,
+        positions=POSITIONS,
+        layers=settings.layers,
+        shape=_shape(settings),
+        pooling=settings.pooling or "cls",
+    )
+
+
+def _decoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
+    if settings.name == "vae_gpt2":
+        return TransformerDecoder(
+            vocab_size=vocab_size,
+            positions=gpt2.POSITIONS,
+            layers=settings.decoder_layers or 0,
+            shape=gpt2.layer_shape(settings.dim, settings.decoder_heads or 1, settings.dropout),
+            latent_dim=settings.latent_dim,
+            latent_attention=False,
+            latent_input=True,
+        )
+    return TransformerDecoder(
+        vocab_size=vocab_size,
+        positions=POSITIONS,
+        layers=settings.layers,
+        shape=_shape(settings),
         latent_dim=settings.latent_dim,
+        latent_input=bool(settings.latent_input),
+        word_dropout=settings.word_dropout or 0.0,
+    )
+
+
+def _shape(settings: ModelSettings) -> LayerShape:
+    """The shape of an encoder's layers, and of a decoder's where it has the same."""
+    return LayerShape(
+        dim=settings.dim,
+        heads=settings.heads or 1,
+        ff_dim=settings.ff_dim or 4 * settings.dim,
+        dropout=settings.dropout,
+        pre_norm=bool(settings.pre_norm),
+        learned_norm=bool(settings.learned_norm),
+        output_projection=bool(settings.output_projection),
+        latent_slots=settings.latent_slots or 1,
     )

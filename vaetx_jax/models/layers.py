@@ -9,6 +9,10 @@ import flax.linen as nn
 NORM_EPSILON = 1e-5
 
 kernel_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+# The same for a kernel kept as [out, in].
+transposed_kernel_init = nn.initializers.variance_scaling(
+    1.0 / 3.0, "fan_in", "uniform", in_axis=-1, out_axis=-2
+)
 embedding_init = nn.initializers.normal(0.1)
 
 

@@ -137,9 +137,7 @@ class TransformerLayer(nn.Module):
         h = self._rest(x[:, None, :], cache.get("memory"), deterministic=True)[:, 0]
         return h, {**cache, "past": past}
 
-    def _rest(
-        self, x: jax.Array, memory: KeysValues | None, *, deterministic: bool
-    ) -> jax.Array:
+    def _rest(self, x: jax.Array, memory: KeysValues | None, *, deterministic: bool) -> jax.Array:
         output = self.feed_forward(self.feed_forward_residual.before(x))
         x = self.feed_forward_residual.after(x, output, deterministic=deterministic)
         if memory is None:
@@ -234,9 +232,7 @@ class TransformerDecoder(nn.Module):
     word_dropout: float = 0.0
 
     def setup(self) -> None:
-        self.embedding = Embedding(
-            self.vocab_size, self.positions, self.shape, self.word_dropout
-        )
+        self.embedding = Embedding(self.vocab_size, self.positions, self.shape, self.word_dropout)
         attended = self.latent_dim if self.latent_attention else 0
         self.layer = [TransformerLayer(self.shape, attended) for _ in range(self.layers)]
         if self.latent_dim:
@@ -254,9 +250,7 @@ class TransformerDecoder(nn.Module):
             memories = [layer.memory(z_BxZ, projected_BxD) for layer in self.layer]
         return (projected_BxD if self.latent_input else None), memories
 
-    def __call__(
-        self, ids_BxT: jax.Array, z_BxZ: jax.Array, *, deterministic: bool
-    ) -> jax.Array:
+    def __call__(self, ids_BxT: jax.Array, z_BxZ: jax.Array, *, deterministic: bool) -> jax.Array:
         """h [B, T, D]; position t sees ids up to and with t, and the latent."""
         x = self.embedding(ids_BxT, deterministic=deterministic)
         causal_1xTxT = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))[None]
@@ -266,6 +260,10 @@ class TransformerDecoder(nn.Module):
         for layer, memory in zip(self.layer, memories, strict=True):
             x = layer(x, causal_1xTxT, memory, deterministic=deterministic)
         return self.last_norm(x) if self.shape.pre_norm else x
+
+    def token_table(self) -> jax.Array:
+        """The token embedding [V, D]."""
+        return self.embedding.token.embedding
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> DecoderCache:
         """The cache before the first piece, for up to `max_len` positions."""

@@ -6,10 +6,10 @@ Nothing here knows tensorflow-datasets: `Source` describes, `locate` finds or do
 import collections
 import dataclasses
 import hashlib
+import http.client
 import os
 import pathlib
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -83,28 +83,30 @@ def locate(source: Source, manual_dir: str, cache_dir: pathlib.Path) -> dict[str
     Raises:
         UserError: a file is missing, damaged, or cannot be downloaded.
     """
+    downloads = cache_dir / "downloads"
     found = {}
     for file in source.files:
         if manual_dir:
-            path = pathlib.Path(manual_dir).expanduser() / file.path
-            _verify(path, file)
+            found[file.path] = _manual(file, pathlib.Path(manual_dir).expanduser(), downloads)
         else:
-            path = _downloaded(file, cache_dir / "downloads")
-        found[file.path] = path
+            found[file.path] = _downloaded(file, downloads)
     return found
 
 
-def _verify(path: pathlib.Path, file: SourceFile) -> None:
+def _manual(file: SourceFile, folder: pathlib.Path, downloads: pathlib.Path) -> pathlib.Path:
+    path = folder / file.path
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"cannot read {path}: {error.strerror}. Put the file from {file.url} there as "
-            f"{file.path}, correct data.manual_dir, or leave data.manual_dir empty to download."
+            f"cannot read {path}: {error.strerror}. Put the file from {file.url} there, correct "
+            "data.manual_dir, or leave data.manual_dir empty to download."
         ) from error
     actual = hashlib.sha256(content).hexdigest()
     if actual == file.sha256:
-        return
+        return path
+    if actual == file.url_sha256 and file.convert is not None:
+        return _keep(file, file.convert(content), downloads)
     lines = content.count(b"\n")
     if not content:
         problem = "it is empty"
@@ -128,9 +130,13 @@ def _downloaded(file: SourceFile, folder: pathlib.Path) -> pathlib.Path:
     logging.info("downloading %s from %s", file.path, file.url)
     content = _fetch(file)
     _expect(file, content, file.url_sha256 or file.sha256)
-    if file.convert is not None:
-        content = file.convert(content)
-        _expect(file, content, file.sha256)
+    return _keep(file, file.convert(content) if file.convert else content, folder)
+
+
+def _keep(file: SourceFile, content: bytes, folder: pathlib.Path) -> pathlib.Path:
+    """Writes the verified file below `folder`, whole or not at all."""
+    _expect(file, content, file.sha256)
+    path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -147,8 +153,7 @@ def _fetch(file: SourceFile) -> bytes:
     try:
         with urllib.request.urlopen(file.url, timeout=_TIMEOUT_SECONDS) as response:
             return response.read()
-    # ValueError: not a URL; the others are what urllib and http.client let through.
-    except (OSError, ValueError, urllib.error.URLError, EOFError) as error:
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
         raise UserError(f"cannot download {file.url}: {reason}. {_by_hand(file)}") from error
 
@@ -164,6 +169,6 @@ def _expect(file: SourceFile, content: bytes, expected: str) -> None:
 
 def _by_hand(file: SourceFile) -> str:
     return (
-        f"Without network: put the file (sha256 {file.sha256}) into a folder of your own as "
-        f"{file.path} and set data.manual_dir to that folder."
+        f"Without network: put the file (sha256 {file.url_sha256 or file.sha256}) into a folder "
+        f"of your own as {file.path} and set data.manual_dir to that folder."
     )

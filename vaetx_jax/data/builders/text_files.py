@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vaetx_jax.data.builders.held_out import split_of
 from vaetx_jax.data.builders.source import SPLITS
@@ -41,11 +41,11 @@ class TextFiles:
         if not self.train:
             raise ConfigError("data.train is empty: set it to the file of training sentences")
         valid_share, test_share = self.shares
-        for name, path, share in (
+        for name, given, share in (
             ("valid", self.valid, self.valid_share),
             ("test", self.test, self.test_share),
         ):
-            if not path and not 0 < share < 1:
+            if not given and not 0 < share < 1:
                 raise ConfigError(
                     f"data.{name}_share={share} is out of range: give a share between 0 and 1, "
                     f"or a file as data.{name}"
@@ -58,8 +58,8 @@ class TextFiles:
         for path in self.paths.values():
             kind_of(path)
             if not path.is_file():
-                problem = "is a folder" if path.is_dir() else "does not exist"
-                raise UserError(f"cannot read {path}: it {problem}. Check the path.")
+                problem = "it is not a regular file" if path.exists() else "there is none"
+                raise UserError(f"cannot read the file {path}: {problem}. Check the path.")
 
     @property
     def paths(self) -> dict[str, pathlib.Path]:
@@ -108,52 +108,56 @@ class TextFiles:
         names: set[str] = set()
         rows: collections.Counter[str] = collections.Counter()
         for file_split, path in self.paths.items():
+            place = self._placement(file_split)
+            read, left_out = rows.total(), skipped.total()
             for line in read_lines(path, skipped):
-                rows[self._split(file_split, line.text)] += 1
+                rows[place(line.text)] += 1
                 if line.label is not None and line.label not in names:
                     names.add(line.label)
                     _refuse_many(path, line, names)
-        self._refuse_empty(rows, skipped)
+            if rows.total() == read:
+                raise UserError(
+                    f"{path}: no sentence in it ({skipped.total() - left_out:,} blank lines). "
+                    "Give a file with one sentence a line."
+                )
+        self._refuse_empty(rows)
         return tuple(sorted(names))
 
     def lines(self, split: str) -> Iterator[Line]:
         """The sentences of a split, in the order of its file."""
         file_split = split if split in self.paths else "train"
-        unread: collections.Counter[str] = collections.Counter()
-        for line in read_lines(self.paths[file_split], unread):
-            if self._split(file_split, line.text) == split:
+        place = self._placement(file_split)
+        known: collections.Counter[str] = collections.Counter()  # `classes` has counted them
+        for line in read_lines(self.paths[file_split], known):
+            if place(line.text) == split:
                 yield line
 
-    def _split(self, file_split: str, text: str) -> str:
-        if file_split != "train" or not any(self.shares):
-            return file_split
-        return split_of(text, *self.shares)
+    def _placement(self, file_split: str) -> Callable[[str], str]:
+        """From a text of a file to its split."""
+        valid_share, test_share = self.shares
+        if file_split != "train" or valid_share + test_share == 0:
+            return lambda _: file_split
+        return lambda text: split_of(text, valid_share, test_share)
 
-    def _refuse_empty(
-        self, rows: collections.Counter[str], skipped: collections.Counter[str]
-    ) -> None:
-        for split in SPLITS:
-            if rows[split]:
-                continue
-            path = self.paths.get(split, self.paths["train"])
-            if split in self.paths and not sum(rows.values()) or not rows["train"]:
-                blank = f" ({skipped['blank lines']:,} blank lines)" if skipped else ""
+    def _refuse_empty(self, rows: collections.Counter[str]) -> None:
+        valid_share, test_share = self.shares
+        for split, share in (
+            ("train", 1 - valid_share - test_share),
+            ("valid", valid_share),
+            ("test", test_share),
+        ):
+            if not rows[split]:
                 raise UserError(
-                    f"{path}: no sentence in it{blank}. Give a file with one sentence a line."
+                    f"{self.paths['train']}: none of its sentences fell into the share of "
+                    f"{share:g} for {split} (there are {rows.total():,} in all). Give more "
+                    "sentences, other shares (data.valid_share, data.test_share), or files of "
+                    "their own (data.valid, data.test)."
                 )
-            if split in self.paths:
-                raise UserError(f"{path}: no sentence in it. Give a file with some.")
-            share = dict(zip(("valid", "test"), self.shares, strict=True))[split]
-            raise UserError(
-                f"{path}: none of its {sum(rows.values()):,} sentences fell into the share of "
-                f"{share:g} held out as {split}. Give more sentences, a larger data.{split}_share "
-                f"or a file of their own as data.{split}."
-            )
 
 
 def _refuse_many(path: pathlib.Path, line: Line, names: set[str]) -> None:
     if len(names) > MAX_CLASSES:
         raise UserError(
-            f"{path}, line {line.number}: more than {MAX_CLASSES:,} different labels so far, now "
-            f"{line.label!r:.60}. Is the label in the right column? Without labels, use a .txt file."
+            f"{path}, line {line.number}: more than {MAX_CLASSES:,} different labels, here "
+            f"{line.label!r:.60}. Is the label in the right column? Without labels, use .txt."
         )

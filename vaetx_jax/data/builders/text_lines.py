@@ -4,12 +4,13 @@ Every error names the file and the line. Memory stays at one line, whatever the 
 """
 
 import collections
+import contextlib
 import csv
 import gzip
 import pathlib
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO, NamedTuple, cast
 
 from vaetx_jax.errors import UserError
@@ -64,9 +65,14 @@ def read_lines(path: pathlib.Path, skipped: collections.Counter[str]) -> Iterato
 def has_labels(path: pathlib.Path) -> bool:
     """Whether the rows of a file carry labels: by its kind, and by the heading line of a CSV."""
     kind = kind_of(path)
-    if kind == ".csv":
-        return _csv_columns(path, next(csv.reader(_csv_text(path)), []))[1] is not None
-    return kind == ".tsv"
+    if kind != ".csv":
+        return kind == ".tsv"
+    with contextlib.closing(_csv_text(path)) as lines:
+        reader = csv.reader(lines, strict=True)
+        try:
+            return _csv_columns(path, next(reader, []))[1] is not None
+        except csv.Error as error:
+            raise _bad_csv(path, reader.line_num, error) from error
 
 
 def _plain(path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[Line]:
@@ -125,12 +131,16 @@ def _csv(path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[Line
             else:
                 yield Line(reader.line_num, text, label)
     except csv.Error as error:
-        if "field larger than" in str(error):
-            raise _too_long(path, reader.line_num) from None
-        raise UserError(
-            f"{path}, line {reader.line_num}: not valid CSV ({error}). Is a quotation mark open? "
-            'Quote a text with commas as "a, b" and a quotation mark inside as "".'
-        ) from error
+        raise _bad_csv(path, reader.line_num, error) from error
+
+
+def _bad_csv(path: pathlib.Path, number: int, error: csv.Error) -> UserError:
+    if "field larger than" in str(error):
+        return _too_long(path, number)
+    return UserError(
+        f"{path}, line {number}: not valid CSV ({error}). Is a quotation mark open? "
+        'Quote a text with commas as "a, b" and a quotation mark inside as "".'
+    )
 
 
 def _csv_columns(path: pathlib.Path, heading: list[str]) -> tuple[int, int | None]:
@@ -144,7 +154,7 @@ def _csv_columns(path: pathlib.Path, heading: list[str]) -> tuple[int, int | Non
     return names.index("text"), names.index("label") if "label" in names else None
 
 
-def _csv_text(path: pathlib.Path) -> Iterator[str]:
+def _csv_text(path: pathlib.Path) -> Generator[str, None, None]:
     return (line for _, line in _decoded(path))
 
 
@@ -188,6 +198,11 @@ def _decode(path: pathlib.Path, number: int, start: int, raw: bytes) -> str:
             f"{path}, line {number}, byte {start + error.start}: not UTF-8 (it looks like "
             f"{encoding}). Convert it, for instance with: iconv -f ENCODING -t UTF-8"
         ) from error
+    if "\0" in line:
+        raise UserError(
+            f"{path}, line {number}: it holds a NUL byte, so it is not text in UTF-8 (perhaps "
+            "UTF-16). Convert it, for instance with: iconv -f UTF-16 -t UTF-8"
+        )
     return line.removeprefix("\ufeff") if number == 1 else line
 
 

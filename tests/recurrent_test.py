@@ -1,0 +1,389 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
+from vaetx_jax.models.recurrent_cell import GATES, gru, lstm, shut_at_padding
+
+CELLS = ["lstm", "gru"]
+STEPS, HIDDEN, BATCH = 5, 4, 3
+
+
+# Plain twins: the textbook formulas, differentiated by JAX.
+
+
+def plain_lstm(x_TxGxB, kernel, h, c, reverse):
+    def step(state, x_GxB):
+        h, c = state
+        i, f, g, o = jnp.split(x_GxB + kernel @ h, 4)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    return lax.scan(step, (h, c), x_TxGxB, reverse=reverse)[1]
+
+
+def plain_gru(x_TxGxB, kernel, bias_H, h, reverse):
+    def step(h, x_GxB):
+        x_r, x_z, x_n = jnp.split(x_GxB, 3)
+        h_r, h_z, h_n = jnp.split(kernel @ h, 3)
+        r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
+        n = jnp.tanh(x_n + r * (h_n + bias_H[:, None]))
+        h = (1 - z) * n + z * h
+        return h, h
+
+    return lax.scan(step, h, x_TxGxB, reverse=reverse)[1]
+
+
+OURS = {"lstm": lstm, "gru": gru}
+PLAIN = {"lstm": plain_lstm, "gru": plain_gru}
+
+
+def arguments(cell, dtype=np.float64):
+    """Inputs of the gates, recurrent kernel, and an LSTM's h and c or a GRU's bias and h."""
+    rng = np.random.default_rng(0)
+    rows = GATES[cell] * HIDDEN
+    third = (HIDDEN, BATCH) if cell == "lstm" else (HIDDEN,)
+    shapes = [(STEPS, rows, BATCH), (rows, HIDDEN), third, (HIDDEN, BATCH)]
+    return [rng.normal(size=shape).astype(dtype) for shape in shapes]
+
+
+def weighted_sum(function, weight, reverse):
+    return lambda *arrays: jnp.sum(function(*arrays, reverse) * weight)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_values_are_those_of_the_plain_scan_in_double_precision(cell, reverse):
+    ours = OURS[cell](*arguments(cell, np.float32), reverse)
+    with jax.enable_x64(True):
+        plain = PLAIN[cell](*arguments(cell), reverse)
+    np.testing.assert_allclose(ours, plain, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_of_all_inputs_are_those_of_the_plain_scan_in_double_precision(cell, reverse):
+    weight = np.random.default_rng(1).normal(size=(STEPS, HIDDEN, BATCH))
+    every = (0, 1, 2, 3)
+    ours = jax.grad(weighted_sum(OURS[cell], weight.astype(np.float32), reverse), every)
+    gradients = ours(*arguments(cell, np.float32))
+    with jax.enable_x64(True):
+        plain = jax.grad(weighted_sum(PLAIN[cell], weight, reverse), every)(*arguments(cell))
+    for gradient, expected in zip(gradients, plain, strict=True):
+        assert gradient.dtype == jnp.float32
+        np.testing.assert_allclose(gradient, expected, rtol=5e-6, atol=5e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_reverse_reads_the_sequence_backwards(cell):
+    x, *others = arguments(cell, np.float32)
+    flipped = jnp.flip(OURS[cell](jnp.flip(x, 0), *others), 0)
+    np.testing.assert_allclose(OURS[cell](x, *others, True), flipped, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_scan_carries_the_kernel_gradient(cell):
+    x, kernel, *others = arguments(cell, np.float32)
+    gradient = jax.grad(lambda k: jnp.sum(OURS[cell](x, k, *others)))
+    scans = [
+        e for e in all_equations(jax.make_jaxpr(gradient)(kernel)) if str(e.primitive) == "scan"
+    ]
+    assert len(scans) == 2
+    for scan in scans:
+        constants, carries = scan.params["num_consts"], scan.params["num_carry"]
+        for variable in scan.invars[constants : constants + carries]:
+            assert variable.aval.shape == (HIDDEN, BATCH)
+
+
+def all_equations(jaxpr):
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.core.jaxprs_in_params(equation.params):
+            yield from all_equations(inner)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_zero_state_stays_exactly_zero_where_the_input_is_shut(cell):
+    x, kernel, *others = arguments(cell, np.float32)
+    mask_TxB = np.arange(STEPS)[:, None] < np.array([5, 3, 0])[None]
+    zeros = jnp.zeros((HIDDEN, BATCH))
+    start = (zeros, zeros) if cell == "lstm" else (others[0], zeros)
+    h = OURS[cell](shut_at_padding(100 * x, mask_TxB, cell), kernel, *start, True)
+    np.testing.assert_array_equal(h.transpose(0, 2, 1)[~mask_TxB], 0)
+    assert jnp.all(jnp.any(h.transpose(0, 2, 1)[mask_TxB] != 0, axis=-1))
+
+
+# Modules
+
+
+def encoder(cell, **fields):
+    sizes = dict(vocab_size=11, embed_dim=6, hidden=HIDDEN, layers=2, dropout=0.1)
+    return RecurrentEncoder(cell, **{**sizes, **fields})
+
+
+def decoder(cell, **fields):
+    sizes = dict(vocab_size=11, embed_dim=6, hidden=HIDDEN, layers=2, dropout=0.1, latent_dim=3)
+    return RecurrentDecoder(cell, **{**sizes, **fields})
+
+
+LENGTHS = np.array([5, 1, 3])
+IDS = np.array([[1, 2, 3, 4, 5], [6, 0, 0, 0, 0], [7, 8, 9, 0, 0]], np.int32)
+MASK = np.arange(5)[None] < LENGTHS[:, None]
+Z = np.random.default_rng(2).normal(size=(3, 3)).astype(np.float32)
+
+
+def init(module, *inputs):
+    """Parameters of which none is zero, so that no bias can hide."""
+    params = module.init(jax.random.key(0), *inputs, deterministic=True)
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, noisy)
+
+
+def summary(model, params, ids, mask):
+    return model.apply(params, ids, mask, deterministic=True)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_summaries_and_gradients_of_padded_sentences_are_those_of_each_alone(cell):
+    model = encoder(cell)
+    params = init(model, IDS, MASK)
+    padded = summary(model, params, IDS, MASK)
+    gradient = jax.grad(lambda p: jnp.sum(jnp.sin(summary(model, p, IDS, MASK))))(params)
+    total = jax.tree.map(jnp.zeros_like, params)
+    for row, length in enumerate(LENGTHS):
+        ids, mask = IDS[row : row + 1, :length], MASK[row : row + 1, :length]
+        alone = summary(model, params, ids, mask)
+        np.testing.assert_allclose(padded[row : row + 1], alone, rtol=1e-5, atol=1e-6)
+        one = jax.grad(lambda p, i, m: jnp.sum(jnp.sin(summary(model, p, i, m))))(params, ids, mask)
+        total = jax.tree.map(jnp.add, total, one)
+    for padded_leaf, leaf in zip(jax.tree.leaves(gradient), jax.tree.leaves(total), strict=True):
+        np.testing.assert_allclose(padded_leaf, leaf, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_pieces_at_padding_change_neither_the_summary_nor_get_a_gradient(cell):
+    model = encoder(cell)
+    params = init(model, IDS, MASK)
+    other = np.where(MASK, IDS, 10).astype(np.int32)
+    expected = summary(model, params, IDS, MASK)
+    np.testing.assert_array_equal(summary(model, params, other, MASK), expected)
+    gradient = jax.grad(lambda p: jnp.sum(summary(model, p, other, MASK)))(params)
+    table = gradient["params"]["embedding"]["embedding"]
+    np.testing.assert_array_equal(table[10], 0)
+    assert jnp.all(jnp.any(table[1:10] != 0, axis=-1))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_summary_holds_the_last_states_of_layers_and_directions_in_order(cell):
+    model = encoder(cell)
+    params = init(model, IDS, MASK)
+    weights = params["params"]
+    x_TxD = weights["embedding"]["embedding"][IDS[2, :3]]
+    expected = []
+    for layer in range(2):
+        ahead = plain_layer(cell, weights[f"forward_{layer}"], x_TxD, False)
+        back = plain_layer(cell, weights[f"backward_{layer}"], x_TxD, True)
+        expected += [ahead[-1], back[0]]
+        x_TxD = jnp.concatenate([ahead, back], axis=1)
+    got = summary(model, params, IDS, MASK)[2]
+    np.testing.assert_allclose(got, jnp.concatenate(expected), rtol=1e-5, atol=1e-6)
+
+
+def plain_layer(cell, weights, x_TxD, reverse):
+    x_TxG = x_TxD @ weights["input_kernel"].T + weights["input_bias"]
+    bias = weights["recurrent_bias"]
+    zeros = jnp.zeros((HIDDEN, 1))
+    if cell == "lstm":
+        x_TxGx1 = (x_TxG + bias)[..., None]
+        return plain_lstm(x_TxGx1, weights["recurrent_kernel"], zeros, zeros, reverse)[..., 0]
+    outer = bias.at[2 * HIDDEN :].set(0)
+    x_TxGx1, inner = (x_TxG + outer)[..., None], bias[2 * HIDDEN :]
+    return plain_gru(x_TxGx1, weights["recurrent_kernel"], inner, zeros, reverse)[..., 0]
+
+
+@pytest.fixture(autouse=True)
+def _ranks_may_differ_in_plain_twins():
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_row_without_a_token_has_the_summary_zero(cell):
+    model = encoder(cell)
+    params = init(model, IDS, MASK)
+    nothing = summary(model, params, IDS, np.zeros_like(MASK))
+    np.testing.assert_array_equal(nothing, 0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_decoder_is_causal(cell):
+    model = decoder(cell)
+    params = init(model, IDS, Z)
+    ids = np.arange(1, 6, dtype=np.int32)[None]
+
+    def state(params, position):
+        return jnp.sum(model.apply(params, ids, Z[:1], deterministic=True)[0, position])
+
+    for position in range(5):
+        gradient = jax.grad(state)(params, position)["params"]["embedding"]["embedding"]
+        seen = np.flatnonzero(np.any(np.asarray(gradient) != 0, axis=1))
+        np.testing.assert_array_equal(seen, np.arange(1, position + 2))
+
+
+@pytest.mark.parametrize("latent_dim", [0, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_decoding_step_by_step_equals_the_whole_pass(cell, latent_dim):
+    model = decoder(cell, latent_dim=latent_dim)
+    z = Z[:, :latent_dim]
+    params = init(model, IDS, z)
+    whole = model.apply(params, IDS, z, deterministic=True)
+    cache = model.apply(params, z, 5, method="start")
+    step = jax.jit(
+        lambda ids, position, cache: model.apply(params, ids, position, cache, method="step")
+    )
+    for position in range(5):
+        h, cache = step(IDS[:, position], position, cache)
+        np.testing.assert_allclose(h, whole[:, position], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_cache_has_the_batch_on_its_first_axis(cell):
+    model = decoder(cell)
+    params = init(model, IDS, Z)
+    cache = model.apply(params, Z, 9, method="start")
+    arrays = 2 if cell == "lstm" else 1
+    assert [array.shape for array in jax.tree.leaves(cache)] == [(3, HIDDEN)] * 2 * arrays
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_latent_is_the_start_state_of_every_layer(cell):
+    model = decoder(cell)
+    params = init(model, IDS, Z)
+    project = params["params"]["project"]
+    expected = jnp.split(Z @ project["kernel"] + project["bias"], 2, axis=1)
+    for state, h in zip(model.apply(params, Z, 9, method="start"), expected, strict=True):
+        np.testing.assert_allclose(state[0], h, rtol=1e-5, atol=1e-6)
+        for c in state[1:]:
+            np.testing.assert_array_equal(c, 0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_language_model_starts_at_zero_and_projects_nothing(cell):
+    model = decoder(cell, latent_dim=0)
+    params = init(model, IDS, Z[:, :0])
+    assert set(params["params"]) == {"embedding", "layer_0", "layer_1"}
+    for array in jax.tree.leaves(model.apply(params, Z[:, :0], 9, method="start")):
+        np.testing.assert_array_equal(array, 0)
+
+
+def encode_and_decode(cell, params, ids, mask, z):
+    e = encoder(cell).apply(params["encoder"], ids, mask, deterministic=True)
+    h = decoder(cell).apply(params["decoder"], ids, z, deterministic=True)
+    return jnp.sum(jnp.sin(e)) + jnp.sum(jnp.sin(h))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_replicas_under_vmap_get_the_gradients_they_get_alone(cell):
+    replicas = []
+    for seed in range(2):
+        params = {"encoder": init(encoder(cell), IDS, MASK), "decoder": init(decoder(cell), IDS, Z)}
+        replicas.append(jax.tree.map(lambda leaf, seed=seed: leaf * (1 + 0.1 * seed), params))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *replicas)
+    gradient = jax.grad(lambda p: encode_and_decode(cell, p, IDS, MASK, Z))
+    together = jax.jit(jax.vmap(gradient))(stacked)
+    for row, params in enumerate(replicas):
+        alone = jax.jit(gradient)(params)
+        for many, one in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(many[row], one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_bfloat16_products_leave_parameters_states_and_outputs_in_float32(cell):
+    exact, fast = decoder(cell), decoder(cell, dtype=jnp.bfloat16)
+    params = init(fast, IDS, Z)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+    def loss(model, params):
+        h = model.apply(params, IDS, Z, deterministic=True)
+        assert h.dtype == jnp.float32
+        return jnp.mean(jnp.sin(h))
+
+    value, gradient = jax.value_and_grad(lambda p: loss(fast, p))(params)
+    expected, exact_gradient = jax.value_and_grad(lambda p: loss(exact, p))(params)
+    np.testing.assert_allclose(value, expected, atol=0.02)
+    for leaf, exact_leaf in zip(
+        jax.tree.leaves(gradient), jax.tree.leaves(exact_gradient), strict=True
+    ):
+        assert leaf.dtype == jnp.float32
+        np.testing.assert_allclose(leaf, exact_leaf, atol=0.02)
+        assert jnp.any(leaf != exact_leaf)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_dropout_acts_in_training_only(cell):
+    e, d = encoder(cell, dropout=0.5), decoder(cell, dropout=0.5)
+    for model, inputs in [(e, (IDS, MASK)), (d, (IDS, Z))]:
+        params = init(model, *inputs)
+        draws = [
+            model.apply(params, *inputs, deterministic=False, rngs={"dropout": jax.random.key(key)})
+            for key in (0, 1)
+        ]
+        assert jnp.any(draws[0] != draws[1])
+        quiet = model.apply(params, *inputs, deterministic=True)
+        np.testing.assert_array_equal(quiet, model.apply(params, *inputs, deterministic=True))
+    share = np.mean(np.asarray(draws[0]) == 0)
+    assert 0.25 < share < 0.75
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_kernels_are_uniform_to_one_over_the_root_of_their_fan_in(cell):
+    model = encoder(cell, embed_dim=100, hidden=64)
+    params = model.init(jax.random.key(0), IDS, MASK, deterministic=True)["params"]
+    for layer, fan_in in [("forward_0", 100), ("backward_1", 128)]:
+        for name, fan in [("input_kernel", fan_in), ("recurrent_kernel", 64)]:
+            kernel = np.asarray(params[layer][name])
+            assert 0.98 / np.sqrt(fan) < np.abs(kernel).max() <= 1 / np.sqrt(fan)
+            np.testing.assert_allclose(kernel.std(), 1 / np.sqrt(3 * fan), rtol=0.05)
+        np.testing.assert_array_equal(params[layer]["input_bias"], 0)
+        np.testing.assert_array_equal(params[layer]["recurrent_bias"], 0)
+
+
+# The published parameter counts
+
+
+VOCABULARY, EMBED, LATENT = 30522, 128, 64
+
+
+def parameters(module: nn.Module, *inputs) -> int:
+    tree = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs, deterministic=True))
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(
+    ("cell", "hidden", "latent_dim", "published"),
+    [
+        ("lstm", 128, LATENT, 12_756_922),
+        ("lstm", 1024, LATENT, 87_515_578),
+        ("gru", 128, LATENT, 12_526_010),
+        ("gru", 1024, LATENT, 75_575_738),
+        ("lstm", 128, 0, 8_108_346),
+        ("lstm", 1024, 0, 48_315_450),
+        ("gru", 128, 0, 8_042_298),
+        ("gru", 1024, 0, 45_034_554),
+    ],
+)
+def test_parameter_counts_are_the_published_ones(cell, hidden, latent_dim, published):
+    sizes = dict(vocab_size=VOCABULARY, embed_dim=EMBED, hidden=hidden)
+    z = np.zeros((3, latent_dim), np.float32)
+    count = parameters(RecurrentDecoder(cell, **sizes, latent_dim=latent_dim), IDS, z)
+    count += hidden * VOCABULARY + VOCABULARY  # the output layer
+    if latent_dim:
+        count += parameters(RecurrentEncoder(cell, **sizes), IDS, MASK)
+        count += 2 * (4 * hidden * latent_dim + latent_dim)  # mu and log-variance
+    assert count == published

@@ -1,0 +1,189 @@
+"""GPT-2 as a decoder: its shape, and its published weights in our parameters' places.
+
+GPT-2 is a case of our Transformer decoder (pre-norm with learned norms, output projections, GELU by
+tanh, feed-forward 4d, 1,024 positions), so that only the weights need a file of their own. They are
+read from a folder with `model.safetensors` and `config.json`; nothing is unpickled.
+"""
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from vaetx_jax.errors import UserError
+from vaetx_jax.models.transformer import LayerShape
+
+POSITIONS = 1024
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+Tree = dict[str, Any]
+
+# Buffers of old files: the causal mask and its constant. The head is tied to the embedding.
+_IGNORED = re.compile(r"^h\.\d+\.attn\.(bias|masked_bias)$|^lm_head\.weight$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpt2Size:
+    """The size of a GPT-2: `GPT2_SMALL`, or as its config.json has it."""
+
+    dim: int
+    layers: int
+    heads: int
+    vocab_size: int
+    positions: int
+
+
+def layer_shape(dim: int, heads: int, dropout: float) -> LayerShape:
+    """What a layer of GPT-2 is made of."""
+    return LayerShape(
+        dim=dim,
+        heads=heads,
+        ff_dim=4 * dim,
+        dropout=dropout,
+        pre_norm=True,
+        learned_norm=True,
+        output_projection=True,
+        exact_gelu=False,
+    )
+
+
+def read_size(folder: pathlib.Path) -> Gpt2Size:
+    """The size that a folder's `config.json` states.
+
+    Raises:
+      UserError: the file is missing, is no JSON, or is not a GPT-2's.
+    """
+    path = folder / CONFIG
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept.get("activation_function", "gelu_new") != "gelu_new":
+            raise UserError(f"{path}: activation_function is not GPT-2's gelu_new")
+        return Gpt2Size(
+            dim=int(kept["n_embd"]),
+            layers=int(kept["n_layer"]),
+            heads=int(kept["n_head"]),
+            vocab_size=int(kept["vocab_size"]),
+            positions=int(kept.get("n_positions") or kept["n_ctx"]),
+        )
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder}: no {CONFIG}; GPT-2's weights are a folder with {CONFIG} and {WEIGHTS}"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not the configuration of a GPT-2 ({error!r})") from error
+
+
+def load_weights(folder: pathlib.Path, params: Tree) -> Tree:
+    """`params` of a model whose decoder is a GPT-2, with the folder's weights in it.
+
+    The two tokens that the vocabulary is extended by keep their fresh rows; the untied output layer
+    starts as a copy of the embedding.
+
+    Args:
+      params: a model's fresh parameters (host arrays), with `decoder` and `output_layer`.
+
+    Raises:
+      UserError: the file is missing or damaged, or a tensor is missing, left over, or of another
+        shape than the model's.
+    """
+    tensors = _read(folder / WEIGHTS)
+    size = read_size(folder)
+    decoder = params["decoder"]
+    take = _Taker(folder / WEIGHTS, tensors)
+    tokens = take("wte.weight", (size.vocab_size, size.dim))
+    fresh = np.asarray(decoder["embedding"]["token"]["embedding"])
+    _check(folder, "width", size.dim, fresh.shape[1])
+    _check(folder, "layers", size.layers, sum(name.startswith("layer_") for name in decoder))
+    _check(folder, "positions", size.positions, len(decoder["embedding"]["position"]["embedding"]))
+    _check(folder, "vocabulary and two tokens", size.vocab_size + 2, len(fresh))
+    table = np.concatenate([tokens, fresh[len(tokens) :]])
+    new: Tree = dict(decoder)
+    new["embedding"] = {
+        "token": {"embedding": table},
+        "position": {"embedding": take("wpe.weight", (size.positions, size.dim))},
+    }
+    for i in range(size.layers):
+        new[f"layer_{i}"] = _layer(take, i, size.dim)
+    new["last_norm"] = _norm(take, "ln_f", size.dim)
+    take.nothing_left()
+    output = params["output_layer"] | {"kernel": table}
+    return {**params, "decoder": new, "output_layer": output}
+
+
+class _Taker:
+    """Gives tensors out by name and shape, and knows which were never asked for."""
+
+    def __init__(self, path: pathlib.Path, tensors: Mapping[str, np.ndarray]):
+        self._path = path
+        self._left = {
+            plain: tensor
+            for name, tensor in tensors.items()
+            if not _IGNORED.match(plain := name.removeprefix("transformer."))
+        }
+
+    def __call__(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        tensor = self._left.pop(name, None)
+        if tensor is None:
+            raise UserError(f"{self._path}: the tensor {name} is missing; take a GPT-2's file")
+        if tensor.shape != shape:
+            raise UserError(
+                f"{self._path}: {name} has the shape {list(tensor.shape)}, but {CONFIG} beside it "
+                f"makes it {list(shape)}; the two files do not belong together"
+            )
+        return np.asarray(tensor, np.float32)
+
+    def nothing_left(self) -> None:
+        if self._left:
+            names = ", ".join(sorted(self._left)[:5])
+            raise UserError(
+                f"{self._path}: {len(self._left)} tensors that no GPT-2 of this size has: {names}"
+            )
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; put GPT-2's published weights there") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged or not a safetensors file ({error})") from error
+
+
+def _check(folder: pathlib.Path, what: str, there: int, here: int) -> None:
+    if there != here:
+        raise UserError(f"{folder}: its GPT-2 has {what} = {there:,}, the model's decoder {here:,}")
+
+
+def _layer(take: _Taker, i: int, dim: int) -> Tree:
+    """Layer i; GPT-2's Conv1D kernels are [in, out] as ours and load untransposed."""
+    name = f"h.{i}"
+    kernels = np.split(take(f"{name}.attn.c_attn.weight", (dim, 3 * dim)), 3, axis=1)
+    biases = np.split(take(f"{name}.attn.c_attn.bias", (3 * dim,)), 3)
+    attention = {
+        part: {"kernel": kernel, "bias": bias}
+        for part, kernel, bias in zip(("query", "key", "value"), kernels, biases, strict=True)
+    }
+    attention["output"] = _linear(take, f"{name}.attn.c_proj", dim, dim)
+    return {
+        "attention": attention,
+        "attention_residual": {"norm": _norm(take, f"{name}.ln_1", dim)},
+        "feed_forward": {
+            "inner": _linear(take, f"{name}.mlp.c_fc", dim, 4 * dim),
+            "outer": _linear(take, f"{name}.mlp.c_proj", 4 * dim, dim),
+        },
+        "feed_forward_residual": {"norm": _norm(take, f"{name}.ln_2", dim)},
+    }
+
+
+def _linear(take: _Taker, name: str, rows: int, columns: int) -> Tree:
+    kernel = take(f"{name}.weight", (rows, columns))
+    return {"kernel": kernel, "bias": take(f"{name}.bias", (columns,))}
+
+
+def _norm(take: _Taker, name: str, dim: int) -> Tree:
+    return {"scale": take(f"{name}.weight", (dim,)), "bias": take(f"{name}.bias", (dim,))}

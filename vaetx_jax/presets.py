@@ -1,0 +1,145 @@
+"""The models by name, what can be chosen of each, and what a preset chooses."""
+
+import dataclasses
+from typing import Any
+
+MODELS = (
+    "vae_transformer",
+    "vae_lstm",
+    "vae_gru",
+    "vae_gpt2",
+    "transformer_lm",
+    "lstm_lm",
+    "gru_lm",
+)
+POSITIONS = 512  # learned positions of the published models, whatever the length of the corpus
+
+
+def has_latent(model: str) -> bool:
+    """Whether a model is a text VAE (else a language model)."""
+    return model.startswith("vae_")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """A model as its builder sees it: the config's `model` with the preset's choices filled in.
+
+    A field that the model does not have is None.
+
+    Attributes:
+      name: one of `MODELS`.
+      dim: width; the hidden size of recurrent models.
+      latent_dim: width of z; 0 for a language model.
+      layers: of the encoder and of the decoder (of the encoder alone for `vae_gpt2`).
+      dropout: on embeddings and on each sublayer's or layer's output.
+      heads, ff_dim: of Transformer layers.
+      pre_norm, learned_norm, output_projection: see `LayerShape`.
+      tied: the output layer's kernel is the decoder's token embedding.
+      pooling: how an encoder's output becomes one vector: cls, mean or attention.
+      latent_slots: of the latent-decoder attention.
+      latent_input: z, projected, is also added to every input of the decoder.
+      word_dropout: share of the decoder's input pieces left out in training.
+      embed_dim: width of a recurrent model's embedding, whatever its hidden size.
+      decoder_layers, decoder_heads: the size of GPT-2.
+      weights: a folder with GPT-2's published weights, or a name to fetch them by; empty: none.
+    """
+
+    name: str
+    dim: int
+    latent_dim: int
+    layers: int
+    dropout: float
+    heads: int | None = None
+    ff_dim: int | None = None
+    pre_norm: bool | None = None
+    learned_norm: bool | None = None
+    output_projection: bool | None = None
+    tied: bool | None = None
+    pooling: str | None = None
+    latent_slots: int | None = None
+    latent_input: bool | None = None
+    word_dropout: float | None = None
+    embed_dim: int | None = None
+    decoder_layers: int | None = None
+    decoder_heads: int | None = None
+    weights: str | None = None
+
+
+Choices = dict[str, Any]
+
+# The published models: their parameter counts come out exactly (Table 8). What a preset names for a
+# model are the fields that the model has; `config.model.KEY` overrides it where it is set.
+_PAPER_TRANSFORMER: Choices = {
+    "layers": 2,
+    "dropout": 0.1,
+    "heads": 2,
+    "ff_dim": 512,
+    "pre_norm": False,
+    "learned_norm": False,
+    "output_projection": False,
+    "tied": False,
+    "word_dropout": 0.0,
+}
+_PAPER_LATENT: Choices = {"pooling": "cls", "latent_slots": 2, "latent_input": False}
+_PAPER_RECURRENT: Choices = {"layers": 2, "dropout": 0.1, "embed_dim": 128}
+_PAPER_GPT2: Choices = {
+    "layers": 2,
+    "dropout": 0.1,
+    "heads": 2,
+    "ff_dim": 512,
+    "pooling": "cls",
+    "decoder_layers": 12,
+    "decoder_heads": 12,
+    "weights": "",
+}
+
+# The better model rather than the published one.
+_MODERN_TRANSFORMER: Choices = {
+    "layers": 2,
+    "dropout": 0.1,
+    "heads": 4,  # heads of 32 at d = 128: more patterns at no cost
+    "ff_dim": None,  # 4 * dim, so that width grows as a whole
+    "pre_norm": True,  # gradients reach the first layer unscaled; trains without warm-up
+    "learned_norm": True,  # lets a layer choose how much of its input it hears
+    "output_projection": True,  # mixes the heads; without it each owns a part of the residual
+    "tied": True,  # a third of the parameters, and rare pieces learn from both ends
+    "word_dropout": 0.0,  # 0.3 is a remedy against collapse that costs some nll
+}
+_MODERN_LATENT: Choices = {
+    "pooling": "attention",  # all positions feed the posterior, not one
+    "latent_slots": 4,  # room for the query to choose between aspects of z
+    "latent_input": True,  # a path from z to every position that needs no attention to be learnt
+}
+
+PRESETS: dict[str, dict[str, Choices]] = {
+    "paper": {
+        "vae_transformer": _PAPER_TRANSFORMER | _PAPER_LATENT,
+        "transformer_lm": _PAPER_TRANSFORMER,
+        "vae_lstm": _PAPER_RECURRENT,
+        "vae_gru": _PAPER_RECURRENT,
+        "lstm_lm": _PAPER_RECURRENT,
+        "gru_lm": _PAPER_RECURRENT,
+        "vae_gpt2": _PAPER_GPT2,
+    },
+    "modern": {
+        "vae_transformer": _MODERN_TRANSFORMER | _MODERN_LATENT,
+        "transformer_lm": _MODERN_TRANSFORMER,
+    },
+}
+# What AdamW's weight decay takes: every parameter, as PyTorch's does, or matrices only.
+DECAY = {"paper": "all", "modern": "matrices"}
+
+
+PRESET_FIELDS = [
+    field
+    for field in dataclasses.fields(ModelSettings)
+    if field.name not in ("name", "dim", "latent_dim")
+]
+PLAIN_TYPE = {
+    int | None: int,
+    bool | None: bool,
+    float | None: float,
+    str | None: str,
+    int: int,
+    float: float,
+}
