@@ -18,8 +18,12 @@ def get_config(model: str = "vae_transformer") -> ConfigDict:
     config.data.groups = 3
     config.tokenizer.vocab_size = 500
     config.model.latent_dim = 32
-    config.objective.annealing = "cyclic"
+    # Against collapse: bits that are free, and a decoder that hears z everywhere and its own past
+    # only in part, so that it must ask the latent what the sentence is about.
     config.objective.cycles = 2
     config.objective.free_bits = 0.25
-    config.train.epochs = 4
+    config.model.pooling = "mean"
+    config.model.latent_input = True
+    config.model.word_dropout = 0.4
+    config.train.epochs = 3
     return config

@@ -185,7 +185,7 @@ from vaetx_jax.objective import reconstruction_loss
 noise = np.random.default_rng(0)
 B, T, D, V = 8, 6, 8, 37
 h = noise.standard_normal((B, T, D)).astype(np.float32)
-output = Output(*(noise.standard_normal(s).astype(np.float32) for s in ((D, V), (V,))))
+output = Output(*(noise.standard_normal(s).astype(np.float32) for s in ((V, D), (V,))))
 target = noise.integers(0, V, (B, T)).astype(np.int32)
 # Uneven shares of padding, one device with none but padding.
 mask = np.arange(T)[None] < np.array([6, 6, 5, 1, 0, 0, 3, 2])[:, None]

@@ -174,7 +174,7 @@ def test_nll_is_that_of_the_draw_that_is_given_beside_it(params, estimator):
     decode = jax.jit(functools.partial(MODEL.apply, method="decode"))
     h_BxTxD = decode({"params": params}, ids, jnp.asarray(found.z_NxZ))
     kernel, bias = MODEL.apply({"params": params}, method="output")
-    log_p = np.asarray(jax.nn.log_softmax(h_BxTxD @ kernel + bias[None, None]))
+    log_p = np.asarray(jax.nn.log_softmax(h_BxTxD @ kernel.T + bias[None, None]))
     for n, sentence in enumerate(PIECES):
         target = [*sentence, tiny.SEP]
         expected = -log_p[n, range(len(target)), target].sum()

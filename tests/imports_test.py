@@ -24,7 +24,7 @@ FLOORS = {
     2: "objective decoding models.text_vae models.build",
     1: "models.transformer models.recurrent models.gpt2 "
     "data.corpora data.batches data.encoded data.layout",
-    0: "models.attention models.layers cross_entropy gaussian schedules "
+    0: "models.attention models.layers models.recurrent_cell cross_entropy gaussian schedules "
     "data.grammar data.grammar_automaton data.grammar_lexicon data.builders.* data.array_file "
     "data.tokenizers data.tokenizer_base data.sentencepiece_tokenizer data.vocabulary_tokenizer "
     "data.kept_words config presets mesh writer paper errors",

@@ -190,7 +190,7 @@ def test_the_logits_are_those_of_a_numpy_decoder(params, exact):
     kernel, bias = apply(params, method="output")
     for h_TxD, z, sentence in zip(h_BxTxD, np.float64(z_BxZ), exact[1], strict=True):
         expected = oracle_logits(exact[0], sentence, z)
-        got = np.asarray(h_TxD[: len(expected)] @ kernel + bias[None])
+        got = np.asarray(h_TxD[: len(expected)] @ kernel.T + bias[None])
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
@@ -271,7 +271,7 @@ def assert_cache_gives_full_decoding(model, params, z_BxZ, ids):
     """Logits of step after step equal those of the whole row at once."""
     h_BxTxD = apply(params, ids, z_BxZ, model=model, method="decode")
     kernel, bias = apply(params, model=model, method="output")
-    whole_BxTxV = h_BxTxD @ kernel + bias[None, None]
+    whole_BxTxV = h_BxTxD @ kernel.T + bias[None, None]
     tolerance = 1e-5 * float(jnp.max(jnp.abs(whole_BxTxV)))
     # Room for more positions than are used must not matter.
     cache = model.apply({"params": params}, z_BxZ, ids.shape[1] + 3, method="start")
@@ -347,7 +347,8 @@ def test_parameters_start_as_the_facts_of_the_model_say():
         elif "embedding" in name:
             assert np.std(value) == pytest.approx(0.1, rel=0.05), name
         else:
-            bound = 1.0 / math.sqrt(value.shape[0])
+            fan_in = value.shape[1] if "output_layer" in name else value.shape[0]
+            bound = 1.0 / math.sqrt(fan_in)
             assert 0.95 * bound < np.abs(value).max() <= bound, name
             assert np.std(value) == pytest.approx(bound / math.sqrt(3), rel=0.1), name
     for kind in ("token", "position"):

@@ -158,7 +158,7 @@ def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:
         return steps[-1], "last (no cycle of annealing has ended yet, so there is no best)"
     if wanted == "last":
         return steps[-1], "last"
-    if wanted.isdigit() and int(wanted) in steps:
+    if wanted.isdecimal() and int(wanted) in steps:
         return int(wanted), "chosen"
     there = ", ".join(map(str, steps))
     raise UserError(f"--checkpoint={wanted}: take best, last or one of the steps {there}")

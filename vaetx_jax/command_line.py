@@ -5,13 +5,14 @@ import errno
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from vaetx_jax.config import closest, flatten
+from vaetx_jax.config import closest, flatten, value_of
 from vaetx_jax.errors import ConfigError, UserError
 
 STOPPED = 75  # 'stopped, resume me'
@@ -67,6 +68,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
     try:
         with _config_errors(argv):
             left = flags.FLAGS(list(argv))
+            _check_config()
         if len(left) > 1:
             # '--config.x false' would otherwise read as true, the rest being dropped in silence.
             raise ConfigError(
@@ -81,16 +83,50 @@ def _parse(argv: Sequence[str]) -> list[str]:
 def _config_errors(argv: Sequence[str]) -> Any:
     try:
         yield
-    except flags.Error as error:
-        raise ConfigError(_plain(str(error))) from None
-    except (AttributeError, KeyError) as error:
-        raise ConfigError(_unknown_key(argv, error)) from None
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise ConfigError(f"--config: no such file: {error.filename}") from None
-    except (TypeError, ValueError) as error:
-        raise ConfigError(_plain(str(error))) from None
+    except UserError:
+        raise
     except SyntaxError as error:
         raise ConfigError(f"--config: {error.filename}, line {error.lineno}: {error.msg}") from None
+    except OSError as error:
+        # ml_collections wraps it in what it attempted; what was wrong stands last.
+        raise ConfigError(f"--config: {_plain(str(error)).rpartition('] ')[2]}") from None
+    except Exception as error:
+        if place := _place_in_config(error):
+            raise ConfigError(place) from None
+        if isinstance(error, AttributeError | KeyError):
+            raise ConfigError(_unknown_key(argv, error)) from None
+        if isinstance(error, flags.Error | TypeError | ValueError):
+            raise ConfigError(_plain(str(error))) from None
+        raise
+
+
+def _check_config() -> None:
+    """Looks at the config: ml_collections keeps an unreadable file's error until that is done.
+
+    It also lets `--config.GROUP={...}` take the place of all keys of a group.
+    """
+    if "config" not in flags.FLAGS or not flags.FLAGS["config"].present:
+        return
+    config = flags.FLAGS["config"].value
+    if not hasattr(config, "to_dict"):
+        raise ConfigError("--config: get_config() of this file does not return a config")
+    for key in config_flags.get_override_values(flags.FLAGS["config"]):
+        if isinstance(value_of(config, key), ConfigDict):
+            raise ConfigError(f"--config.{key} is a group of keys; set one of them")
+
+
+def _place_in_config(error: BaseException | None) -> str | None:
+    """Where in the config file an error arose, if there, and what it was."""
+    place = None
+    while error:  # ml_collections and absl raise their own after it
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if frame.f_globals.get("__name__") == "config_config":
+                what = _plain(str(error.args[0] if error.args else ""))
+                hint = re.search(r"Did you mean .*\?", what)  # before it stands all of the config
+                what = f"{type(error).__name__}: {hint[0] if hint else what}"
+                place = f"--config: {frame.f_code.co_filename}, line {line}: {what}"
+        error = error.__cause__ or error.__context__
+    return place
 
 
 def _plain(text: str) -> str:
@@ -106,18 +142,21 @@ def _unknown_key(argv: Sequence[str], error: Exception) -> str:
             match = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
             if match and match[1] not in known:
                 key = match[1]
-                if any(name.startswith(f"{key}.") for name in known):
-                    return f"--config.{key} is a group of keys; set one of them"
                 return f"unknown key --config.{key}{closest(key, known)}; see vaetx_jax/config.py"
     return f"--config: {_plain(str(error))}"
 
 
 def _bare_config(argv: Sequence[str]) -> Any:
     """The config before the command line's changes."""
+    plain = [argv[0]]
+    for argument, after in zip(argv[1:], [*argv[2:], ""], strict=True):
+        if re.match(r"--?config=", argument):
+            plain.append(argument)
+        elif argument in ("--config", "-config"):
+            plain += [argument, after]
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    plain = [a for a in argv if re.match(r"--?config[= ]", a) or a == argv[0]]
-    values(list(plain), known_only=True)
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=plain)
+    values(plain, known_only=True)
     return values.config
 
 

@@ -7,6 +7,7 @@ rule at once. A run keeps its config as `WORKDIR/config.json`.
 
 import difflib
 import json
+import math
 import os
 import pathlib
 from typing import Any
@@ -139,6 +140,9 @@ def validate(config: ConfigDict) -> None:
         one_of("train.decay", ("all", "matrices"))
     one_of("objective.annealing", ANNEALINGS)
     one_of("train.precision", ("float32",))
+    for key, value in flatten(config.to_dict()).items():
+        if isinstance(value, float):
+            rule(key, math.isfinite(value), "must be a finite number")
     for key, least in _LEAST.items():
         rule(key, value_of(config, key) >= least, f"must be at least {least}")
     for key in _SHARES:

@@ -10,8 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from sklearn.decomposition import PCA
 
-import vaetx_jax
-from vaetx_jax import command_line
+from vaetx_jax import __version__, command_line
 from vaetx_jax import config as config_lib
 from vaetx_jax import workdir as workdir_lib
 from vaetx_jax.api import TextModel, load
@@ -79,7 +78,7 @@ def greet(parts: Parts, trainer: Trainer) -> None:
     train, valid = parts.split("train"), parts.split("valid")
     cut = int(train.cut.sum())
     print(
-        f"vaetx_jax {vaetx_jax.__version__}, jax {jax.__version__}, "
+        f"vaetx_jax {__version__}, jax {jax.__version__}, "
         f"Python {platform.python_version()}; {jax.process_count()} process(es), "
         f"{len(devices)} device(s): {devices[0].device_kind}\n"
         f"folder     {parts.folder}\n"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 import filelock
@@ -54,6 +55,18 @@ def claim(folder: pathlib.Path) -> Iterator[None]:
         lock.release()
 
 
+def _has_checkpoint(folder: pathlib.Path) -> bool:
+    home = folder / CHECKPOINTS
+    return home.is_dir() and any(step.name.isdecimal() for step in home.iterdir())
+
+
+def _forget(folder: pathlib.Path) -> None:
+    """Frees a folder whose run never saved a step: it may begin anew with other settings."""
+    shutil.rmtree(folder / TOKENIZER, ignore_errors=True)
+    (folder / CORPUS).unlink(missing_ok=True)
+    (folder / CONFIG).unlink()
+
+
 def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
     """Writes `config.json`, if the folder is new or holds this very run.
 
@@ -65,6 +78,8 @@ def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
     """
     notices = []
     path = folder / CONFIG
+    if path.exists() and not _has_checkpoint(folder):
+        _forget(folder)
     if path.exists():
         changes = config_lib.differences(config_lib.read_config(path), config)
         changes = {key: change for key, change in changes.items() if key not in _PLACES}
@@ -98,6 +113,7 @@ def keep_corpus(folder: pathlib.Path, name: str, fingerprint: str) -> None:
         except ValueError:
             before = {}
         if before != now:
+            before = before if isinstance(before, dict) else {}
             raise UserError(
                 f"--workdir={folder}: the corpus {name} is not the one this run began with "
                 f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "

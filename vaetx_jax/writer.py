@@ -72,7 +72,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
     try:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:  # Ctrl-C, too, leaves nothing behind
         temporary.unlink(missing_ok=True)
         raise
 

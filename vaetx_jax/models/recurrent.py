@@ -66,26 +66,24 @@ class RecurrentLayer(nn.Module):
         With a mask, no input enters where it is false: a state of zero stays zero there.
         """
         x_GxTxB = product(self.input_kernel, x_TxDxB, ((1,), (1,)), self.dtype)
-        x_TxGxB = x_GxTxB.swapaxes(0, 1) + self._outer_bias()[:, None]
+        x_TxGxB = x_GxTxB.swapaxes(0, 1) + self._outer_bias()[None, :, None]
         if mask_TxB is not None:
             x_TxGxB = shut_at_padding(x_TxGxB, mask_TxB, self.cell)
-        state = [array_BxH.T for array_BxH in start]
-        kernel = self.recurrent_kernel
+        kernel, h_HxB = self.recurrent_kernel, start[0].T
         if self.cell == "lstm":
-            return lstm(x_TxGxB, kernel, *state, self.reverse, self.dtype)
-        return gru(x_TxGxB, kernel, self._inner_bias(), *state, self.reverse, self.dtype)
+            return lstm(x_TxGxB, kernel, h_HxB, start[1].T, self.reverse, self.dtype)
+        return gru(x_TxGxB, kernel, self._inner_bias(), h_HxB, self.reverse, self.dtype)
 
     def step(self, x_BxD: jax.Array, state: LayerState) -> LayerState:
         """The next state; its h equals `__call__`'s at this step."""
         x_GxB = product(self.input_kernel, x_BxD, ((1,), (1,)), self.dtype)
         x_GxB = x_GxB + self._outer_bias()[:, None]
-        before = [array_BxH.T for array_BxH in state]
-        kernel = self.recurrent_kernel
+        kernel, h_HxB = self.recurrent_kernel, state[0].T
         if self.cell == "lstm":
-            h, c, _ = lstm_step(x_GxB, kernel, *before, self.dtype)
-            return h.T, c.T
-        h, _ = gru_step(x_GxB, kernel, self._inner_bias(), *before, self.dtype)
-        return (h.T,)
+            h_HxB, c_HxB, _ = lstm_step(x_GxB, kernel, h_HxB, state[1].T, self.dtype)
+            return h_HxB.T, c_HxB.T
+        h_HxB, _ = gru_step(x_GxB, kernel, self._inner_bias(), h_HxB, self.dtype)
+        return (h_HxB.T,)
 
     def _outer_bias(self) -> jax.Array:
         """The biases that the whole sequence adds at once."""

@@ -36,8 +36,9 @@ def shut_at_padding(x_TxGxB: jax.Array, mask_TxB: jax.Array, cell: str) -> jax.A
     gate, value = _SHUT[cell]
     steps, rows, batch = x_TxGxB.shape
     x = x_TxGxB.reshape(steps, GATES[cell], rows // GATES[cell], batch)
-    shut_TxGxHxB = (jnp.arange(GATES[cell]) == gate)[:, None, None] & ~mask_TxB[:, None, None]
-    return jnp.where(shut_TxGxHxB, jnp.asarray(value, x.dtype), x).reshape(x_TxGxB.shape)
+    shut_1xGx1x1 = (jnp.arange(GATES[cell]) == gate)[None, :, None, None]
+    shut_TxGx1xB = shut_1xGx1x1 & ~mask_TxB[:, None, None]
+    return jnp.where(shut_TxGx1xB, value, x).reshape(x_TxGxB.shape)
 
 
 def product(a: jax.Array, b: jax.Array, contract: tuple[Any, Any], dtype: Any) -> jax.Array:
@@ -68,7 +69,7 @@ def lstm_step(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One step: the new h and c [H, B], and what the derivative wants, `_lstm_gates`' input."""
     # A sigmoid is a tanh of half the argument; so all gates are one tanh over one array.
-    scale_Gx1 = np.repeat(np.float32([0.5, 0.5, 1.0, 0.5]), h.shape[0])[:, None]
+    scale_Gx1 = np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), h.shape[0])[:, None]
     tanh_GxB = jnp.tanh((x_GxB + _matmul(kernel_GxH, h, dtype)) * scale_Gx1)
     i, f, g, o = _lstm_gates(tanh_GxB)
     c = f * c + i * g
@@ -111,7 +112,7 @@ def _lstm_forward(
     dtype: Any,
 ) -> tuple[jax.Array, Any]:
     def step(state: Any, x_GxB: jax.Array) -> Any:
-        h, c, tanh = lstm_step(x_GxB, kernel, *state, dtype)
+        h, c, tanh = lstm_step(x_GxB, kernel, state[0], state[1], dtype)
         return (h, c), (h, c, tanh)
 
     _, (h_T, c_T, tanh_T) = lax.scan(step, (h_HxB, c_HxB), x_TxGxB, reverse=reverse)

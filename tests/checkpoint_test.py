@@ -1,0 +1,202 @@
+"""Checkpoints: what is kept, what is best, and that what comes back is what was saved."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from vaetx_jax.checkpoint import Checkpoints, Facts, choose
+from vaetx_jax.errors import UserError
+from vaetx_jax.mesh import put_replicated
+from vaetx_jax.step import Sums, TrainState, optimizer
+
+
+def state_after(step, seed=0):
+    """A state with the tree of a real one and numbers of its own in every leaf."""
+    params = {"layer": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}, "scale": jnp.zeros(())}
+    moments = optimizer(tiny.plan(clip_norm=1.0)).init(params)
+    blank = TrainState(jnp.int32(0), params, moments, Sums(*[jnp.float32(0)] * len(Sums._fields)))
+    noise = np.random.default_rng((seed, step))
+    filled = jax.tree.map(
+        lambda x: noise.standard_normal(x.shape).astype(x.dtype) if x.dtype == np.float32 else x,
+        blank,
+    )
+    return put_replicated(filled._replace(step=jnp.int32(step)), tiny.one_device())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def opened(folder):
+    """Opens the checkpoints of the folder as a run does or, not writable, as a reader does."""
+    open_ones = []
+
+    def opener(*, writable=True):
+        open_ones.append(Checkpoints(folder, writable=writable))
+        return open_ones[-1]
+
+    yield opener
+    for checkpoints in open_ones:
+        checkpoints.close()
+
+
+def save(checkpoints, scores, *, candidates=None):
+    """Saves steps 10, 20 .. with these validation perplexities."""
+    first = (checkpoints.latest() or 0) + 10
+    for i, score in enumerate(scores):
+        step = first + 10 * i
+        facts = Facts(step, score, candidate=candidates is None or step in candidates)
+        checkpoints.save(state_after(step), facts)
+
+
+def assert_identical(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y, strict=True)
+
+
+# What comes back --------------------------------------------------------------------------------
+
+
+def test_a_state_comes_back_bit_for_bit(opened):
+    checkpoints = opened()
+    save(checkpoints, [5.0, 4.0])
+    like = state_after(0, seed=9)
+    assert_identical(checkpoints.restore(10, like), state_after(10))
+    assert_identical(checkpoints.restore(20, like), state_after(20))
+
+
+def test_a_state_comes_back_when_opened_again_onto_the_devices_asked_for(opened):
+    first = opened()
+    save(first, [5.0])
+    first.close()
+    like = state_after(0, seed=9)
+    restored = opened().restore(10, like)
+    assert_identical(restored, state_after(10))
+    shardings = [x.sharding for x in jax.tree.leaves(restored)]
+    assert shardings == [x.sharding for x in jax.tree.leaves(like)]
+
+
+def test_a_reader_gets_the_parameters_alone(opened):
+    save(opened(), [5.0, 4.0])
+    like = state_after(0, seed=9).params
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like
+    )
+    reader = opened(writable=False)
+    assert_identical(reader.restore_params(10, shapes), state_after(10).params)
+    assert_identical(reader.restore_params(20, like), state_after(20).params)
+
+
+def test_a_step_that_is_there_is_left_as_it_is(opened):
+    checkpoints = opened()
+    save(checkpoints, [5.0])
+    checkpoints.save(state_after(10, seed=7), Facts(10, 1.0, candidate=True))
+    assert_identical(checkpoints.restore(10, state_after(0)), state_after(10))
+    assert checkpoints.steps() == [10]
+
+
+def test_no_temporary_folder_is_left_after_saving(opened, folder):
+    save(opened(), [5.0, 4.0, 3.0, 2.0])
+    assert sorted(path.name for path in folder.iterdir()) == ["30", "40"]
+
+
+# What is kept, and what is best -----------------------------------------------------------------
+
+
+def test_before_the_first_save_there_is_nothing(opened):
+    checkpoints = opened()
+    assert (checkpoints.steps(), checkpoints.latest(), checkpoints.best()) == ([], None, None)
+
+
+def test_the_latest_two_and_the_best_are_kept(opened):
+    checkpoints = opened()
+    save(checkpoints, [9.0, 3.0, 5.0, 6.0, 7.0])
+    assert checkpoints.steps() == [20, 40, 50]
+    assert checkpoints.best() == 20
+    assert checkpoints.latest() == 50
+
+
+def test_a_new_best_takes_the_place_of_the_old(opened):
+    checkpoints = opened()
+    save(checkpoints, [3.0, 5.0, 6.0, 2.0, 8.0, 8.0])
+    assert checkpoints.best() == 40
+    assert checkpoints.steps() == [40, 50, 60]
+
+
+def test_only_a_candidate_can_be_best(opened):
+    checkpoints = opened()
+    save(checkpoints, [9.0, 1.0, 8.0, 2.0, 3.0], candidates={10, 30})
+    assert checkpoints.best() == 30
+    assert checkpoints.steps() == [30, 40, 50]
+
+
+def test_of_equals_the_later_is_best(opened):
+    checkpoints = opened()
+    save(checkpoints, [4.0, 4.0, 5.0])
+    assert checkpoints.best() == 20
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, None])
+def test_a_figure_that_is_no_number_is_never_best(opened, score):
+    checkpoints = opened()
+    save(checkpoints, [score])
+    assert checkpoints.best() is None
+    save(checkpoints, [7.0, score, score])
+    assert checkpoints.best() == 20
+    assert checkpoints.steps() == [20, 30, 40]
+
+
+def test_the_best_is_known_and_kept_when_opened_again(opened):
+    first = opened()
+    save(first, [9.0, 3.0, 5.0, math.nan])
+    first.close()
+    again = opened()
+    assert (again.best(), again.latest()) == (20, 40)
+    save(again, [4.0, 6.0])
+    assert again.best() == 20
+    assert again.steps() == [20, 50, 60]
+    save(again, [1.0])
+    assert again.best() == 70
+    assert opened(writable=False).best() == 70
+
+
+# Choosing one -----------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_chosen_by_name_or_number(opened):
+    save(opened(), [9.0, 3.0, 5.0, 6.0])
+    reader = opened(writable=False)
+    assert choose(reader, "best") == (20, "best")
+    assert choose(reader, "last") == (40, "last")
+    assert choose(reader, "30") == (30, "chosen")
+
+
+def test_without_a_best_the_last_is_taken_and_said(opened):
+    checkpoints = opened()
+    save(checkpoints, [9.0, 3.0], candidates=set())
+    step, words = choose(checkpoints, "best")
+    assert step == 20
+    assert words.startswith("last") and "no best" in words
+
+
+@pytest.mark.parametrize("wanted", ["10", "first", "-20", "2 0", "", "²"])
+def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(opened, wanted):
+    checkpoints = opened()
+    save(checkpoints, [9.0, 3.0, 5.0, 6.0])
+    with pytest.raises(UserError, match="best, last or one of the steps 20, 30, 40"):
+        choose(checkpoints, wanted)
+
+
+def test_a_folder_without_checkpoints_is_refused_by_its_name(opened, folder):
+    with pytest.raises(UserError, match=f"{folder}.*train first"):
+        opened(writable=False)
+    assert not folder.exists(), "a reader makes no folder"
+    with pytest.raises(UserError, match=f"{folder}.*train first"):
+        choose(opened(), "best")
