@@ -139,8 +139,9 @@ def test_only_a_candidate_can_be_best(opened):
 
 def test_of_equals_the_later_is_best(opened):
     checkpoints = opened()
-    save(checkpoints, [4.0, 4.0, 5.0])
+    save(checkpoints, [4.0, 4.0, 5.0, 6.0, 7.0])
     assert checkpoints.best() == 20
+    assert checkpoints.steps() == [20, 40, 50]
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, None])

@@ -7,6 +7,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+from ml_collections import ConfigDict
+from tiny_run import fit, tiny_config
+
+from vaetx_jax.main import use_compilation_cache
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -23,3 +27,19 @@ def real_data() -> pathlib.Path:
     if not (folder / "ptb" / "train.txt").is_file():
         pytest.skip(f"no real corpora under {folder}: set VAETX_DATA to their folder")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigDict:
+    """The settings of a tiny run, with a cache of its own, compiled programs included."""
+    config = tiny_config(tmp_path_factory.mktemp("cache"))
+    use_compilation_cache(config)
+    return config
+
+
+@pytest.fixture(scope="session")
+def trained(config: ConfigDict, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The work folder of that run, trained to its end; nothing may be written there."""
+    folder = tmp_path_factory.mktemp("trained")
+    fit(config, folder)
+    return folder

@@ -15,25 +15,32 @@ PIECES = tiny.sentences(9)
 KEY = jax.random.key(5)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "free_bits"))
-def terms_and_gradient(params, batch, kl_weight, *, key=KEY, free_bits=0.0, model=MODEL):
-    def loss(params):
-        return objective.negative_elbo(
-            model,
-            params,
-            batch,
-            key,
-            kl_weight=jnp.asarray(kl_weight, jnp.float32),
-            free_bits=free_bits,
-            mesh=tiny.one_device(),
-        )
+def loss_of(params, batch, key, kl_weight, *, free_bits=0.0, model=MODEL):
+    return objective.negative_elbo(
+        model,
+        params,
+        batch,
+        key,
+        kl_weight=jnp.asarray(kl_weight, jnp.float32),
+        free_bits=free_bits,
+        mesh=tiny.one_device(),
+    )
 
-    (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+
+forward_alone = jax.jit(loss_of, static_argnames=("free_bits", "model"))
+forward_and_back = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
+
+
+def terms_and_gradient(params, batch, kl_weight, *, key=KEY):
+    (value, terms), gradient = forward_and_back(params, batch, key, kl_weight)
     return terms._replace(loss=value), gradient
 
 
-def terms_of(*arguments, **options):
-    return terms_and_gradient(*arguments, **options)[0]
+def terms_of(params, batch, kl_weight, *, key=KEY, **other):
+    if other:
+        value, terms = forward_alone(params, batch, key, kl_weight, **other)
+        return terms._replace(loss=value)
+    return terms_and_gradient(params, batch, kl_weight, key=key)[0]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +164,7 @@ def test_free_bits_put_a_floor_under_each_dimensions_mean_and_leave_the_reported
     free, plain = (terms_of(params, batch(), 0.3, free_bits=bits) for bits in (floor, 0.0))
     expected = float(plain.nll) / 9 + 0.3 * np.maximum(kl_Z, floor).sum()
     assert float(free.loss) == pytest.approx(expected, rel=1e-5)
-    assert float(free.kl) == float(plain.kl)
+    assert float(free.kl) == pytest.approx(float(plain.kl), rel=1e-6)
     assert float(plain.kl) == pytest.approx(9 * kl_Z.sum(), rel=1e-5)
 
 

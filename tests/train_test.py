@@ -8,50 +8,13 @@ import signal
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
+from tiny_run import STEPS, fit
 
 from vaetx_jax import main, train, workdir
 from vaetx_jax.api import load
-from vaetx_jax.config import default_config
 from vaetx_jax.errors import UserError
 from vaetx_jax.parts import assemble
 from vaetx_jax.writer import METRICS, Progress, read_metrics
-
-STEPS = 40
-
-
-def tiny_config(cache: pathlib.Path) -> ConfigDict:
-    config = default_config()
-    config.data.cache_dir = str(cache)
-    config.data.sentences, config.data.held_out = 200, 40
-    config.data.batch_size, config.data.groups, config.data.max_len = 8, 2, 40
-    config.tokenizer.vocab_size = 200
-    config.model.dim, config.model.latent_dim = 8, 4
-    config.objective.cycles = 2
-    config.train.steps, config.train.log_every, config.train.validate_every = STEPS, 3, 10
-    config.evaluation.iw_samples = 2
-    config.samples.count = 2
-    return config
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigDict:
-    return tiny_config(tmp_path_factory.mktemp("cache"))
-
-
-def fit(config: ConfigDict, folder: pathlib.Path) -> train.Trainer:
-    folder.mkdir(exist_ok=True)
-    workdir.keep_config(folder, config)
-    trainer = train.Trainer(assemble(config, folder))
-    trainer.run(trainer.start_state()[0])
-    return trainer
-
-
-@pytest.fixture(scope="module")
-def trained(config: ConfigDict, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    folder = tmp_path_factory.mktemp("trained")
-    fit(config, folder)
-    return folder
 
 
 def comparable(folder: pathlib.Path) -> list[dict]:

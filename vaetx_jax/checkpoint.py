@@ -57,7 +57,7 @@ class Checkpoints:
         logging.getLogger("absl").addFilter(_not_about_sharding)
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
-        self.folder = folder
+        self.folder = folder = folder.resolve()  # orbax wants absolute paths
         self._facts: dict[int, Facts] = {}
         options = _READ_ONLY
         if writable:

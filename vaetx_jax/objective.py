@@ -16,7 +16,6 @@ from vaetx_jax.cross_entropy import token_nll, weighted_nll
 from vaetx_jax.mesh import DATA_AXIS
 from vaetx_jax.models.text_vae import LanguageModel, Output, Pass, token_mask
 
-
 Params = Any  # a model's parameters, a tree of arrays
 
 

@@ -14,7 +14,7 @@ class ArrayFile:
     """A one-dimensional `.npy` file that grows: the header is written again at the end."""
 
     def __init__(self, path: pathlib.Path, dtype: np.dtype[Any]) -> None:
-        self._stream = open(path, "wb")
+        self._stream = open(path, "wb")  # noqa: SIM115  # open as long as we are
         self._dtype = dtype
         self._count = 0
         self._header()

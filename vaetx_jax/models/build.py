@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 
 from vaetx_jax.models import gpt2
+from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from vaetx_jax.models.text_vae import LanguageModel, TextVAE
 from vaetx_jax.models.transformer import LayerShape, TransformerDecoder, TransformerEncoder
 from vaetx_jax.presets import POSITIONS, ModelSettings
@@ -31,7 +32,12 @@ def build_model(settings: ModelSettings, *, vocab_size: int, pad_id: int) -> Lan
     return TextVAE(**common, encoder=encoder, latent_dim=settings.latent_dim)
 
 
+_CELLS = {"vae_lstm": "lstm", "vae_gru": "gru", "lstm_lm": "lstm", "gru_lm": "gru"}
+
+
 def _encoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
+    if settings.name in _CELLS:
+        return RecurrentEncoder(**_recurrent(settings, vocab_size))
     return TransformerEncoder(
         vocab_size=vocab_size,
         positions=POSITIONS,
@@ -42,6 +48,8 @@ def _encoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
 
 
 def _decoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
+    if settings.name in _CELLS:
+        return RecurrentDecoder(**_recurrent(settings, vocab_size), latent_dim=settings.latent_dim)
     if settings.name == "vae_gpt2":
         return TransformerDecoder(
             vocab_size=vocab_size,
@@ -61,6 +69,18 @@ def _decoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
         latent_input=bool(settings.latent_input),
         word_dropout=settings.word_dropout or 0.0,
     )
+
+
+def _recurrent(settings: ModelSettings, vocab_size: int) -> dict[str, Any]:
+    """What a recurrent encoder and decoder have in common; `dim` is the hidden size."""
+    return {
+        "cell": _CELLS[settings.name],
+        "vocab_size": vocab_size,
+        "embed_dim": settings.embed_dim,
+        "hidden": settings.dim,
+        "layers": settings.layers,
+        "dropout": settings.dropout,
+    }
 
 
 def _shape(settings: ModelSettings) -> LayerShape:

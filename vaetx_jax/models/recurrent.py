@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaetx_jax.models.layers import dense, embedding
+from vaetx_jax.models.layers import dense, embedding, transposed_kernel_init
 from vaetx_jax.models.recurrent_cell import (
     GATES,
     gru,
@@ -27,11 +27,6 @@ from vaetx_jax.models.recurrent_cell import (
 
 # The state of one layer, arrays [B, hidden]: h and c of an LSTM, h of a GRU.
 LayerState = tuple[jax.Array, ...]
-
-# layers.py's kernel rule for kernels that have their inputs on the last axis.
-_kernel_init = nn.initializers.variance_scaling(
-    1.0 / 3.0, "fan_in", "uniform", in_axis=-1, out_axis=-2
-)
 
 
 class RecurrentLayer(nn.Module):
@@ -53,8 +48,10 @@ class RecurrentLayer(nn.Module):
 
     def setup(self) -> None:
         rows = GATES[self.cell] * self.hidden
-        self.input_kernel = self.param("input_kernel", _kernel_init, (rows, self.inputs))
-        self.recurrent_kernel = self.param("recurrent_kernel", _kernel_init, (rows, self.hidden))
+        self.input_kernel = self.param("input_kernel", transposed_kernel_init, (rows, self.inputs))
+        self.recurrent_kernel = self.param(
+            "recurrent_kernel", transposed_kernel_init, (rows, self.hidden)
+        )
         self.input_bias = self.param("input_bias", nn.initializers.zeros, (rows,))
         self.recurrent_bias = self.param("recurrent_bias", nn.initializers.zeros, (rows,))
 
