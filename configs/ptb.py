@@ -1,6 +1,11 @@
 """The paper's model on the Penn Treebank, with the paper's settings.
 
 python -m vaetx_jax.main --config=configs/ptb.py --workdir=runs/ptb
+
+Expected: about half a second a step on two idle cores, 1,317 steps an epoch, so that the paper's 50
+epochs want an accelerator. The paper reports a perplexity (`ppl_rec`) of 75.65 at KL 4.40 and mutual
+information (`mi_b32`) of 2.45. `bpe` gives 25,714 pieces here; --config.tokenizer.kind=wordpiece
+gives the paper's 30,522.
 """
 
 from ml_collections import ConfigDict

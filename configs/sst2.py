@@ -1,6 +1,9 @@
 """The paper's model on the Stanford Sentiment Treebank, with the paper's settings.
 
 python -m vaetx_jax.main --config=configs/sst2.py --workdir=runs/sst2
+
+Expected: 6,920 sentences to train on, about 217 steps an epoch. The paper reports a perplexity
+(`ppl_rec`) of 411.40 at KL 0.21 and mutual information (`mi_b32`) of 0.11.
 """
 
 from ml_collections import ConfigDict

@@ -77,7 +77,11 @@ class Checkpoints:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(dataclasses.asdict(facts))
         )
-        self._manager.save(facts.step, args=items, force=True)
+        try:
+            self._manager.save(facts.step, args=items, force=True)
+        except BaseException:
+            del self._facts[facts.step]  # nothing was saved; the step may be tried again
+            raise
 
     def steps(self) -> list[int]:
         """The steps there are, in order."""
@@ -155,7 +159,7 @@ def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:
     if wanted == "best" and best is not None:
         return best, "best"
     if wanted == "best":
-        return steps[-1], "last (no cycle of annealing has ended yet, so there is no best)"
+        return steps[-1], "last (no validation at the end of a cycle yet, so there is no best)"
     if wanted == "last":
         return steps[-1], "last"
     if wanted.isdecimal() and int(wanted) in steps:

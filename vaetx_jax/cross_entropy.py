@@ -33,7 +33,8 @@ def weighted_nll(
       kernel_VxD, bias_V: the output layer.
       target_N: int32, the piece to predict at each position.
       weight_N: float32, each position's weight in the sum.
-      mask_N: bool, false where there is no token: not computed, its nll is 0.
+      mask_N: bool, false where there is no token: its nll is 0; it is not computed, but for the
+        rest of the last tile, which is, with weight 0 (so keep the hidden states finite).
       tile: tokens computed at a time.
 
     Returns:

@@ -72,14 +72,14 @@ class Trainer:
         self._validate_at = _validation_steps(config, self.plan, self.batches.steps_per_epoch)
         self._valid = parts.split("valid")
         self._estimator = Estimator(parts.model, parts.mesh, seed=config.evaluation.seed)
-        self._key = jax.random.key(config.seed)
+        self._init_key, self._key = jax.random.split(jax.random.key(config.seed))
         self._train_step = step_lib.make_train_step(parts.model, self.plan, parts.mesh)
         self._checkpoints = Checkpoints(parts.folder / CHECKPOINTS, writable=True)
 
     def start_state(self) -> tuple[TrainState, str]:
         """The state to go on from, and words for where it comes from."""
         parts, config = self._parts, self._parts.config
-        state = step_lib.init_state(parts.model, self.plan, self._key, parts.mesh)
+        state = step_lib.init_state(parts.model, self.plan, self._init_key, parts.mesh)
         latest = self._checkpoints.latest()
         if latest is not None:
             return self._checkpoints.restore(latest, state), f"goes on after step {latest:,}"
