@@ -2,10 +2,10 @@
 
 python -m vaetx_jax.main --config=configs/ptb.py --workdir=runs/ptb
 
-Expected: about half a second a step on two idle cores, 1,317 steps an epoch, so that the paper's 50
-epochs want an accelerator. The paper reports a perplexity (`ppl_rec`) of 75.65 at KL 4.40 and mutual
-information (`mi_b32`) of 2.45. `bpe` gives 25,714 pieces here; --config.tokenizer.kind=wordpiece
-gives the paper's 30,522.
+Expected: about half a second a step on two idle cores and 1,317 steps an epoch, so that the paper's
+50 epochs want an accelerator. The paper reports a perplexity (`ppl_rec`) of 75.65 at KL 4.40 and
+mutual information (`mi_b32`) of 2.45. `bpe` gives 25,714 pieces here; the paper's 30,522 come with
+--config.tokenizer.kind=wordpiece.
 """
 
 from ml_collections import ConfigDict
