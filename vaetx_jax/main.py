@@ -9,6 +9,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from vaetx_jax import __version__, command_line
 from vaetx_jax import config as config_lib
@@ -135,12 +136,16 @@ def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
     field = next(iter(fields), None)
     names = fields[field] if field else ("sentences",)
     labels_N = test.labels[field][:] if field else np.zeros(len(test), int)
-    points = estimates.mu_NxZ
-    if min(points.shape) >= 2:
-        points = PCA(2, random_state=0).fit_transform(points)
-    else:  # one sentence, or a latent of one dimension
+    points, axes = estimates.mu_NxZ, "two principal axes"
+    if min(points.shape) < 2:  # one sentence, or a latent of one dimension
         points = np.pad(points, ((0, 0), (0, 2)))[:, :2]
-    title = f"posterior means of the test split, two principal axes, by {field or 'sentence'}"
+    elif len(np.unique(labels_N)) > 2:
+        # Principal axes show what varies most; these show whether the label is there at all.
+        points = LinearDiscriminantAnalysis(n_components=2).fit_transform(points, labels_N)
+        axes = f"the two axes that part {field} best"
+    else:
+        points = PCA(2, random_state=0).fit_transform(points)
+    title = f"posterior means of the test split, {axes}"
     return latent_picture(parts.folder / "latent.png", points, labels_N, names, title)
 
 
