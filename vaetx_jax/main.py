@@ -139,7 +139,7 @@ def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
     points, axes = estimates.mu_NxZ, "two principal axes"
     if min(points.shape) < 2:  # one sentence, or a latent of one dimension
         points = np.pad(points, ((0, 0), (0, 2)))[:, :2]
-    elif len(np.unique(labels_N)) > 2:
+    elif 2 < len(np.unique(labels_N)) < len(labels_N):
         # Principal axes show what varies most; these show whether the label is there at all.
         points = LinearDiscriminantAnalysis(n_components=2).fit_transform(points, labels_N)
         axes = f"the two axes that part {field} best"
