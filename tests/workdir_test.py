@@ -161,7 +161,9 @@ def test_a_damaged_config_is_refused_and_left(run_folder):
 
 def test_the_same_corpus_again_is_welcome(tmp_path):
     keep_corpus(tmp_path, "ptb", "aa")
+    before = (tmp_path / CORPUS).read_bytes()
     keep_corpus(tmp_path, "ptb", "aa")
+    assert (tmp_path / CORPUS).read_bytes() == before
 
 
 @pytest.mark.parametrize("other", [("ptb", "bb"), ("sst2", "aa")])

@@ -15,7 +15,7 @@ from vaetx_jax.estimate import Estimates, Estimator, summary
 from vaetx_jax.parts import split_facts
 from vaetx_jax.report import print_evaluation
 from vaetx_jax.step import count_parameters
-from vaetx_jax.writer import Progress, write_text
+from vaetx_jax.writer import Progress, finite_or_none, write_text
 
 SPLITS = ("train", "valid", "test")
 
@@ -51,14 +51,10 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         "parameters": count_parameters(parts.model),
         "seed": parts.config.seed,
     }
-    text = json.dumps({k: _json_number(v) for k, v in figures.items()}, indent=2) + "\n"
+    text = json.dumps({k: finite_or_none(v) for k, v in figures.items()}, indent=2) + "\n"
     write_text(parts.folder / f"evaluation-{split_name}.json", text)
     write_text(parts.folder / "evaluation.json", text)
     return figures, estimates
-
-
-def _json_number(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def behind_entropy(estimates: Estimates, split: EncodedSplit) -> dict[str, Any]:

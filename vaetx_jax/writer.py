@@ -29,7 +29,7 @@ class MetricWriter:
 
     def write(self, step: int, numbers: dict[str, Any]) -> None:
         """One row; what is None or not finite is null in the row and left out of the events."""
-        row = {"step": step} | {name: _finite(value) for name, value in numbers.items()}
+        row = {"step": step} | {name: finite_or_none(value) for name, value in numbers.items()}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         for name, value in row.items():
@@ -42,7 +42,8 @@ class MetricWriter:
         self._events.close()
 
 
-def _finite(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they become null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
