@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint constraints clean
+.PHONY: help demo test test-parity lint constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ demo: $(VENV)/.stamp ## train a small text VAE on the built-in corpus and show w
 
 test: $(VENV)/.stamp-dev ## run the tests (ARGS='-k grammar' picks some)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-parity: $(VENV)/.stamp-parity ## compare layers with PyTorch's and transformers' (installs both)
+	$(BIN)/python -m pytest tests/parity $(ARGS)
 
 lint: $(VENV)/.stamp-dev ## check style, formatting and types
 	$(BIN)/python -m ruff check
@@ -58,6 +61,12 @@ $(VENV)/.stamp-dev: $(SOURCES) | $(VENV)/.made
 	@echo "Installing what developers need into $(VENV) (up to 300 MB to download, half a minute to one) ..."
 	@$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.stamp $@
+
+# PyTorch's default build for Linux is several GB; BUILD.md tells how to take the one for CPUs.
+$(VENV)/.stamp-parity: $(VENV)/.stamp-dev
+	@echo "Installing PyTorch and transformers into $(VENV) ..."
+	@$(INSTALL) torch==2.13.0 transformers==5.23.0
+	@touch $@
 
 $(VENV)/.made:
 	@command -v $(PYTHON) >/dev/null || \

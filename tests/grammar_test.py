@@ -256,7 +256,7 @@ def test_sentences_repeat_as_often_as_their_probabilities_say(sentences):
     p_N = np.exp([s.log_prob for s in sentences])
     draws = len(sentences) * (len(sentences) - 1) / 2
     expected, error = draws * p_N.mean(), draws * p_N.std() / np.sqrt(len(sentences))
-    assert expected > 15
+    assert expected > 5
     assert abs(pairs - expected) < 4 * np.hypot(np.sqrt(expected), error)
 
 
@@ -285,7 +285,7 @@ def test_the_entropy_is_the_same_in_two_samples(sentences):
     second = np.array([s.log_prob for s in grammar.generate(1, "valid", 0, 10_240)])
     error = np.sqrt(first.var() / len(first) + second.var() / len(second))
     assert abs(first.mean() - second.mean()) < 4 * error
-    assert -first.mean() == pytest.approx(21.97, abs=0.15)  # nats, as the documents say
+    assert -first.mean() == pytest.approx(23.94, abs=0.15)  # nats, as the documents say
 
 
 def test_any_range_yields_the_same_sentences(sentences):
@@ -313,9 +313,9 @@ def test_a_range_that_cannot_be_is_refused(bad):
         grammar.generate(*bad)
 
 
-def test_version_1_0_0_never_changes():
+def test_version_1_1_0_never_changes():
     """A change here needs another GRAMMAR_VERSION: data sets are cached under it."""
-    assert grammar.GRAMMAR_VERSION == "1.0.0"
+    assert grammar.GRAMMAR_VERSION == "1.1.0"
     drawn = list(grammar.generate(0, "train", 2_000_000, 2_000_003))
     assert [s.text for s in drawn] == PINNED_TEXTS
     assert [s.causes for s in drawn] == PINNED_CAUSES
@@ -324,14 +324,14 @@ def test_version_1_0_0_never_changes():
     assert hashlib.sha256(lines.encode()).hexdigest() == PINNED_SHA256
 
 
-PINNED_SHA256 = "92c05060a2bc72112f4ef4e2fd63c07251e4a0575377bc721019cdbc42bd21ff"
+PINNED_SHA256 = "294388c5c3d12226f470e68d3c56a11002beccafd3dba6324288a3aa50728ec0"
 PINNED_TEXTS = [
-    "did this doctor watch a good race ?",
-    "my doctor will dislike this treatment in the gym and everything will be really nasty",
-    "why do you explore this great village on the beach every week ?",
+    "she will like this treatment at the theater",
+    "sadly our new neighbor takes this terrible medicine today",
+    "did you book the terrible trip ?",
 ]
-PINNED_CAUSES = [(1, 1, 0, 0, 2), (7, 0, 2, 0, 2), (2, 1, 1, 1, 1)]
-PINNED_LOG_PROBS = [-21.59895121753755, -24.52957902542726, -21.130120310919114]
+PINNED_CAUSES = [(7, 1, 2, 0, 2), (7, 0, 1, 0, 2), (2, 0, 0, 1, 1)]
+PINNED_LOG_PROBS = [-20.303248554196813, -26.07748518264524, -14.803581151456559]
 
 
 # ---- the sentences as English, and what they tell of their causes --------------------------------

@@ -18,9 +18,9 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "vaetx_jax"
 # Every module of the package, by floor; `folder.*` stands for all modules of a folder.
 FLOORS = {
     6: "main study",
-    5: "evaluate probe generate export explore samples",
+    5: "evaluate probe generate export explore samples parameter_study",
     4: "train api timing command_line",
-    3: "step estimate checkpoint report parts workdir",
+    3: "step estimate checkpoint report parts workdir study_config study_report",
     2: "objective decoding models.text_vae models.build",
     1: "models.transformer models.recurrent models.gpt2 "
     "data.corpora data.batches data.encoded data.layout",

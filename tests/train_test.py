@@ -85,7 +85,7 @@ def test_best_is_among_the_ends_of_cycles(trained):
 
 def test_validation_perplexity_falls(trained):
     rows = [row["valid/ppl_elbo"] for row in comparable(trained) if "valid/ppl_elbo" in row]
-    assert rows[-1] < 0.9 * rows[0]
+    assert rows[-1] < 0.95 * rows[0]
 
 
 def test_a_finished_run_trains_no_further(config, trained):

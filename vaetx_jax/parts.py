@@ -46,6 +46,7 @@ class Parts:
             config_lib.cache_dir(self.config),
         )
 
+    @functools.cached_property
     def train_batches(self) -> TrainBatches:
         """The batches of every training step."""
         data = self.config.data
@@ -60,10 +61,14 @@ class Parts:
         )
 
     def eval_batches(self, split: EncodedSplit) -> EvalBatches:
-        """Batches that hold every sentence of a split once."""
+        """Batches that hold every sentence of a split once, in the lengths of training.
+
+        Validation and test so share their compiled programs.
+        """
         size = self.config.evaluation.batch_size
         check_batch_size("evaluation.batch_size", size, self.mesh)
-        return EvalBatches(split, batch_size=size, groups=self.config.data.groups, **self._layout())
+        shapes = self.train_batches.shapes
+        return EvalBatches(split, batch_size=size, shapes=shapes, **self._layout())
 
     def _layout(self) -> dict[str, Any]:
         tokenizer = self.tokenizer

@@ -17,7 +17,9 @@ from vaetx_jax.data.batches import read_ahead
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.estimate import Estimator, summary
 from vaetx_jax.mesh import put_batch
+from vaetx_jax.models import gpt2
 from vaetx_jax.parts import Parts, load_parts, split_facts
+from vaetx_jax.presets import ModelSettings
 from vaetx_jax.step import Plan, StepMetrics, TrainState
 from vaetx_jax.workdir import CHECKPOINTS
 from vaetx_jax.writer import MetricWriter, Progress
@@ -67,7 +69,7 @@ class Trainer:
     def __init__(self, parts: Parts):
         self._parts = parts
         config = parts.config
-        self.batches = parts.train_batches()
+        self.batches = parts.train_batches
         self.plan = make_plan(config, self.batches.steps_per_epoch)
         self._validate_at = _validation_steps(config, self.plan, self.batches.steps_per_epoch)
         self._valid = parts.split("valid")
@@ -87,6 +89,9 @@ class Trainer:
             source = pathlib.Path(config.train.init_from)
             params, step = _foreign_params(source, parts, state.params)
             return state._replace(params=params), f"starts from {source}, step {step:,}"
+        settings = config_lib.model_settings(config)
+        if settings.weights is not None:
+            return _pretrained(state, settings)
         return state, "starts from random parameters"
 
     def run(self, state: TrainState) -> Outcome:
@@ -204,6 +209,17 @@ def _foreign_params(source: pathlib.Path, parts: Parts, like: Any) -> tuple[Any,
     checkpoints = Checkpoints(source / CHECKPOINTS, writable=False)
     step, _ = choose(checkpoints, "best")
     return checkpoints.restore_params(step, like), step
+
+
+def _pretrained(state: TrainState, settings: ModelSettings) -> tuple[TrainState, str]:
+    """The state with GPT-2's published weights in its decoder, where there are any."""
+    if not settings.weights:
+        words = "starts from random parameters, GPT-2's too: config.model.weights names none"
+        return state, words
+    folder, fresh = gpt2.find_weights(settings.weights), jax.device_get(state.params)
+    params = gpt2.load_weights(folder, fresh, heads=settings.decoder_heads or 1)
+    placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, state.params)
+    return state._replace(params=placed), f"starts from GPT-2's weights in {folder}"
 
 
 class _Window:

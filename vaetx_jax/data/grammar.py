@@ -21,7 +21,7 @@ from vaetx_jax.data import grammar_lexicon as lexicon
 from vaetx_jax.data.grammar_automaton import Alt, Automaton, Seq, Weight, Words, alt, opt, seq
 from vaetx_jax.data.grammar_lexicon import CAUSES, Table, given
 
-GRAMMAR_VERSION = "1.0.0"  # raise it when any sentence or probability changes
+GRAMMAR_VERSION = "1.1.0"  # raise it when any sentence or probability changes
 _CHUNK = 1024  # sentences that share a stream of random numbers
 Node = Words | Seq | Alt
 
@@ -120,16 +120,18 @@ def _statement() -> Node:
     """With the time in front, with an adverb of luck in front, or with nothing there."""
     return alt(
         (0.15, seq(_phrase(lexicon.TIME), _subject(), _body(time=0.0))),
-        (0.85, seq(opt(0.12, Words(lexicon.LUCK)), _subject(), _body(time=0.35))),
+        (0.85, seq(opt(0.3, Words(lexicon.LUCK)), _subject(), _body(time=0.35))),
     )
 
 
 def _question() -> Node:
-    """`why did the chefs like the soup ?`."""
+    """`why did the chefs like the soup ? that was great`."""
     why, when = opt(0.4, Words(lexicon.WHY)), opt(0.3, _phrase(lexicon.TIME))
     rich = seq(_rich(_base, judged=True), opt(0.25, _phrase(lexicon.PLACE)))
     thin = seq(_thin(_base), opt(_THIN_PLACE, _phrase(lexicon.PLACE)))
-    return seq(why, Words(lexicon.DO), _subject(), alt((0.55, rich), (0.45, thin)), when, "?")
+    asked = seq(why, Words(lexicon.DO), _subject(), alt((0.55, rich), (0.45, thin)), when, "?")
+    comment = seq("that", Words(lexicon.IS), opt(0.3, Words(lexicon.DEGREE)), Words(lexicon.PRAISE))
+    return seq(asked, opt(0.5, comment))
 
 
 def _body(time: float) -> Node:
@@ -140,19 +142,18 @@ def _body(time: float) -> Node:
     plain = seq(_will(_rich(_agreeing, judged=False)), opt(0.25, _phrase(lexicon.PLACE)), company)
     thin = seq(_thin_statement(), opt(_THIN_PLACE, _phrase(lexicon.PLACE)))
     judged = alt((0.5, rich), (0.38, thin), (0.12, _will(_move(_agreeing))))
-    return alt(
-        (0.75, seq(judged, when, opt(0.45, _ending()))), (0.25, seq(plain, when, _verdict()))
-    )
+    return alt((0.75, seq(judged, when, opt(0.6, _ending()))), (0.25, seq(plain, when, _verdict())))
 
 
 def _rich(verb: Callable[[Table], Node], *, judged: bool) -> Node:
-    """A verb and its object, both of the topic; `wanted to` may come before."""
+    """`proudly baked a cake`: verb and object of the topic; `wanted to` may come before."""
     want = seq(verb(lexicon.WANT), "to", Words(lexicon.ACT))
     act = alt((0.7, verb(lexicon.ACT)), (0.3, want))
-    return alt(
+    done = alt(
         (0.6, seq(act, _thing(lexicon.ACTED_ON, judged=judged))),
         (0.4, seq(verb(lexicon.HANDLE), _thing(lexicon.HANDLED, judged=judged))),
     )
+    return seq(opt(0.3, Words(lexicon.MANNER)), done)
 
 
 def _thin_statement() -> Node:
@@ -181,7 +182,7 @@ def _move(verb: Callable[[Table], Node]) -> Node:
 
 def _ending() -> Node:
     """A second clause, with or without judgement."""
-    return alt((0.5, _verdict()), (0.3, _scene()), (0.2, _deed()))
+    return alt((0.7, _verdict()), (0.2, _scene()), (0.1, _deed()))
 
 
 def _verdict() -> Node:
@@ -221,10 +222,10 @@ def _deed() -> Node:
 
 def _subject() -> Node:
     """A person, several persons, or a pronoun; first and second person are always pronouns."""
-    character = alt((0.6, Words(lexicon.CHARACTER)), (0.4, Words(lexicon.PLAIN_CHARACTER)))
+    character = alt((0.8, Words(lexicon.CHARACTER)), (0.2, Words(lexicon.PLAIN_CHARACTER)))
     person = seq(
         Words(lexicon.OWNER),
-        opt(0.25, character),
+        opt(0.5, character),
         Words(lexicon.SUBJECT),
         opt(0.08, _phrase(lexicon.PLACE)),
     )

@@ -295,7 +295,7 @@ FEELING_ABOUT = switched(
     positive="happy about, proud of, glad about",
     negative="angry about, tired of, sad about, worried about",
 )
-LUCK = switched("sentiment", positive="luckily happily", negative="sadly")
+LUCK = switched("sentiment", positive="luckily happily", negative="sadly unluckily")
 MANNER = mixed(
     (0.94, switched("sentiment", positive="happily proudly", negative="sadly angrily nervously")),
     (0.06, ranked("quietly")),

@@ -2,7 +2,8 @@
 
 GPT-2 is a case of our Transformer decoder (pre-norm with learned norms, output projections, GELU by
 tanh, feed-forward 4d, 1,024 positions), so that only the weights need a file of their own. They are
-read from a folder with `model.safetensors` and `config.json`; nothing is unpickled.
+read from a folder with `model.safetensors` and `config.json`, or fetched by name through
+huggingface_hub; nothing is unpickled.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
@@ -51,6 +53,26 @@ def layer_shape(dim: int, heads: int, dropout: float) -> LayerShape:
     )
 
 
+def find_weights(weights: str) -> pathlib.Path:
+    """The folder of published weights: `weights` itself, or what is fetched under that name.
+
+    Raises:
+      UserError: there is neither such a folder nor, online, a model of that name.
+    """
+    folder = pathlib.Path(weights).expanduser()
+    if folder.is_dir():
+        return folder
+    try:
+        files = [CONFIG, WEIGHTS]
+        return pathlib.Path(huggingface_hub.snapshot_download(weights, allow_patterns=files))
+    except (OSError, ValueError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"config.model.weights = {weights!r}: no such folder, and no model could be fetched by "
+            f"that name ({why}); give a folder with GPT-2's {CONFIG} and {WEIGHTS}"
+        ) from error
+
+
 def read_size(folder: pathlib.Path) -> Gpt2Size:
     """The size that a folder's `config.json` states.
 
@@ -77,7 +99,7 @@ def read_size(folder: pathlib.Path) -> Gpt2Size:
         raise UserError(f"{path}: not the configuration of a GPT-2 ({error!r})") from error
 
 
-def load_weights(folder: pathlib.Path, params: Tree) -> Tree:
+def load_weights(folder: pathlib.Path, params: Tree, *, heads: int) -> Tree:
     """`params` of a model whose decoder is a GPT-2, with the folder's weights in it.
 
     The two tokens that the vocabulary is extended by keep their fresh rows; the untied output layer
@@ -85,21 +107,22 @@ def load_weights(folder: pathlib.Path, params: Tree) -> Tree:
 
     Args:
       params: a model's fresh parameters (host arrays), with `decoder` and `output_layer`.
+      heads: the decoder's, which no tensor's shape tells.
 
     Raises:
       UserError: the file is missing or damaged, or a tensor is missing, left over, or of another
         shape than the model's.
     """
-    tensors = _read(folder / WEIGHTS)
     size = read_size(folder)
     decoder = params["decoder"]
-    take = _Taker(folder / WEIGHTS, tensors)
-    tokens = take("wte.weight", (size.vocab_size, size.dim))
     fresh = np.asarray(decoder["embedding"]["token"]["embedding"])
     _check(folder, "width", size.dim, fresh.shape[1])
     _check(folder, "layers", size.layers, sum(name.startswith("layer_") for name in decoder))
     _check(folder, "positions", size.positions, len(decoder["embedding"]["position"]["embedding"]))
+    _check(folder, "heads", size.heads, heads)
     _check(folder, "vocabulary and two tokens", size.vocab_size + 2, len(fresh))
+    take = _Taker(folder / WEIGHTS, _read(folder / WEIGHTS))
+    tokens = take("wte.weight", (size.vocab_size, size.dim))
     table = np.concatenate([tokens, fresh[len(tokens) :]])
     new: Tree = dict(decoder)
     new["embedding"] = {
@@ -156,7 +179,10 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _check(folder: pathlib.Path, what: str, there: int, here: int) -> None:
     if there != here:
-        raise UserError(f"{folder}: its GPT-2 has {what} = {there:,}, the model's decoder {here:,}")
+        raise UserError(
+            f"{folder}: its GPT-2 has {what} = {there:,}, the model's decoder has {here:,}; "
+            "config.model.dim, decoder_layers, decoder_heads and the tokenizer must be as its"
+        )
 
 
 def _layer(take: _Taker, i: int, dim: int) -> Tree:

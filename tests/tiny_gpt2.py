@@ -1,0 +1,62 @@
+"""A GPT-2 folder of any size with random weights, written without PyTorch."""
+
+import json
+import pathlib
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from vaetx_jax.config import default_config, model_settings
+from vaetx_jax.models.build import build_model
+from vaetx_jax.models.text_vae import LanguageModel
+
+DIM, LAYERS, HEADS, VOCABULARY, POSITIONS = 12, 2, 3, 40, 1024
+
+
+def tensors(seed: int = 0) -> dict[str, np.ndarray]:
+    """All tensors of a tiny GPT-2, named and shaped as in published files."""
+    shapes = {"wte.weight": (VOCABULARY, DIM), "wpe.weight": (POSITIONS, DIM)}
+    for i in range(LAYERS):
+        shapes |= {
+            f"h.{i}.ln_1.weight": (DIM,),
+            f"h.{i}.ln_1.bias": (DIM,),
+            f"h.{i}.attn.c_attn.weight": (DIM, 3 * DIM),
+            f"h.{i}.attn.c_attn.bias": (3 * DIM,),
+            f"h.{i}.attn.c_proj.weight": (DIM, DIM),
+            f"h.{i}.attn.c_proj.bias": (DIM,),
+            f"h.{i}.ln_2.weight": (DIM,),
+            f"h.{i}.ln_2.bias": (DIM,),
+            f"h.{i}.mlp.c_fc.weight": (DIM, 4 * DIM),
+            f"h.{i}.mlp.c_fc.bias": (4 * DIM,),
+            f"h.{i}.mlp.c_proj.weight": (4 * DIM, DIM),
+            f"h.{i}.mlp.c_proj.bias": (DIM,),
+        }
+    shapes |= {"ln_f.weight": (DIM,), "ln_f.bias": (DIM,)}
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+
+
+def write(
+    folder: pathlib.Path, weights: dict[str, np.ndarray] | None = None, **changes: object
+) -> pathlib.Path:
+    """Writes `model.safetensors` and `config.json`, the latter with changes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors() if weights is None else weights, folder / "model.safetensors")
+    config = {
+        "activation_function": "gelu_new",
+        "n_embd": DIM,
+        "n_layer": LAYERS,
+        "n_head": HEADS,
+        "n_positions": POSITIONS,
+        "vocab_size": VOCABULARY,
+    }
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+def model(vocab_size: int = VOCABULARY + 2, **changes: object) -> LanguageModel:
+    """The VAE-GPT2 that the folder's weights fit into."""
+    config = default_config("vae_gpt2")
+    config.model.update({"dim": DIM, "latent_dim": 4, "heads": 2, "ff_dim": 10, "dropout": 0.0})
+    config.model.update({"decoder_layers": LAYERS, "decoder_heads": HEADS} | changes)
+    return build_model(model_settings(config), vocab_size=vocab_size, pad_id=vocab_size - 2)
