@@ -12,8 +12,11 @@ import pytest
 import tiny_gpt2
 from tiny import params_of
 
+from vaetx_jax import train, workdir
+from vaetx_jax.config import default_config
 from vaetx_jax.errors import UserError
 from vaetx_jax.models import gpt2
+from vaetx_jax.parts import assemble
 
 PARAMS = jax.device_get(params_of(tiny_gpt2.model()))
 load = functools.partial(gpt2.load_weights, heads=tiny_gpt2.HEADS)
@@ -156,7 +159,7 @@ def test_a_configuration_of_something_else_is_refused(tmp_path, text, message):
     [
         (tiny_gpt2.model(dim=24), "width = 12, the model's decoder has 24"),
         (tiny_gpt2.model(decoder_layers=3), "layers = 2, the model's decoder has 3"),
-        (tiny_gpt2.model(vocab_size=50), "vocabulary and two tokens = 42, the model's .* has 50"),
+        (tiny_gpt2.model(vocab_size=50), "vocabulary and two tokens = 263, the model's .* has 50"),
     ],
     ids=["width", "layers", "vocabulary"],
 )
@@ -184,3 +187,70 @@ def test_neither_a_folder_nor_a_name_is_told(monkeypatch):
 def test_a_name_that_can_be_none_is_told():
     with pytest.raises(UserError, match=r"'no/such/folder': no such folder, and no model"):
         gpt2.find_weights("no/such/folder")
+
+
+# ---- training --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpt2_run(config, tmp_path):
+    """The settings of a tiny VAE-GPT2 on `grammar`, and its folder."""
+    run = default_config("vae_gpt2")
+    run.data.update(config.data)
+    run.model.update({"dim": tiny_gpt2.DIM, "latent_dim": 4, "heads": 2, "ff_dim": 10})
+    run.model.update({"decoder_layers": tiny_gpt2.LAYERS, "decoder_heads": tiny_gpt2.HEADS})
+    run.train.update({"steps": 2, "log_every": 1})
+    run.objective.cycles = 1
+    (tmp_path / "gpt2").mkdir()
+    tiny_gpt2.write_vocabulary(tmp_path / "gpt2")
+    run.tokenizer.vocab_dir = str(tmp_path)
+    return run, tmp_path / "run"
+
+
+def start(run, folder):
+    folder.mkdir(exist_ok=True)
+    workdir.keep_config(folder, run)
+    trainer = train.Trainer(assemble(run, folder))
+    return trainer, *trainer.start_state()
+
+
+def test_a_run_starts_from_the_weights_it_is_given(gpt2_run, tmp_path):
+    run, folder = gpt2_run
+    run.model.weights = str(tiny_gpt2.write(tmp_path / "weights"))
+    trainer, state, words = start(run, folder)
+    assert words == f"starts from GPT-2's weights in {tmp_path / 'weights'}"
+    tensors = tiny_gpt2.tensors()
+    np.testing.assert_array_equal(
+        state.params["decoder"]["last_norm"]["scale"], tensors["ln_f.weight"]
+    )
+    assert trainer.run(state).steps == 2
+
+
+def test_a_run_without_weights_says_so_and_trains(gpt2_run):
+    trainer, state, words = start(*gpt2_run)
+    assert words.startswith(
+        "starts from random parameters, GPT-2's too: config.model.weights names"
+    )
+    assert trainer.run(state).steps == 2
+
+
+def test_a_run_that_goes_on_does_not_read_the_weights_again(gpt2_run, tmp_path):
+    run, folder = gpt2_run
+    run.model.weights = str(tiny_gpt2.write(tmp_path / "weights"))
+    trainer, state, _ = start(run, folder)
+    trainer.run(state)
+    (tmp_path / "weights" / "model.safetensors").unlink()
+    assert start(run, folder)[2] == "goes on after step 2"
+
+
+def test_a_tokenizer_that_does_not_fit_the_weights_is_refused(gpt2_run, tmp_path):
+    run, folder = gpt2_run
+    run.model.weights = str(
+        tiny_gpt2.write(
+            tmp_path / "weights",
+            tiny_gpt2.tensors() | {"wte.weight": np.ones((90, 12), np.float32)},
+            vocab_size=90,
+        )
+    )
+    with pytest.raises(UserError, match=r"vocabulary and two tokens = 92, .* has 263; .*tokenizer"):
+        start(run, folder)

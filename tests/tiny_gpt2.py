@@ -1,4 +1,4 @@
-"""A GPT-2 folder of any size with random weights, written without PyTorch."""
+"""A GPT-2 folder with random weights, and a vocabulary in GPT-2's form, both tiny."""
 
 import json
 import pathlib
@@ -10,7 +10,25 @@ from vaetx_jax.config import default_config, model_settings
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.text_vae import LanguageModel
 
-DIM, LAYERS, HEADS, VOCABULARY, POSITIONS = 12, 2, 3, 40, 1024
+MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("<", "|")]
+DIM, LAYERS, HEADS, POSITIONS = 12, 2, 3, 1024
+VOCABULARY = 256 + len(MERGES) + 1
+
+
+def byte_symbols() -> list[str]:
+    """GPT-2's 256 printable stand-ins for bytes."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return [chr(b) for b in shown] + [chr(256 + i) for i in range(256 - len(shown))]
+
+
+def write_vocabulary(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes `encoder.json` and `vocab.bpe`."""
+    pieces = [*byte_symbols(), *("".join(pair) for pair in MERGES), "<|endoftext|>"]
+    encoder, merges = folder / "encoder.json", folder / "vocab.bpe"
+    encoder.write_text(json.dumps({p: i for i, p in enumerate(pieces)}), encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in MERGES)]
+    merges.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return encoder, merges
 
 
 def tensors(seed: int = 0) -> dict[str, np.ndarray]:

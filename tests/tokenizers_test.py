@@ -9,6 +9,7 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_gpt2 import MERGES, write_vocabulary
 
 from vaetx_jax.data import tokenizers
 from vaetx_jax.errors import ConfigError, UserError
@@ -21,7 +22,6 @@ SENTENCES = [
     "it cost $ N, café or not",
 ] * 3
 SPECIAL_NAMES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<unk>", "<s>", "</s>")
-GPT2_MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("<", "|")]
 
 
 def write_wordpiece(folder: pathlib.Path, extra: str = "") -> pathlib.Path:
@@ -33,21 +33,6 @@ def write_wordpiece(folder: pathlib.Path, extra: str = "") -> pathlib.Path:
     return path
 
 
-def byte_symbols() -> list[str]:
-    """GPT-2's 256 printable stand-ins for bytes."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    return [chr(b) for b in shown] + [chr(256 + i) for i in range(256 - len(shown))]
-
-
-def write_gpt2(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    pieces = [*byte_symbols(), *("".join(pair) for pair in GPT2_MERGES), "<|endoftext|>"]
-    encoder, merges = folder / "encoder.json", folder / "vocab.bpe"
-    encoder.write_text(json.dumps({p: i for i, p in enumerate(pieces)}), encoding="utf-8")
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in GPT2_MERGES)]
-    merges.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return encoder, merges
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tokenizers.Tokenizer]:
     """One small tokenizer of each kind."""
@@ -56,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tokenizers.Token
         "bpe": tokenizers.train_sentencepiece("bpe", SENTENCES, 100),
         "unigram": tokenizers.train_sentencepiece("unigram", SENTENCES, 100),
         "wordpiece": tokenizers.wordpiece_from_file(write_wordpiece(folder)),
-        "gpt2": tokenizers.gpt2_from_files(*write_gpt2(folder)),
+        "gpt2": tokenizers.gpt2_from_files(*write_vocabulary(folder)),
     }
 
 
@@ -84,7 +69,7 @@ def test_wordpiece_ids_are_line_numbers(made):
 
 def test_gpt2_adds_two_ids_after_its_own(made):
     t = made["gpt2"]
-    assert t.size == 256 + len(GPT2_MERGES) + 1 + 2
+    assert t.size == 256 + len(MERGES) + 1 + 2
     assert (t.pad_id, t.cls_id, t.sep_id, t.unk_id) == (t.size - 2, t.size - 1, t.size - 3, -1)
 
 
@@ -356,7 +341,7 @@ def test_windows_line_ends_in_a_vocabulary_do_no_harm(made, tmp_path):
     ],
 )
 def test_bad_gpt2_files_are_told(tmp_path, encoder, merges, message):
-    paths = write_gpt2(tmp_path)
+    paths = write_vocabulary(tmp_path)
     for path, content in zip(paths, (encoder, merges), strict=True):
         if content:
             path.write_text(content)
@@ -366,7 +351,7 @@ def test_bad_gpt2_files_are_told(tmp_path, encoder, merges, message):
 
 def test_build_finds_vocabularies_in_either_layout(tmp_path):
     (tmp_path / "gpt2").mkdir()
-    encoder, merges = write_gpt2(tmp_path / "gpt2")
+    encoder, merges = write_vocabulary(tmp_path / "gpt2")
     write_wordpiece(tmp_path)
     first = tokenizers.build_tokenizer("gpt2", 0, list, tmp_path)
     encoder.rename(tmp_path / "vocab.json")

@@ -50,7 +50,9 @@ def oracle(tmp_path_factory):
 def params(oracle):
     fresh = jax.device_get(params_of(MODEL))
     loaded = gpt2.load_weights(oracle[0], fresh, heads=tiny_gpt2.HEADS)
-    loaded["output_layer"] = loaded["output_layer"] | {"bias": np.zeros(42, np.float32)}
+    loaded["output_layer"] = loaded["output_layer"] | {
+        "bias": np.zeros(tiny_gpt2.VOCABULARY + 2, np.float32)
+    }
     return loaded
 
 
@@ -88,7 +90,9 @@ def test_the_latent_is_added_to_every_input_embedding(oracle, params):
         theirs = model(inputs_embeds=tokens + torch.tensor(added_BxD)[:, None]).logits.numpy()
     ours = logits(params, Z)[..., : tiny_gpt2.VOCABULARY]
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=3e-5)
-    assert np.abs(theirs - np.asarray(logits(params, 0 * Z))[..., :40]).max() > 0.1
+    assert (
+        np.abs(theirs - np.asarray(logits(params, 0 * Z))[..., : tiny_gpt2.VOCABULARY]).max() > 0.1
+    )
 
 
 def test_decoding_with_a_cache_gives_the_same_logits(oracle, params):
