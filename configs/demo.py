@@ -26,12 +26,11 @@ def get_config(model: str = "vae_transformer") -> ConfigDict:
     config.model.latent_dim = 32
     # Against collapse: bits that are free, and a decoder that hears z everywhere and its own past
     # only in part, so that it must ask the latent what the sentence is about.
-    config.objective.cycles = 2
+    config.objective.cycles = 1
     config.objective.free_bits = 0.5
     config.model.pooling = "mean"
     config.model.latent_input = True
     config.model.word_dropout = 0.3
     config.train.epochs = 3
-    config.train.learning_rate = 2e-3
     config.evaluation.iw_samples = 20
     return config
