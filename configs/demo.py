@@ -4,11 +4,10 @@ Run it:
 
     python -m vaetx_jax.main --config=configs/demo.py --workdir=runs/demo
 
-Expected: some minutes on two cores (six, measured while another training shared them); all 32 units
-active, KL about 16 nats, 7 nats behind the known entropy, a linear probe that reads the topic off z
-with 0.96 accuracy and the tense with 0.99. It does not learn the
-sentiment yet (about 0.6): one word in a sentence tells it, and this little training does not get
-that far.
+Expected: three minutes on two idle cores; all 32 units active, KL about 16 nats, 9 nats behind the
+known entropy, a linear probe that reads the topic off z with an accuracy of 0.94, the sentiment
+with 0.96 and the tense with 0.99. With the seeds 1 and 2: topic 0.93 and 0.93, sentiment 0.92 and
+0.96.
 """
 
 from ml_collections import ConfigDict
