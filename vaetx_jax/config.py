@@ -28,6 +28,9 @@ from vaetx_jax.presets import (
 from vaetx_jax.schedules import ANNEALINGS
 
 CORPORA = ("ptb", "wikitext2", "sst2", "air", "text", "grammar")
+# What the layers compute in while training: None, as the parameters are. Parameters, sums, latents
+# and all of evaluation are float32 in any case.
+PRECISIONS = {"float32": None, "bfloat16": "bfloat16"}
 TOKENIZERS = ("bpe", "unigram", "wordpiece", "gpt2")
 
 
@@ -96,7 +99,7 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
     config.train.beta1 = 0.9
     config.train.beta2 = 0.999
     config.train.clip_norm = 0.0  # largest global norm of the gradient; 0: never clipped
-    config.train.precision = "float32"
+    config.train.precision = "float32"  # of training's products; or bfloat16
     config.train.init_from = ""  # a work folder whose parameters this run starts from
     config.train.log_every = 50  # steps
     config.train.validate_every = 0  # steps; 0: every epoch. The ends of cycles always count
@@ -139,7 +142,7 @@ def validate(config: ConfigDict) -> None:
     if config.train.decay is not None:
         one_of("train.decay", ("all", "matrices"))
     one_of("objective.annealing", ANNEALINGS)
-    one_of("train.precision", ("float32",))
+    one_of("train.precision", tuple(PRECISIONS))
     for key, value in flatten(config.to_dict()).items():
         if isinstance(value, float):
             rule(key, math.isfinite(value), "must be a finite number")

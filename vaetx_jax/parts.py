@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -35,6 +36,11 @@ class Parts:
     def corpus(self) -> Corpus:
         """The corpus of `config.data`."""
         return _corpus(self.config)
+
+    def training_model(self) -> LanguageModel:
+        """The model in the precision of training; it has the same parameters."""
+        dtype = config_lib.PRECISIONS[self.config.train.precision]
+        return self.model if dtype is None else _model(self.config, self.tokenizer, dtype)
 
     def split(self, name: str) -> EncodedSplit:
         """The ids of a split, from the cache or made now."""
@@ -114,9 +120,17 @@ def load_parts(folder: pathlib.Path) -> Parts:
 
 
 def _parts(config: ConfigDict, folder: pathlib.Path, tokenizer: Tokenizer) -> Parts:
+    return Parts(config, folder, tokenizer, _model(config, tokenizer), data_mesh())
+
+
+def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: str | None = None) -> LanguageModel:
     settings = config_lib.model_settings(config)
-    model = build_model(settings, vocab_size=tokenizer.size, pad_id=tokenizer.pad_id)
-    return Parts(config, folder, tokenizer, model, data_mesh())
+    return build_model(
+        settings,
+        vocab_size=tokenizer.size,
+        pad_id=tokenizer.pad_id,
+        dtype=dtype and jnp.dtype(dtype),
+    )
 
 
 def _corpus(config: ConfigDict) -> Corpus:

@@ -75,7 +75,7 @@ class Trainer:
         self._valid = parts.split("valid")
         self._estimator = Estimator(parts.model, parts.mesh, seed=config.evaluation.seed)
         self._init_key, self._key = jax.random.split(jax.random.key(config.seed))
-        self._train_step = step_lib.make_train_step(parts.model, self.plan, parts.mesh)
+        self._train_step = step_lib.make_train_step(parts.training_model(), self.plan, parts.mesh)
         self._checkpoints = Checkpoints(parts.folder / CHECKPOINTS, writable=True)
 
     def start_state(self) -> tuple[TrainState, str]:

@@ -4,6 +4,8 @@ One product and one softmax serve all three (`attend`). Q, K and V are linear la
 bias; the paper's model has no output projection, so that is a field.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -42,13 +44,14 @@ class SelfAttention(nn.Module):
     dim: int
     heads: int
     output_projection: bool
+    dtype: Any = None
 
     def setup(self) -> None:
-        self.query = dense(self.dim)
-        self.key = dense(self.dim)
-        self.value = dense(self.dim)
+        self.query = dense(self.dim, dtype=self.dtype)
+        self.key = dense(self.dim, dtype=self.dtype)
+        self.value = dense(self.dim, dtype=self.dtype)
         if self.output_projection:
-            self.output = dense(self.dim)
+            self.output = dense(self.dim, dtype=self.dtype)
 
     def __call__(self, x_BxTxD: jax.Array, mask_BxTxT: jax.Array) -> jax.Array:
         """[B, T, D]; position t sees position s where mask[:, t, s]."""
@@ -87,17 +90,18 @@ class LatentAttention(nn.Module):
     latent_dim: int
     slots: int
     output_projection: bool
+    dtype: Any = None
 
     def setup(self) -> None:
-        self.query = dense(self.dim)
-        self.key = dense(self.dim)
-        self.value = dense(self.dim)
+        self.query = dense(self.dim, dtype=self.dtype)
+        self.key = dense(self.dim, dtype=self.dtype)
+        self.value = dense(self.dim, dtype=self.dtype)
         shape = (self.latent_dim, (self.slots - 1) * self.dim)
         if self.slots > 1:
             self.slot_key = self.param("slot_key", kernel_init, shape, jnp.float32)
             self.slot_value = self.param("slot_value", kernel_init, shape, jnp.float32)
         if self.output_projection:
-            self.output = dense(self.dim)
+            self.output = dense(self.dim, dtype=self.dtype)
 
     def memory(self, z_BxZ: jax.Array, projected_BxD: jax.Array) -> KeysValues:
         """Keys and values [B, slots, D] of a latent; the same at every position."""
@@ -106,8 +110,9 @@ class LatentAttention(nn.Module):
         if self.slots == 1:
             return keys, values
         more = (z_BxZ.shape[0], self.slots - 1, self.dim)
-        more_keys = jnp.dot(z_BxZ, self.slot_key.astype(z_BxZ.dtype)).reshape(more)
-        more_values = jnp.dot(z_BxZ, self.slot_value.astype(z_BxZ.dtype)).reshape(more)
+        z_BxZ = z_BxZ.astype(keys.dtype)
+        more_keys = jnp.dot(z_BxZ, self.slot_key.astype(keys.dtype)).reshape(more)
+        more_values = jnp.dot(z_BxZ, self.slot_value.astype(keys.dtype)).reshape(more)
         return (
             jnp.concatenate([keys, more_keys], axis=1),
             jnp.concatenate([values, more_values], axis=1),
@@ -124,11 +129,12 @@ class PoolingAttention(nn.Module):
 
     dim: int
     heads: int
+    dtype: Any = None
 
     def setup(self) -> None:
         self.query = self.param("query", kernel_init, (1, self.dim), jnp.float32)
-        self.key = dense(self.dim)
-        self.value = dense(self.dim)
+        self.key = dense(self.dim, dtype=self.dtype)
+        self.value = dense(self.dim, dtype=self.dtype)
 
     def __call__(self, x_BxTxD: jax.Array, mask_BxT: jax.Array) -> jax.Array:
         query = jnp.broadcast_to(self.query.astype(x_BxTxD.dtype), (x_BxTxD.shape[0], 1, self.dim))

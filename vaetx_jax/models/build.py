@@ -11,16 +11,19 @@ from vaetx_jax.models.transformer import LayerShape, TransformerDecoder, Transfo
 from vaetx_jax.presets import POSITIONS, ModelSettings
 
 
-def build_model(settings: ModelSettings, *, vocab_size: int, pad_id: int) -> LanguageModel:
+def build_model(
+    settings: ModelSettings, *, vocab_size: int, pad_id: int, dtype: Any = None
+) -> LanguageModel:
     """The model that `settings` describe, for a tokenizer's vocabulary.
 
     Args:
       settings: the config's model, presets filled in (`config.model_settings`).
       vocab_size: pieces.
       pad_id: the id of [PAD], never computed.
+      dtype: what the layers compute in; None: float32, as the parameters are in any case.
     """
     common: dict[str, Any] = {
-        "decoder": _decoder(settings, vocab_size),
+        "decoder": _decoder(settings, vocab_size, dtype),
         "dim": settings.dim,
         "vocab_size": vocab_size,
         "pad_id": pad_id,
@@ -28,34 +31,38 @@ def build_model(settings: ModelSettings, *, vocab_size: int, pad_id: int) -> Lan
     }
     if not settings.latent_dim:
         return LanguageModel(**common)
-    encoder = _encoder(settings, vocab_size)
+    encoder = _encoder(settings, vocab_size, dtype)
     return TextVAE(**common, encoder=encoder, latent_dim=settings.latent_dim)
 
 
 _CELLS = {"vae_lstm": "lstm", "vae_gru": "gru", "lstm_lm": "lstm", "gru_lm": "gru"}
 
 
-def _encoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
+def _encoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
     if settings.name in _CELLS:
-        return RecurrentEncoder(**_recurrent(settings, vocab_size))
+        return RecurrentEncoder(**_recurrent(settings, vocab_size, dtype))
     return TransformerEncoder(
         vocab_size=vocab_size,
         positions=POSITIONS,
         layers=settings.layers,
-        shape=_shape(settings),
+        shape=_shape(settings, dtype),
         pooling=settings.pooling or "cls",
     )
 
 
-def _decoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
+def _decoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
     if settings.name in _CELLS:
-        return RecurrentDecoder(**_recurrent(settings, vocab_size), latent_dim=settings.latent_dim)
+        return RecurrentDecoder(
+            **_recurrent(settings, vocab_size, dtype), latent_dim=settings.latent_dim
+        )
     if settings.name == "vae_gpt2":
         return TransformerDecoder(
             vocab_size=vocab_size,
             positions=gpt2.POSITIONS,
             layers=settings.decoder_layers or 0,
-            shape=gpt2.layer_shape(settings.dim, settings.decoder_heads or 1, settings.dropout),
+            shape=gpt2.layer_shape(
+                settings.dim, settings.decoder_heads or 1, settings.dropout, dtype
+            ),
             latent_dim=settings.latent_dim,
             latent_attention=False,
             latent_input=True,
@@ -64,14 +71,14 @@ def _decoder(settings: ModelSettings, vocab_size: int) -> nn.Module:
         vocab_size=vocab_size,
         positions=POSITIONS,
         layers=settings.layers,
-        shape=_shape(settings),
+        shape=_shape(settings, dtype),
         latent_dim=settings.latent_dim,
         latent_input=bool(settings.latent_input),
         word_dropout=settings.word_dropout or 0.0,
     )
 
 
-def _recurrent(settings: ModelSettings, vocab_size: int) -> dict[str, Any]:
+def _recurrent(settings: ModelSettings, vocab_size: int, dtype: Any) -> dict[str, Any]:
     """What a recurrent encoder and decoder have in common; `dim` is the hidden size."""
     return {
         "cell": _CELLS[settings.name],
@@ -80,10 +87,11 @@ def _recurrent(settings: ModelSettings, vocab_size: int) -> dict[str, Any]:
         "hidden": settings.dim,
         "layers": settings.layers,
         "dropout": settings.dropout,
+        "dtype": dtype,
     }
 
 
-def _shape(settings: ModelSettings) -> LayerShape:
+def _shape(settings: ModelSettings, dtype: Any) -> LayerShape:
     """The shape of an encoder's layers, and of a decoder's where it has the same."""
     return LayerShape(
         dim=settings.dim,
@@ -94,4 +102,5 @@ def _shape(settings: ModelSettings) -> LayerShape:
         learned_norm=bool(settings.learned_norm),
         output_projection=bool(settings.output_projection),
         latent_slots=settings.latent_slots or 1,
+        dtype=dtype,
     )

@@ -39,7 +39,7 @@ class Gpt2Size:
     positions: int
 
 
-def layer_shape(dim: int, heads: int, dropout: float) -> LayerShape:
+def layer_shape(dim: int, heads: int, dropout: float, dtype: Any = None) -> LayerShape:
     """What a layer of GPT-2 is made of."""
     return LayerShape(
         dim=dim,
@@ -50,6 +50,7 @@ def layer_shape(dim: int, heads: int, dropout: float) -> LayerShape:
         learned_norm=True,
         output_projection=True,
         exact_gelu=False,
+        dtype=dtype,
     )
 
 

@@ -4,7 +4,11 @@ Initialisation is part of a model (and of a remedy against collapse): kernels ar
 uniform(+-1/sqrt(fan in)) as PyTorch's Linear has them, embeddings from normal(0.1), biases are 0.
 """
 
+from typing import Any
+
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 NORM_EPSILON = 1e-5
 
@@ -16,9 +20,11 @@ transposed_kernel_init = nn.initializers.variance_scaling(
 embedding_init = nn.initializers.normal(0.1)
 
 
-def dense(features: int, *, use_bias: bool = True, name: str | None = None) -> nn.Dense:
-    """A linear layer with the kernel initialisation above."""
-    return nn.Dense(features, use_bias=use_bias, kernel_init=kernel_init, name=name)
+def dense(
+    features: int, *, use_bias: bool = True, dtype: Any = None, name: str | None = None
+) -> nn.Dense:
+    """A linear layer with the kernel initialisation above, computed in `dtype` (None: as it is)."""
+    return nn.Dense(features, use_bias=use_bias, kernel_init=kernel_init, dtype=dtype, name=name)
 
 
 def embedding(rows: int, features: int) -> nn.Embed:
@@ -29,3 +35,8 @@ def embedding(rows: int, features: int) -> nn.Embed:
 def layer_norm(*, learned: bool) -> nn.LayerNorm:
     """A layer norm over the last axis, with or without learned scale and bias."""
     return nn.LayerNorm(epsilon=NORM_EPSILON, use_scale=learned, use_bias=learned)
+
+
+def normalised(norm: nn.LayerNorm, x: jax.Array) -> jax.Array:
+    """The layer norm of x, computed in float32, in the dtype of x."""
+    return norm(x.astype(jnp.float32)).astype(x.dtype)

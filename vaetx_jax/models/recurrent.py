@@ -196,12 +196,13 @@ class RecurrentDecoder(nn.Module):
         self.drop = nn.Dropout(self.dropout)
 
     def __call__(self, ids_BxT: jax.Array, z_BxZ: jax.Array, *, deterministic: bool) -> jax.Array:
-        """h [B, T, hidden], float32; position t sees ids up to and with t, and the latent."""
+        """h [B, T, hidden], in `dtype`; position t sees ids up to and with t, and the latent."""
         x_TxDxB = _embedded(self.embedding, ids_BxT)
         x_TxDxB = self.drop(x_TxDxB, deterministic=deterministic)
         for layer, state in zip(self.layer, self.start(z_BxZ, ids_BxT.shape[1]), strict=True):
             x_TxDxB = self.drop(layer(x_TxDxB, state), deterministic=deterministic)
-        return x_TxDxB.transpose(2, 0, 1)
+        h_BxTxD = x_TxDxB.transpose(2, 0, 1)
+        return h_BxTxD if self.dtype is None else h_BxTxD.astype(self.dtype)
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> list[LayerState]:
         """The cache before the first piece: each layer's state, arrays [B, hidden].

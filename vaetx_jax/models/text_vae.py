@@ -98,7 +98,7 @@ class LanguageModel(nn.Module):
         """Logits [B, V] of the piece after `ids_B`, and the new cache."""
         h_BxD, cache = self.decoder.step(ids_B, position, cache)
         kernel_VxD, bias_V = self.output()
-        return jnp.dot(h_BxD, kernel_VxD.T) + bias_V[None], cache
+        return jnp.dot(h_BxD.astype(jnp.float32), kernel_VxD.T) + bias_V[None], cache
 
     def output(self) -> Output:
         """The output layer's arrays."""
@@ -134,4 +134,7 @@ class TextVAE(LanguageModel, kw_only=True):
         """mu and log-variance [B, Z] of q(z|x) from [CLS] x1 .. xn (without [SEP])."""
         mask_BxT = token_mask(ids_BxS, self.pad_id)
         summary = self.encoder(ids_BxS[:, :-1], mask_BxT, deterministic=deterministic)
+        summary = summary.astype(
+            jnp.float32
+        )  # the latent is exact whatever the encoder computes in
         return self.mu(summary), self.logvar(summary)

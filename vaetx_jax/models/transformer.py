@@ -5,7 +5,7 @@ them. `LayerShape` holds all that the presets choose, so that one layer serves b
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ from vaetx_jax.models.attention import (
     PoolingAttention,
     SelfAttention,
 )
-from vaetx_jax.models.layers import dense, embedding, layer_norm
+from vaetx_jax.models.layers import dense, embedding, layer_norm, normalised
 
 LayerCache = dict[str, KeysValues]
 
@@ -43,6 +43,8 @@ class LayerShape:
       output_projection: attention ends with a linear layer d -> d.
       latent_slots: slots of the latent-decoder attention.
       exact_gelu: GELU by the error function; false: GPT-2's approximation by tanh.
+      dtype: of activations and of the products' operands (None: the parameters'); softmax and the
+        norms' statistics are float32 in any case.
     """
 
     dim: int
@@ -54,6 +56,7 @@ class LayerShape:
     output_projection: bool = False
     latent_slots: int = 2
     exact_gelu: bool = True
+    dtype: Any = None
 
 
 class Sublayer(nn.Module):
@@ -67,12 +70,12 @@ class Sublayer(nn.Module):
 
     def before(self, x: jax.Array) -> jax.Array:
         """What the sublayer reads."""
-        return self.norm(x) if self.shape.pre_norm else x
+        return normalised(self.norm, x) if self.shape.pre_norm else x
 
     def after(self, x: jax.Array, output: jax.Array, *, deterministic: bool) -> jax.Array:
         """What the next sublayer gets, from the residual and the sublayer's output."""
         total = x + self.drop(output, deterministic=deterministic)
-        return total if self.shape.pre_norm else self.norm(total)
+        return total if self.shape.pre_norm else normalised(self.norm, total)
 
 
 class FeedForward(nn.Module):
@@ -82,9 +85,9 @@ class FeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        inner = dense(self.shape.ff_dim, name="inner")(x)
+        inner = dense(self.shape.ff_dim, dtype=self.shape.dtype, name="inner")(x)
         inner = nn.gelu(inner, approximate=not self.shape.exact_gelu)
-        return dense(self.shape.dim, name="outer")(inner)
+        return dense(self.shape.dim, dtype=self.shape.dtype, name="outer")(inner)
 
 
 class TransformerLayer(nn.Module):
@@ -95,7 +98,7 @@ class TransformerLayer(nn.Module):
 
     def setup(self) -> None:
         shape = self.shape
-        self.attention = SelfAttention(shape.dim, shape.heads, shape.output_projection)
+        self.attention = SelfAttention(shape.dim, shape.heads, shape.output_projection, shape.dtype)
         self.attention_residual = Sublayer(shape)
         self.feed_forward = FeedForward(shape)
         self.feed_forward_residual = Sublayer(shape)
@@ -106,6 +109,7 @@ class TransformerLayer(nn.Module):
                 self.latent_dim,
                 shape.latent_slots,
                 shape.output_projection,
+                shape.dtype,
             )
             self.latent_residual = Sublayer(shape)
 
@@ -171,11 +175,15 @@ class Embedding(nn.Module):
             kept_BxT = jax.random.bernoulli(self.make_rng("dropout"), keep, ids_BxT.shape)
             token_BxTxD = jnp.where(kept_BxT[..., None], token_BxTxD, 0)
         x_BxTxD = token_BxTxD + self.position(positions_T)[None]
-        return self.drop(x_BxTxD, deterministic=deterministic)
+        return self.drop(self._cast(x_BxTxD), deterministic=deterministic)
 
     def at(self, ids_B: jax.Array, position: jax.Array) -> jax.Array:
         """[B, D], the embeddings of one position."""
-        return self.token(ids_B) + self.position(position)[None]
+        return self._cast(self.token(ids_B) + self.position(position)[None])
+
+    def _cast(self, x: jax.Array) -> jax.Array:
+        """In the layers' dtype from here on; the tables' gradients are summed in float32."""
+        return x if self.shape.dtype is None else x.astype(self.shape.dtype)
 
 
 class TransformerEncoder(nn.Module):
@@ -195,7 +203,7 @@ class TransformerEncoder(nn.Module):
         if self.shape.pre_norm:
             self.last_norm = layer_norm(learned=self.shape.learned_norm)
         if self.pooling == "attention":
-            self.pool = PoolingAttention(self.shape.dim, self.shape.heads)
+            self.pool = PoolingAttention(self.shape.dim, self.shape.heads, self.shape.dtype)
 
     def __call__(
         self, ids_BxT: jax.Array, mask_BxT: jax.Array, *, deterministic: bool
@@ -204,13 +212,13 @@ class TransformerEncoder(nn.Module):
         for layer in self.layer:
             x = layer(x, mask_BxT[:, None, :], None, deterministic=deterministic)
         if self.shape.pre_norm:
-            x = self.last_norm(x)
+            x = normalised(self.last_norm, x)
         if self.pooling == "attention":
             return self.pool(x, mask_BxT)
         if self.pooling == "mean":
-            count_Bx1 = jnp.sum(mask_BxT, axis=1, dtype=x.dtype)[:, None]
-            total_BxD = jnp.sum(jnp.where(mask_BxT[..., None], x, 0), axis=1)
-            return total_BxD / jnp.maximum(count_Bx1, 1)
+            count_Bx1 = jnp.sum(mask_BxT, axis=1, dtype=jnp.float32)[:, None]
+            seen_BxTxD = jnp.where(mask_BxT[..., None], x, 0)
+            return jnp.sum(seen_BxTxD, axis=1, dtype=jnp.float32) / jnp.maximum(count_Bx1, 1)
         return x[:, 0]
 
 
@@ -236,7 +244,7 @@ class TransformerDecoder(nn.Module):
         attended = self.latent_dim if self.latent_attention else 0
         self.layer = [TransformerLayer(self.shape, attended) for _ in range(self.layers)]
         if self.latent_dim:
-            self.project = dense(self.shape.dim)
+            self.project = dense(self.shape.dim, dtype=self.shape.dtype)
         if self.shape.pre_norm:
             self.last_norm = layer_norm(learned=self.shape.learned_norm)
 
@@ -259,7 +267,7 @@ class TransformerDecoder(nn.Module):
             x = x + added_BxD[:, None, :]
         for layer, memory in zip(self.layer, memories, strict=True):
             x = layer(x, causal_1xTxT, memory, deterministic=deterministic)
-        return self.last_norm(x) if self.shape.pre_norm else x
+        return normalised(self.last_norm, x) if self.shape.pre_norm else x
 
     def token_table(self) -> jax.Array:
         """The token embedding [V, D]."""
@@ -267,7 +275,8 @@ class TransformerDecoder(nn.Module):
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> DecoderCache:
         """The cache before the first piece, for up to `max_len` positions."""
-        empty = jnp.zeros((z_BxZ.shape[0], max_len, self.shape.dim), z_BxZ.dtype)
+        dtype = z_BxZ.dtype if self.shape.dtype is None else self.shape.dtype
+        empty = jnp.zeros((z_BxZ.shape[0], max_len, self.shape.dim), dtype)
         added_BxD, memories = self._latent(z_BxZ)
         layers: list[LayerCache] = [{"past": (empty, empty)} for _ in range(self.layers)]
         for cache, memory in zip(layers, memories, strict=True):
@@ -286,5 +295,5 @@ class TransformerDecoder(nn.Module):
         for layer, layer_cache in zip(self.layer, cache.layers, strict=True):
             x, layer_cache = layer.step(x, position, layer_cache)
             layers.append(layer_cache)
-        h_BxD = self.last_norm(x) if self.shape.pre_norm else x
+        h_BxD = normalised(self.last_norm, x) if self.shape.pre_norm else x
         return h_BxD, DecoderCache(cache.added_BxD, layers)
