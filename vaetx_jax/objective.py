@@ -37,7 +37,7 @@ def negative_elbo(
     *,
     kl_weight: jax.Array,
     free_bits: float,
-    mesh: Mesh,
+    mesh: Mesh | None,
 ) -> tuple[jax.Array, Terms]:
     """The loss of a batch (Eq. 8), differentiable in `params`, and its terms.
 
@@ -46,6 +46,7 @@ def negative_elbo(
       key: gives the streams `dropout` and `latent` of this step.
       kl_weight: alpha(t).
       free_bits: nats a latent dimension that cost nothing.
+      mesh: what the batch is split over; None: it is all here.
     """
     ids_BxS, weight_B = batch["ids"], batch["weight"]
     dropout_key, latent_key = jax.random.split(key)
@@ -95,16 +96,14 @@ def reconstruction_loss(
     target_BxT: jax.Array,
     share_B: jax.Array,
     mask_BxT: jax.Array,
-    mesh: Mesh,
+    mesh: Mesh | None,
 ) -> tuple[jax.Array, jax.Array]:
     """(sum_b share_b * nll_b, differentiable; nll [B, T] without gradient), over the mesh.
 
     Each device takes the tokens of its own sentences (`shard_map`), so that none are moved.
     """
 
-    def local(h, kernel, bias, target, share, mask):  # type: ignore[no-untyped-def]
-        # Each device uses the whole output layer; its gradient is then the devices' sum.
-        kernel, bias = (jax.lax.pcast(x, DATA_AXIS, to="varying") for x in (kernel, bias))
+    def here(h, kernel, bias, target, share, mask):  # type: ignore[no-untyped-def]
         weight = jnp.broadcast_to(share[:, None], mask.shape)
         total, nll_N = weighted_nll(
             h.reshape(-1, h.shape[-1]),
@@ -114,7 +113,16 @@ def reconstruction_loss(
             weight.reshape(-1),
             mask.reshape(-1),
         )
-        return jax.lax.psum(total, DATA_AXIS), nll_N.reshape(mask.shape)
+        return total, nll_N.reshape(mask.shape)
+
+    if mesh is None:
+        return here(h_BxTxD, *output, target_BxT, share_B, mask_BxT)
+
+    def local(h, kernel, bias, *rest):  # type: ignore[no-untyped-def]
+        # Each device uses the whole output layer; its gradient is then the devices' sum.
+        kernel, bias = (jax.lax.pcast(x, DATA_AXIS, to="varying") for x in (kernel, bias))
+        total, nll_BxT = here(h, kernel, bias, *rest)
+        return jax.lax.psum(total, DATA_AXIS), nll_BxT
 
     split, whole = PartitionSpec(DATA_AXIS), PartitionSpec()
     return jax.shard_map(

@@ -6,16 +6,17 @@ key and the step's number alone. So a resumed run is the uninterrupted one, bit 
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from vaetx_jax import objective, schedules
 from vaetx_jax.estimate import perplexity
-from vaetx_jax.mesh import replicated, split_over_data
+from vaetx_jax.mesh import DATA_AXIS, replicated, split_over_data
 from vaetx_jax.models.text_vae import LanguageModel
 
 
@@ -124,39 +125,7 @@ def make_train_step(model: LanguageModel, plan: Plan, mesh: Mesh) -> Any:
     """
 
     def step(state: TrainState, batch: dict, key: jax.Array) -> tuple[TrainState, StepMetrics]:
-        alpha = schedules.kl_weight(
-            state.step,
-            annealing=plan.annealing,
-            total_steps=plan.total_steps,
-            cycles=plan.cycles,
-            ratio=plan.ratio,
-        )
-        rate = schedules.learning_rate(
-            state.step,
-            peak=plan.learning_rate,
-            final=plan.final_learning_rate,
-            total_steps=plan.total_steps,
-            cycles=plan.cycles,
-        )
-        loss = functools.partial(
-            objective.negative_elbo,
-            model,
-            batch=batch,
-            key=jax.random.fold_in(key, state.step),
-            kl_weight=alpha,
-            free_bits=plan.free_bits,
-            mesh=mesh,
-        )
-        gradient, terms = jax.grad(loss, has_aux=True)(state.params)
-        norm = optax.tree.norm(gradient)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
-            updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
-        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        sums = _add(state, terms, norm, plan.window)
-        new = TrainState(state.step + 1, params, moments, sums)
-        finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
-        new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
-        return new, StepMetrics(finite, new.sums, alpha, rate)
+        return _step(model, plan, mesh, state, batch, key, *_schedules(plan, state.step))
 
     whole = replicated(mesh)
     return jax.jit(
@@ -165,6 +134,110 @@ def make_train_step(model: LanguageModel, plan: Plan, mesh: Mesh) -> Any:
         in_shardings=(whole, split_over_data(mesh), whole),
         out_shardings=whole,
     )
+
+
+def make_replica_step(model: LanguageModel, plans: Sequence[Plan], mesh: Mesh) -> Any:
+    """One compiled step for R runs at once: (states, batch, root keys [R]) -> (states, metrics).
+
+    The runs share their batches and may differ in seed, annealing and learning rate; each has the
+    result that it has alone, to float tolerance. Every leaf of the states and metrics has a first
+    axis R, which is split over the mesh; each device has the whole batch.
+
+    Raises:
+      ValueError: the plans differ in more than annealing and learning rate.
+    """
+    if len({_shared(plan) for plan in plans}) != 1:
+        raise ValueError("replicas may differ in annealing and learning rate alone")
+
+    one = functools.partial(_step, model, plans[0], None)
+    apart, whole = PartitionSpec(DATA_AXIS), PartitionSpec()
+    each = jax.shard_map(
+        jax.vmap(one, in_axes=(0, None, 0, 0, 0)),
+        mesh=mesh,
+        in_specs=(apart, whole, apart, apart, apart),
+        out_specs=apart,
+    )
+
+    def step(states: TrainState, batch: dict, keys: jax.Array) -> tuple[TrainState, StepMetrics]:
+        # Steps are the same for all; the schedules differ, so they come in as numbers.
+        pairs = [_schedules(plan, states.step[0]) for plan in plans]
+        alphas_R, rates_R = (jnp.stack(values) for values in zip(*pairs, strict=True))
+        return each(states, batch, keys, alphas_R, rates_R)
+
+    split = split_over_data(mesh)
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(split, replicated(mesh), split),
+        out_shardings=split,
+    )
+
+
+def init_replicas(model: LanguageModel, plan: Plan, keys_R: jax.Array, mesh: Mesh) -> TrainState:
+    """The states of R runs before their first step, each as `init_state` makes it from its key."""
+
+    def make(key: jax.Array) -> TrainState:
+        params = init_params(model, key)
+        return TrainState(jnp.int32(0), params, optimizer(plan).init(params), _no_sums())
+
+    return jax.jit(jax.vmap(make), out_shardings=split_over_data(mesh))(keys_R)
+
+
+def _shared(plan: Plan) -> Plan:
+    """A plan without what the runs of one program may differ in."""
+    return dataclasses.replace(
+        plan, annealing="", ratio=0.0, learning_rate=0.0, final_learning_rate=0.0
+    )
+
+
+def _schedules(plan: Plan, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(alpha, learning rate) of an update."""
+    alpha = schedules.kl_weight(
+        step,
+        annealing=plan.annealing,
+        total_steps=plan.total_steps,
+        cycles=plan.cycles,
+        ratio=plan.ratio,
+    )
+    rate = schedules.learning_rate(
+        step,
+        peak=plan.learning_rate,
+        final=plan.final_learning_rate,
+        total_steps=plan.total_steps,
+        cycles=plan.cycles,
+    )
+    return alpha, rate
+
+
+def _step(
+    model: LanguageModel,
+    plan: Plan,
+    mesh: Mesh | None,
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    key: jax.Array,
+    alpha: jax.Array,
+    rate: jax.Array,
+) -> tuple[TrainState, StepMetrics]:
+    loss = functools.partial(
+        objective.negative_elbo,
+        model,
+        batch=batch,
+        key=jax.random.fold_in(key, state.step),
+        kl_weight=alpha,
+        free_bits=plan.free_bits,
+        mesh=mesh,
+    )
+    gradient, terms = jax.grad(loss, has_aux=True)(state.params)
+    norm = optax.tree.norm(gradient)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
+        updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
+    params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+    sums = _add(state, terms, norm, plan.window)
+    new = TrainState(state.step + 1, params, moments, sums)
+    finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
+    new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+    return new, StepMetrics(finite, new.sums, alpha, rate)
 
 
 def _no_sums() -> Sums:
