@@ -229,7 +229,7 @@ def _step(
         mesh=mesh,
     )
     gradient, terms = jax.grad(loss, has_aux=True)(state.params)
-    norm = optax.tree.norm(gradient)
+    norm = _norm(gradient)
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
         updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
     params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
@@ -238,6 +238,13 @@ def _step(
     finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
     new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     return new, StepMetrics(finite, new.sums, alpha, rate)
+
+
+def _norm(tree: Any) -> jax.Array:
+    """The global norm, by inner products: on a CPU they take a third of the time of plain sums."""
+    highest = jax.lax.Precision.HIGHEST
+    squares = [jnp.vdot(leaf, leaf, precision=highest) for leaf in jax.tree.leaves(tree)]
+    return jnp.sqrt(jnp.sum(jnp.stack(squares)))
 
 
 def _no_sums() -> Sums:

@@ -182,7 +182,7 @@ def _check(folder: pathlib.Path, what: str, there: int, here: int) -> None:
     if there != here:
         raise UserError(
             f"{folder}: its GPT-2 has {what} = {there:,}, the model's decoder has {here:,}; "
-            "config.model.dim, decoder_layers, decoder_heads and the tokenizer must be as its"
+            "config.model.dim, decoder_layers, decoder_heads and the tokenizer must be the weights'"
         )
 
 
