@@ -2,8 +2,9 @@
 
     python -m vaetx_jax.main --config=configs/grammar.py:vae_gru --workdir=runs/grammar-gru
 
-Expected: two to four minutes on two cores (1,881 steps). No remedy but the paper's cyclic annealing
-is on, so most text VAEs collapse here; `configs/demo.py` has one that does not.
+Expected: two to four minutes on two cores (1,881 steps); README.md has the figures of all models. No
+remedy but the paper's cyclic annealing is on, so the text VAEs collapse or nearly so;
+`configs/demo.py` has one that does not.
 """
 
 from ml_collections import ConfigDict
