@@ -30,10 +30,12 @@ from absl import app, flags
 from vaetx_jax import objective, step
 from vaetx_jax.config import default_config, model_settings, validate
 from vaetx_jax.errors import UserError
+from vaetx_jax.flops import forward_flops
 from vaetx_jax.main import use_compilation_cache
 from vaetx_jax.mesh import put_batch
 from vaetx_jax.parts import Parts, assemble
 from vaetx_jax.presets import MODELS
+from vaetx_jax.timing import matmul_rate
 from vaetx_jax.train import make_plan
 
 SIDES = ("ours", "eager_padded", "compiled_padded", "compiled_grouped")
@@ -186,24 +188,10 @@ class Race:
         return self.ours() if name == "ours" else self.theirs(name)
 
     def flops(self, batch: dict[str, np.ndarray]) -> float:
-        """Of the matrix products over real tokens: forward 2, and backward 4, a weight and token.
-
-        Attention's own products count T^2; what is done once a sentence is left out.
-        """
-        tokens = int((batch["ids"][:, 1:] != self.parts.tokenizer.pad_id).sum())
+        """Of the matrix products over real tokens; backward takes twice as much as forward."""
         lengths = (batch["ids"][:, 1:] != self.parts.tokenizer.pad_id).sum(1)
-        once = ("mu", "logvar", "project", "slot_key", "slot_value")
-        weights = layers = 0
-        for path, leaf in jax.tree_util.tree_flatten_with_path(self.params)[0]:
-            names = [key.key for key in path]
-            latent_memory = "latent_attention" in names and names[-2] in ("key", "value")
-            if not names[-1].endswith("kernel") or latent_memory or set(names) & set(once):
-                continue
-            weights += leaf.size
-            layers += names[-3:-1] == ["attention", "query"]
-        attention = 4 * self.settings.dim * float((lengths.astype(float) ** 2).sum()) * layers
-        forward = 2 * weights * tokens + attention
-        return forward * (3 if _WHAT.value == "train" else 1)
+        passes = 3 if _WHAT.value == "train" else 1
+        return passes * forward_flops(self.params, lengths)
 
 
 def seconds(run: Side, batch: dict[str, np.ndarray]) -> float:
@@ -212,19 +200,6 @@ def seconds(run: Side, batch: dict[str, np.ndarray]) -> float:
     start = time.perf_counter()
     run(batch)
     return time.perf_counter() - start
-
-
-def matmul_rate() -> float:
-    """FLOP/s of a 2048 x 2048 product in float32, the best of ten."""
-    a = jnp.ones((2048, 2048), jnp.float32)
-    product = jax.jit(jnp.dot)
-    product(a, a).block_until_ready()
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        product(a, a).block_until_ready()
-        times.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(times)
 
 
 def peak_memory_mb() -> float:

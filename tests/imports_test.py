@@ -18,7 +18,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "vaetx_jax"
 # Every module of the package, by floor; `folder.*` stands for all modules of a folder.
 FLOORS = {
     6: "main study",
-    5: "evaluate probe generate export explore samples parameter_study",
+    5: "evaluate probe generate export explore samples parameter_study timing_study",
     4: "train api timing command_line",
     3: "step estimate checkpoint report parts workdir study_config study_report",
     2: "objective decoding models.text_vae models.build",
@@ -27,7 +27,7 @@ FLOORS = {
     0: "models.attention models.layers models.recurrent_cell cross_entropy gaussian schedules "
     "data.grammar data.grammar_automaton data.grammar_lexicon data.builders.* data.array_file "
     "data.tokenizers data.tokenizer_base data.sentencepiece_tokenizer data.vocabulary_tokenizer "
-    "data.kept_words config presets mesh writer paper errors",
+    "data.kept_words config presets mesh writer paper errors flops",
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 

@@ -9,10 +9,15 @@ from ml_collections import ConfigDict, config_flags
 from vaetx_jax import command_line
 from vaetx_jax.parameter_study import parameter_study
 from vaetx_jax.study_config import validate_study
-from vaetx_jax.study_report import print_table, write_table
+from vaetx_jax.study_report import StudyTable, print_table, write_table
+from vaetx_jax.timing_study import timing_study
 from vaetx_jax.writer import duration
 
-_KINDS = {"parameters": parameter_study}
+
+def _do(config: ConfigDict, folder: pathlib.Path) -> StudyTable:
+    if config.study.kind == "timing":
+        return timing_study(config, folder)
+    return parameter_study(config)
 
 
 def define_flags() -> None:
@@ -31,7 +36,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     """Does a study, prints its table and writes it into the folder."""
     validate_study(config)
     began = time.monotonic()
-    table = _KINDS[config.study.kind](config)
+    table = _do(config, folder)
     print_table(table)
     paths = write_table(table, folder, config.study.name)
     print(f"done in {duration(time.monotonic() - began)}; written:")

@@ -1,0 +1,34 @@
+"""How much arithmetic a pass takes: matrix products over real tokens, by the weights' shapes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+# Weights that work once a sentence and not once a token; their share is too small to count.
+_ONCE = frozenset({"mu", "logvar", "project", "slot_key", "slot_value", "pool"})
+
+
+def forward_flops(params: Any, lengths_N: Sequence[int] | np.ndarray) -> float:
+    """FLOPs of a forward pass over sentences of these lengths, padding not counted.
+
+    Each weight of a kernel multiplies and adds once a token. Self-attention's own two products,
+    scores and mixture, take 4 * T^2 * d a layer. Embeddings, norms, softmaxes and what is done once
+    a sentence are left out. A training step takes three times as much.
+
+    Args:
+      params: a model's parameters, or their shapes.
+      lengths_N: targets of each sentence, its [SEP] counted.
+    """
+    weights = squares = 0
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        names = [str(key.key) for key in path]
+        memory = "latent_attention" in names and names[-2] in ("key", "value")
+        if not names[-1].endswith("kernel") or memory or _ONCE.intersection(names):
+            continue
+        weights += leaf.size
+        if names[-3:] == ["attention", "query", "kernel"]:
+            squares += 4 * leaf.shape[1]
+    lengths = np.asarray(lengths_N, np.float64)
+    return float(2 * weights * lengths.sum() + squares * np.square(lengths).sum())
