@@ -170,7 +170,7 @@ BROKEN = [
     ({"train.beta1": 1.0}, "train.beta1", "0 <= share < 1"),
     ({"train.beta2": 1.0}, "train.beta2", "0 <= share < 1"),
     ({"train.decay": "some"}, "train.decay", "all, matrices"),
-    ({"train.precision": "float64"}, "train.precision", "did you mean float32?"),
+    ({"train.precision": "float64"}, "train.precision", "must be one of float32, bfloat16"),
     ({"train.log_every": 0}, "train.log_every", "at least 1"),
     ({"evaluation.batch_size": 0}, "evaluation.batch_size", "at least 1"),
     ({"samples.temperature": 0.0}, "samples.temperature", "above 0"),
