@@ -129,7 +129,9 @@ def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
     other.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     other.spines[["top"]].set_visible(False)
     lines = [*axes.lines, *other.lines]
-    axes.legend(lines, [line.get_label() for line in lines], frameon=False, loc="lower right")
+    names = [line.get_label() for line in lines]
+    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.98), "ncols": 2}  # beside the title
+    axes.legend(lines, names, frameon=False, **place)
 
 
 def latent_picture(
