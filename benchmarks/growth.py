@@ -4,8 +4,8 @@
 
 One axis grows at a time from batch 32, vocabulary 30,522, length 64 (all rows full, so that every
 position is a token), VAE-Transformer at dimension 128; lengths go to 512, for which the published
-model has positions, and for the VAE-GRU, which has none, to 1,024. Each row is a process of its own,
-so that its peak memory is its own. Tokens a second should stay level along the batch, fall with the
+model has positions, and for the VAE-GRU, which has none, to 1,024. Each row is a process of its
+own, and so is its peak memory. Tokens a second should stay level along the batch, fall with the
 output layer along the vocabulary, and fall slowly along the length (attention is quadratic).
 """
 
@@ -100,7 +100,8 @@ def main(arguments: list[str]) -> None:
         rows.append(row)
         print(
             f"{case.axis:11} {case.model:16} {case.batch:6,} {case.vocab:8,} {case.length:7,} "
-            f"{row['seconds']:10.3f} {row['tokens_per_second']:9,.0f} {row['peak_memory_mb']:8,.0f}",
+            f"{row['seconds']:10.3f} {row['tokens_per_second']:9,.0f} "
+            f"{row['peak_memory_mb']:8,.0f}",
             flush=True,
         )
     if _JSON.value:
