@@ -12,7 +12,6 @@ output layer along the vocabulary, and fall slowly along the length (attention i
 import dataclasses
 import json
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from benchmarks.memory import peak_memory_mb
 from vaetx_jax.config import default_config, model_settings
 from vaetx_jax.errors import UserError
 from vaetx_jax.mesh import data_mesh, put_batch
@@ -72,7 +72,7 @@ def measure(case: Case) -> dict[str, float]:
     return {
         "seconds": seconds,
         "tokens_per_second": case.batch * (case.length - 1) / seconds,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 

@@ -14,7 +14,6 @@ Needs `pip install 'vaetx-jax[bench]'`.
 import json
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from benchmarks.memory import peak_memory_mb
 from vaetx_jax import objective, step
 from vaetx_jax.config import default_config, model_settings, validate
 from vaetx_jax.errors import UserError
@@ -200,11 +200,6 @@ def seconds(run: Side, batch: dict[str, np.ndarray]) -> float:
     start = time.perf_counter()
     run(batch)
     return time.perf_counter() - start
-
-
-def peak_memory_mb() -> float:
-    """The peak of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def memory_in_a_process(name: str) -> float:

@@ -115,10 +115,12 @@ def _zeros(like: jax.Array, *shapes: tuple[int, ...]) -> tuple[jax.Array, ...]:
     return tuple(jnp.broadcast_to(zero, shape) for shape in shapes)
 
 
-def _sum_rows(values: jax.Array) -> jax.Array:
-    """The sum over the first axis, as a product: a plain sum takes a CPU as long as two of them."""
-    ones = jnp.ones((1, values.shape[0]), values.dtype)
-    return jnp.dot(ones, values, precision=jax.lax.Precision.HIGHEST)[0]
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The exact product, also where it stands for a sum over an axis of a tile.
+
+    On a CPU a plain sum over a tile's first axis takes as long as the two products of its gradient.
+    """
+    return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _pick(logits: jax.Array, target: jax.Array) -> jax.Array:
@@ -145,14 +147,17 @@ def _forward(tile, h, kernel, bias, target, weight, mask):  # type: ignore[no-un
         h_i, target_i = tiles.cut(sorted_h, i), tiles.cut(sorted_target, i)
         weight_i = tiles.cut(sorted_weight, i)[:, None]
         logits = _logits(h_i, kernel_h, bias)
-        log_z = jax.nn.logsumexp(logits, axis=-1)
+        top = jnp.max(logits, axis=1, keepdims=True)
+        exp = jnp.exp(logits - top)  # once for the loss and its gradient
+        total = _product(exp, jnp.ones((exp.shape[1], 1), exp.dtype))
+        log_z = (top + jnp.log(total))[:, 0]
         nll = tiles.put(nll, log_z - _pick(logits, target_i), i)
         hot = target_i[:, None] == jnp.arange(logits.shape[1], dtype=jnp.int32)[None, :]
-        dlogits = (jnp.exp(logits - log_z[:, None]) - hot.astype(jnp.float32)) * weight_i
+        dlogits = exp * (weight_i / total) - jnp.where(hot, weight_i, 0.0)
         dlogits_h = dlogits.astype(h.dtype)
         dh = tiles.put(dh, jnp.dot(dlogits_h, kernel_h, preferred_element_type=jnp.float32), i)
         dkernel = dkernel + jnp.dot(dlogits_h.T, h_i, preferred_element_type=jnp.float32)
-        return nll, dh, dkernel, dbias + _sum_rows(dlogits)
+        return nll, dh, dkernel, dbias + _product(jnp.ones((1, tile), dlogits.dtype), dlogits)[0]
 
     start = _zeros(h, (tiles.padded,), (tiles.padded, h.shape[1]), kernel.shape, bias.shape)
     nll, dh, dkernel, dbias = jax.lax.fori_loop(0, tiles.count, body, start)

@@ -156,6 +156,7 @@ def make_replica_step(model: LanguageModel, plans: Sequence[Plan], mesh: Mesh) -
         mesh=mesh,
         in_specs=(apart, whole, apart, apart, apart),
         out_specs=apart,
+        check_vma=False,  # no device talks to another; and its check cannot batch a `cond`
     )
 
     def step(states: TrainState, batch: dict, keys: jax.Array) -> tuple[TrainState, StepMetrics]:
@@ -230,13 +231,16 @@ def _step(
     )
     gradient, terms = jax.grad(loss, has_aux=True)(state.params)
     norm = _norm(gradient)
-    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
-        updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
-    params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-    sums = _add(state, terms, norm, plan.window)
-    new = TrainState(state.step + 1, params, moments, sums)
     finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
-    new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+
+    def taken(state: TrainState, gradient: Any) -> TrainState:
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
+            updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
+        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+        return TrainState(state.step + 1, params, moments, _add(state, terms, norm, plan.window))
+
+    # A choice and not a `where`, which would read and write all of the state once more.
+    new = jax.lax.cond(finite, taken, lambda state, gradient: state, state, gradient)
     return new, StepMetrics(finite, new.sums, alpha, rate)
 
 
