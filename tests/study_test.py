@@ -11,7 +11,7 @@ from vaetx_jax import paper, study
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.parameter_study import parameter_study
 from vaetx_jax.study_config import chosen, default_study, validate_study
-from vaetx_jax.study_report import StudyTable, markdown, write_table
+from vaetx_jax.study_report import StudyTable, markdown, print_table, write_table
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,14 @@ def test_the_config_of_a_run_is_no_study(config, tmp_path):
 
 def test_cells_with_bars_keep_their_column():
     assert markdown(("a", "b"), [("x|y", "1")]).splitlines()[-1] == r"| x\|y | 1 |"
+
+
+def test_a_wide_table_is_printed_whole(capsys):
+    names = [f"a_column_of_some_length_{i}" for i in range(8)]
+    print_table(StudyTable("Wide", names, [], [[f"value-{i}" * 2 for i in range(8)]]))
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names)
+    assert all(f"value-{i}value-{i}" in printed for i in range(8))
 
 
 def test_results_are_written_whole(tmp_path):

@@ -45,10 +45,17 @@ def print_table(table: StudyTable) -> None:
         screen.add_column(column, justify="left" if place == 0 else "right")
     for row in table.shown:
         screen.add_row(*row)
-    console = Console()
+    console = Console(width=max(Console().width, _width(table)))
     console.print(screen)
     for note in table.notes:
         console.print(note)
+
+
+def _width(table: StudyTable) -> int:
+    """What the table needs: a name that is cut tells nothing, a line that wraps does."""
+    lines = [table.columns, *table.shown]
+    widest = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return sum(widest) + 3 * len(widest) + 1
 
 
 def write_table(table: StudyTable, folder: pathlib.Path, name: str) -> list[pathlib.Path]:
