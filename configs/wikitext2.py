@@ -2,8 +2,9 @@
 
 python -m vaetx_jax.main --config=configs/wikitext2.py --workdir=runs/wikitext2
 
-Expected: 17,556 paragraphs to train on, about 549 steps an epoch. The paper reports a perplexity
-(`ppl_rec`) of 121.71 at KL 4.27 and mutual information (`mi_b32`) of 1.96.
+Expected: 17,556 paragraphs to train on, about 549 steps an epoch: 1.8 s a step on two idle cores,
+17 minutes an epoch. The paper reports a perplexity (`ppl_rec`) of 121.71 at KL 4.27 and mutual
+information (`mi_b32`) of 1.96.
 """
 
 from ml_collections import ConfigDict
