@@ -13,17 +13,14 @@ import dataclasses
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
 import time
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from benchmarks.memory import peak_memory_mb
+from benchmarks.process import last_line_of, peak_memory_mb, run
 from vaetx_jax.config import default_config, model_settings
-from vaetx_jax.errors import UserError
 from vaetx_jax.mesh import data_mesh, put_batch
 from vaetx_jax.models.build import build_model
 from vaetx_jax.step import init_state, make_train_step
@@ -78,18 +75,12 @@ def measure(case: Case) -> dict[str, float]:
 
 def in_a_process(case: Case) -> dict[str, float]:
     """`measure` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.growth", f"--steps={_STEPS.value}"]
-    command.append(f"--case={json.dumps(dataclasses.asdict(case))}")
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"{case} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    chosen = f"--case={json.dumps(dataclasses.asdict(case))}"
+    return json.loads(last_line_of("benchmarks.growth", f"--steps={_STEPS.value}", chosen))
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Prints a row for each case and writes all."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(arguments[1:])}")
     if _CASE.value:
         print(json.dumps(measure(Case(**json.loads(_CASE.value)))))
         return
@@ -109,7 +100,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    run(main)

@@ -22,8 +22,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from benchmarks.process import run
 from vaetx_jax.errors import UserError
 from vaetx_jax.models.recurrent import RecurrentLayer
 
@@ -147,10 +148,8 @@ def compare(model: Stack, limit: float) -> Row:
     )
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Print a row for each cell, width and number of directions, and write them all."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(arguments[1:])}")
     start_load = os.getloadavg()[0]
     rows = []
     print("cell  hidden  directions  ours ms  torch ms  ratio  (quarters)  pairs")
@@ -173,7 +172,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    run(main)

@@ -15,8 +15,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +22,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from benchmarks.memory import peak_memory_mb
+from benchmarks.process import last_line_of, peak_memory_mb, run
 from vaetx_jax import objective, step
 from vaetx_jax.config import default_config, model_settings, validate
 from vaetx_jax.errors import UserError
@@ -68,22 +66,18 @@ class Race:
         self.parts: Parts = assemble(config, folder)
         self.settings = model_settings(config)
         self.grouped = self.parts.train_batches
-        self.padded = self._padded()
         self.plan = make_plan(config, self.grouped.steps_per_epoch)
         self.state = step.init_state(
             self.parts.model, self.plan, jax.random.key(0), self.parts.mesh
         )
         self.params = jax.device_get(self.state.params)
 
-    def _padded(self) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
-        width, pad = self.parts.config.data.max_len, self.parts.tokenizer.pad_id
-
-        def padded(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            missing = width - batch["ids"].shape[1]
-            ids = np.pad(batch["ids"], ((0, 0), (0, missing)), constant_values=pad)
-            return {**batch, "ids": ids}
-
-        return padded
+    def padded(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The batch with every row as long as the longest sentence may be."""
+        missing = self.parts.config.data.max_len - batch["ids"].shape[1]
+        pad = self.parts.tokenizer.pad_id
+        ids = np.pad(batch["ids"], ((0, 0), (0, missing)), constant_values=pad)
+        return {**batch, "ids": ids}
 
     def batches(self, count: int) -> list[dict[str, np.ndarray]]:
         """Full batches from the middle of the first epoch on."""
@@ -98,17 +92,15 @@ class Race:
     def ours(self) -> Side:
         model, mesh = self.parts.model, self.parts.mesh
         if _WHAT.value == "evaluation":
-            score = jax.jit(lambda params, ids, noise: self._nelbo(params, ids, noise))
+            score = jax.jit(self._nelbo)
 
             def evaluated(batch: dict[str, np.ndarray]) -> float:
                 noise = jnp.zeros((len(batch["ids"]), model.latent_dim), jnp.float32)
                 return float(score(self.state.params, batch["ids"], noise))
 
             return evaluated
-        train_step, key = (
-            step.make_train_step(self.parts.training_model(), self.plan, mesh),
-            jax.random.key(1),
-        )
+        train_step = step.make_train_step(self.parts.training_model(), self.plan, mesh)
+        key = jax.random.key(1)
 
         def trained(batch: dict[str, np.ndarray]) -> float:
             arrays = put_batch({k: batch[k] for k in ("ids", "weight")}, mesh)
@@ -134,7 +126,7 @@ class Race:
         torch.set_num_threads(os.cpu_count() or 1)
         model = TextModel(self.params, self.settings, self.parts.tokenizer.pad_id)
         compiled = name.startswith("compiled")
-        run = torch.compile(model) if compiled else model
+        forward = torch.compile(model) if compiled else model
         shape = self.padded if name.endswith("padded") else lambda batch: batch
         # The fastest optimizer that PyTorch has for a CPU goes with `torch.compile`.
         optimizer = torch.optim.AdamW(
@@ -144,23 +136,19 @@ class Race:
         def evaluated(batch: dict[str, np.ndarray]) -> float:
             ids = torch.from_numpy(shape(batch)["ids"].astype(np.int64))
             with torch.no_grad():
-                return run(ids, self._torch_noise(len(ids)), 1.0).item()
+                noise = torch.zeros(len(ids), self.settings.latent_dim)
+                return forward(ids, noise, 1.0).item()
 
         def trained(batch: dict[str, np.ndarray]) -> float:
             ids = torch.from_numpy(shape(batch)["ids"].astype(np.int64))
             optimizer.zero_grad(set_to_none=True)
-            loss = run(ids, torch.randn(len(ids), self.settings.latent_dim), 1.0)
+            loss = forward(ids, torch.randn(len(ids), self.settings.latent_dim), 1.0)
             loss.backward()
             optimizer.step()
             return loss.item()
 
         model.train(_WHAT.value == "train")
         return trained if _WHAT.value == "train" else evaluated
-
-    def _torch_noise(self, rows: int) -> Any:
-        import torch
-
-        return torch.zeros(rows, self.settings.latent_dim)
 
     def check_losses(self) -> dict[str, float]:
         """The first loss of both sides, without dropout, with the same noise.
@@ -194,23 +182,19 @@ class Race:
         return passes * forward_flops(self.params, lengths)
 
 
-def seconds(run: Side, batch: dict[str, np.ndarray]) -> float:
+def seconds(once: Side, batch: dict[str, np.ndarray]) -> float:
     """One timed pass after an untimed one."""
-    run(batch)
+    once(batch)
     start = time.perf_counter()
-    run(batch)
+    once(batch)
     return time.perf_counter() - start
 
 
 def memory_in_a_process(name: str) -> float:
     """The peak of a process that does three passes of one side."""
-    command = [sys.executable, "-m", "benchmarks.train_step", f"--memory_of={name}"]
-    for flag in (_MODEL, _DIM, _DATA, _TOKENIZER, _WHAT, _PRECISION):
-        command.append(f"--{flag.name}={flag.value}")
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"measuring the memory of {name} failed:\n{done.stderr[-2000:]}")
-    return float(done.stdout.split()[-1])
+    same = (_MODEL, _DIM, _DATA, _TOKENIZER, _WHAT, _PRECISION)
+    chosen = [f"--{flag.name}={flag.value}" for flag in same]
+    return float(last_line_of("benchmarks.train_step", f"--memory_of={name}", *chosen))
 
 
 def race(folder: pathlib.Path) -> dict[str, Any]:
@@ -221,10 +205,10 @@ def race(folder: pathlib.Path) -> dict[str, Any]:
     sides = {name: shared.side(name) for name in names}
     batches = shared.batches(_ROUNDS.value)
     lengths = {batch["ids"].shape[1]: batch for batch in batches}
-    for name, run in sides.items():
+    for name, once in sides.items():
         began = time.perf_counter()
         for batch in lengths.values():
-            run(batch)
+            once(batch)
         print(f"{name}: compiled in {time.perf_counter() - began:.0f} s", flush=True)
     times: dict[str, list[float]] = {name: [] for name in names}
     shares, rate = [], matmul_rate()
@@ -254,16 +238,14 @@ def race(folder: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Prints a table and writes the results."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(arguments[1:])}")
     folder = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / f"vaetx-race-{_TOKENIZER.value}"
     if _MEMORY_OF.value:
         shared = Race(folder)
-        run = shared.side(_MEMORY_OF.value)
+        once = shared.side(_MEMORY_OF.value)
         for batch in shared.batches(3):
-            run(batch)
+            once(batch)
         print(peak_memory_mb())
         return
     results = race(folder)
@@ -287,7 +269,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    run(main)

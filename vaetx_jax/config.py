@@ -28,9 +28,9 @@ from vaetx_jax.presets import (
 from vaetx_jax.schedules import ANNEALINGS
 
 CORPORA = ("ptb", "wikitext2", "sst2", "air", "text", "grammar")
-# What the layers compute in while training: None, as the parameters are. Parameters, sums, latents
-# and all of evaluation are float32 in any case.
-PRECISIONS = {"float32": None, "bfloat16": "bfloat16"}
+# What the layers compute in while training. Parameters, sums, latents and all of evaluation are
+# float32 in any case.
+PRECISIONS = ("float32", "bfloat16")
 TOKENIZERS = ("bpe", "unigram", "wordpiece", "gpt2")
 
 
@@ -142,7 +142,7 @@ def validate(config: ConfigDict) -> None:
     if config.train.decay is not None:
         one_of("train.decay", ("all", "matrices"))
     one_of("objective.annealing", ANNEALINGS)
-    one_of("train.precision", tuple(PRECISIONS))
+    one_of("train.precision", PRECISIONS)
     for key, value in flatten(config.to_dict()).items():
         if isinstance(value, float):
             rule(key, math.isfinite(value), "must be a finite number")

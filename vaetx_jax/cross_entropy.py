@@ -60,7 +60,7 @@ def token_nll(
 
     def body(i: jax.Array, nll: jax.Array) -> jax.Array:
         logits = _logits(tiles.cut(sorted_h, i), kernel_VxD, bias_V)
-        log_z = jax.nn.logsumexp(logits, axis=-1)
+        _, _, log_z = _softmax(logits)
         return tiles.put(nll, log_z - _pick(logits, tiles.cut(sorted_target, i)), i)
 
     (start,) = _zeros(h_NxD, (tiles.padded,))
@@ -123,6 +123,17 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
+def _softmax(logits: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(exp [N, V], total [N, 1], log_z [N]): the softmax is exp / total, its normaliser exp(log_z).
+
+    One exponential a logit serves the loss and its gradient.
+    """
+    top = jnp.max(logits, axis=1, keepdims=True)
+    exp = jnp.exp(logits - top)
+    total = _product(exp, jnp.ones((exp.shape[1], 1), exp.dtype))
+    return exp, total, (top + jnp.log(total))[:, 0]
+
+
 def _pick(logits: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.take_along_axis(logits, target[:, None], axis=1)[:, 0]
 
@@ -147,10 +158,7 @@ def _forward(tile, h, kernel, bias, target, weight, mask):  # type: ignore[no-un
         h_i, target_i = tiles.cut(sorted_h, i), tiles.cut(sorted_target, i)
         weight_i = tiles.cut(sorted_weight, i)[:, None]
         logits = _logits(h_i, kernel_h, bias)
-        top = jnp.max(logits, axis=1, keepdims=True)
-        exp = jnp.exp(logits - top)  # once for the loss and its gradient
-        total = _product(exp, jnp.ones((exp.shape[1], 1), exp.dtype))
-        log_z = (top + jnp.log(total))[:, 0]
+        exp, total, log_z = _softmax(logits)
         nll = tiles.put(nll, log_z - _pick(logits, target_i), i)
         hot = target_i[:, None] == jnp.arange(logits.shape[1], dtype=jnp.int32)[None, :]
         dlogits = exp * (weight_i / total) - jnp.where(hot, weight_i, 0.0)

@@ -22,6 +22,9 @@ class PublishedProbe(NamedTuple):
     accuracy: float
 
 
+# Pieces of a sentence, [CLS] and [SEP] counted; longer ones are cut.
+MAX_LEN = {"ptb": 64, "wikitext2": 256, "sst2": 64, "air": 64}
+
 # A row of a table is a model under an annealing; language models have none.
 Row = tuple[str, str | None]
 

@@ -39,8 +39,10 @@ class Parts:
 
     def training_model(self) -> LanguageModel:
         """The model in the precision of training; it has the same parameters."""
-        dtype = config_lib.PRECISIONS[self.config.train.precision]
-        return self.model if dtype is None else _model(self.config, self.tokenizer, dtype)
+        precision = self.config.train.precision
+        if precision == "float32":
+            return self.model
+        return _model(self.config, self.tokenizer, jnp.dtype(precision))
 
     def split(self, name: str) -> EncodedSplit:
         """The ids of a split, from the cache or made now."""
@@ -123,13 +125,13 @@ def _parts(config: ConfigDict, folder: pathlib.Path, tokenizer: Tokenizer) -> Pa
     return Parts(config, folder, tokenizer, _model(config, tokenizer), data_mesh())
 
 
-def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: str | None = None) -> LanguageModel:
+def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:
     settings = config_lib.model_settings(config)
     return build_model(
         settings,
         vocab_size=tokenizer.size,
         pad_id=tokenizer.pad_id,
-        dtype=dtype and jnp.dtype(dtype),
+        dtype=dtype,
     )
 
 

@@ -115,7 +115,7 @@ def learning_curves(folder: pathlib.Path) -> pathlib.Path:
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[1]:
         axes.set_xlabel("step")
-    return _save(figure, folder / "learning-curves.png")
+    return save_figure(figure, folder / "learning-curves.png")
 
 
 def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
@@ -155,10 +155,11 @@ def latent_picture(
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
-def _save(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+def save_figure(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+    """Writes a picture whole or not at all; gives its path back."""
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=110, format="png")
     temporary.replace(path)

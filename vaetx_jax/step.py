@@ -104,11 +104,13 @@ def init_params(model: LanguageModel, key: jax.Array) -> Any:
 def init_state(model: LanguageModel, plan: Plan, key: jax.Array, mesh: Mesh) -> TrainState:
     """The state before the first step, made on the mesh (every process makes the same)."""
 
-    def make(key: jax.Array) -> TrainState:
-        params = init_params(model, key)
-        return TrainState(jnp.int32(0), params, optimizer(plan).init(params), _no_sums())
-
+    make = functools.partial(_fresh_state, model, plan)
     return jax.jit(make, out_shardings=replicated(mesh))(key)
+
+
+def _fresh_state(model: LanguageModel, plan: Plan, key: jax.Array) -> TrainState:
+    params = init_params(model, key)
+    return TrainState(jnp.int32(0), params, optimizer(plan).init(params), _no_sums())
 
 
 def count_parameters(model: LanguageModel) -> int:
@@ -177,10 +179,7 @@ def make_replica_step(model: LanguageModel, plans: Sequence[Plan], mesh: Mesh) -
 def init_replicas(model: LanguageModel, plan: Plan, keys_R: jax.Array, mesh: Mesh) -> TrainState:
     """The states of R runs before their first step, each as `init_state` makes it from its key."""
 
-    def make(key: jax.Array) -> TrainState:
-        params = init_params(model, key)
-        return TrainState(jnp.int32(0), params, optimizer(plan).init(params), _no_sums())
-
+    make = functools.partial(_fresh_state, model, plan)
     return jax.jit(jax.vmap(make), out_shardings=split_over_data(mesh))(keys_R)
 
 

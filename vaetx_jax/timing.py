@@ -73,7 +73,10 @@ def time_forward(parts: Parts, *, sample: int, repetitions: int) -> ForwardTimin
     total = plan.steps_per_epoch
     count = min(sample, total) if sample else total
     numbers = np.linspace(0, total - 1, count).astype(int)
-    batches = [put_batch(_arrays(plan.at(int(n))), parts.mesh) for n in numbers]
+    batches = [
+        put_batch({"ids": batch["ids"], "weight": batch["weight"]}, parts.mesh)
+        for batch in map(plan.at, numbers.tolist())
+    ]
     model, mesh = parts.training_model(), parts.mesh
     make = jax.jit(lambda key: init_params(model, key), out_shardings=replicated(mesh))
     params = make(jax.random.key(0))
@@ -100,10 +103,6 @@ def time_forward(parts: Parts, *, sample: int, repetitions: int) -> ForwardTimin
         measured=count,
         spread=max(times) / min(times),
     )
-
-
-def _arrays(batch: Any) -> dict[str, np.ndarray]:
-    return {name: batch[name] for name in ("ids", "weight")}
 
 
 def _forward(parts: Parts) -> Any:

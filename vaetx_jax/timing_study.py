@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from vaetx_jax import paper
-from vaetx_jax.config import PRECISIONS, default_config, validate
+from vaetx_jax.config import default_config, validate
 from vaetx_jax.parts import assemble
+from vaetx_jax.report import save_figure
 from vaetx_jax.study_config import chosen
 from vaetx_jax.study_report import StudyTable
 from vaetx_jax.timing import matmul_rate, time_forward
 
 _CPU_SAMPLE = 8  # batches, where config.study.sample leaves it to the device
-_LENGTH = {"wikitext2": 256}
 
 
 def timing_study(config: ConfigDict, folder: pathlib.Path) -> StudyTable:
@@ -32,7 +32,7 @@ def timing_study(config: ConfigDict, folder: pathlib.Path) -> StudyTable:
         for dim in study.dims
     }
     names = chosen(list(cells), study.only)
-    rate = matmul_rate(jnp.dtype(PRECISIONS[study.precision] or "float32"))
+    rate = matmul_rate(jnp.dtype(study.precision))
     sample = _sample(study)
     rows = []
     with _trace(study.trace):
@@ -84,7 +84,8 @@ def _row(
 ) -> dict[str, Any]:
     run = default_config(model)
     run.data.update(config.data)
-    run.data.corpus, run.data.max_len = corpus, _LENGTH.get(corpus, 64)
+    run.data.corpus = corpus
+    run.data.max_len = paper.MAX_LEN.get(corpus, run.data.max_len)
     run.data.batch_size = config.study.batch_size * jax.device_count()
     run.tokenizer.kind = config.study.tokenizer
     run.model.dim, run.train.precision = dim, config.study.precision
@@ -161,6 +162,4 @@ def plot(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
         axes.set_xticks(dims, [str(dim) for dim in dims], minor=False)
         axes.minorticks_off()
         axes.legend(fontsize="small")
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=120, format="png")
-    partial.replace(path)
+    save_figure(figure, path)
