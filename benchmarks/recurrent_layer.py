@@ -44,7 +44,7 @@ WEIGHTS = {
 
 
 class Stack(nn.Module):
-    """The layers alone: x [T, B, D] to h [T, H * directions, B]."""
+    """The layers alone: x [T, B, D] to h [H * directions, T, B]."""
 
     cell: str
     hidden: int
@@ -52,16 +52,16 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(self, x_TxBxD: jax.Array) -> jax.Array:
-        x_TxDxB = x_TxBxD.swapaxes(1, 2)
+        x_DxTxB = x_TxBxD.transpose(2, 0, 1)
         for number in range(LAYERS):
             outputs = []
             for direction in range(self.directions):
                 name = f"l{number}" + "_reverse" * direction
-                width = x_TxDxB.shape[1]
+                width = x_DxTxB.shape[0]
                 layer = RecurrentLayer(self.cell, width, self.hidden, direction == 1, name=name)
-                outputs.append(layer(x_TxDxB, layer.zeros(BATCH)))
-            x_TxDxB = jnp.concatenate(outputs, axis=1)
-        return x_TxDxB
+                outputs.append(layer(x_DxTxB, layer.zeros(BATCH)))
+            x_DxTxB = jnp.concatenate(outputs)
+        return x_DxTxB
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ STEPS, HIDDEN, BATCH = 5, 4, 3
 # Plain twins: the textbook formulas, differentiated by JAX.
 
 
-def plain_lstm(x_TxGxB, kernel, h, c, reverse):
+def plain_lstm(x_GxTxB, bias_G, kernel, h, c, reverse):
     def step(state, x_GxB):
         h, c = state
         i, f, g, o = jnp.split(x_GxB + kernel @ h, 4)
@@ -26,10 +26,10 @@ def plain_lstm(x_TxGxB, kernel, h, c, reverse):
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return (h, c), h
 
-    return lax.scan(step, (h, c), x_TxGxB, reverse=reverse)[1]
+    return over_time(step, (h, c), x_GxTxB + bias_G[:, None, None], reverse)
 
 
-def plain_gru(x_TxGxB, kernel, bias_H, h, reverse):
+def plain_gru(x_GxTxB, bias_G, kernel, bias_H, h, reverse):
     def step(h, x_GxB):
         x_r, x_z, x_n = jnp.split(x_GxB, 3)
         h_r, h_z, h_n = jnp.split(kernel @ h, 3)
@@ -38,7 +38,12 @@ def plain_gru(x_TxGxB, kernel, bias_H, h, reverse):
         h = (1 - z) * n + z * h
         return h, h
 
-    return lax.scan(step, h, x_TxGxB, reverse=reverse)[1]
+    return over_time(step, h, x_GxTxB + bias_G[:, None, None], reverse)
+
+
+def over_time(step, start, x_GxTxB, reverse):
+    """h [H, T, B] by a scan along the time."""
+    return lax.scan(step, start, x_GxTxB.swapaxes(0, 1), reverse=reverse)[1].swapaxes(0, 1)
 
 
 OURS = {"lstm": lstm, "gru": gru}
@@ -46,11 +51,11 @@ PLAIN = {"lstm": plain_lstm, "gru": plain_gru}
 
 
 def arguments(cell, dtype=np.float64):
-    """Inputs of the gates, recurrent kernel, and an LSTM's h and c or a GRU's bias and h."""
+    """Inputs and biases of the gates, recurrent kernel, an LSTM's h and c or a GRU's bias and h."""
     rng = np.random.default_rng(0)
     rows = GATES[cell] * HIDDEN
     third = (HIDDEN, BATCH) if cell == "lstm" else (HIDDEN,)
-    shapes = [(STEPS, rows, BATCH), (rows, HIDDEN), third, (HIDDEN, BATCH)]
+    shapes = [(rows, STEPS, BATCH), (rows,), (rows, HIDDEN), third, (HIDDEN, BATCH)]
     return [rng.normal(size=shape).astype(dtype) for shape in shapes]
 
 
@@ -70,8 +75,8 @@ def test_values_are_those_of_the_plain_scan_in_double_precision(cell, reverse):
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_of_all_inputs_are_those_of_the_plain_scan_in_double_precision(cell, reverse):
-    weight = np.random.default_rng(1).normal(size=(STEPS, HIDDEN, BATCH))
-    every = (0, 1, 2, 3)
+    weight = np.random.default_rng(1).normal(size=(HIDDEN, STEPS, BATCH))
+    every = (0, 1, 2, 3, 4)
     ours = jax.grad(weighted_sum(OURS[cell], weight.astype(np.float32), reverse), every)
     gradients = ours(*arguments(cell, np.float32))
     with jax.enable_x64(True):
@@ -84,14 +89,14 @@ def test_gradients_of_all_inputs_are_those_of_the_plain_scan_in_double_precision
 @pytest.mark.parametrize("cell", CELLS)
 def test_reverse_reads_the_sequence_backwards(cell):
     x, *others = arguments(cell, np.float32)
-    flipped = jnp.flip(OURS[cell](jnp.flip(x, 0), *others), 0)
+    flipped = jnp.flip(OURS[cell](jnp.flip(x, 1), *others), 1)
     np.testing.assert_allclose(OURS[cell](x, *others, True), flipped, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_no_scan_carries_the_kernel_gradient(cell):
-    x, kernel, *others = arguments(cell, np.float32)
-    gradient = jax.grad(lambda k: jnp.sum(OURS[cell](x, k, *others)))
+    x, bias, kernel, *others = arguments(cell, np.float32)
+    gradient = jax.grad(lambda k: jnp.sum(OURS[cell](x, bias, k, *others)))
     scans = [
         e for e in all_equations(jax.make_jaxpr(gradient)(kernel)) if str(e.primitive) == "scan"
     ]
@@ -99,7 +104,7 @@ def test_no_scan_carries_the_kernel_gradient(cell):
     for scan in scans:
         constants, carries = scan.params["num_consts"], scan.params["num_carry"]
         for variable in scan.invars[constants : constants + carries]:
-            assert variable.aval.shape == (HIDDEN, BATCH)
+            assert variable.aval.shape != kernel.shape
 
 
 def all_equations(jaxpr):
@@ -111,13 +116,13 @@ def all_equations(jaxpr):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_zero_state_stays_exactly_zero_where_the_input_is_shut(cell):
-    x, kernel, *others = arguments(cell, np.float32)
+    x, bias, kernel, *others = arguments(cell, np.float32)
     mask_TxB = np.arange(STEPS)[:, None] < np.array([5, 3, 0])[None]
     zeros = jnp.zeros((HIDDEN, BATCH))
     start = (zeros, zeros) if cell == "lstm" else (others[0], zeros)
-    h = OURS[cell](shut_at_padding(x, mask_TxB, cell), kernel, *start, True)
-    np.testing.assert_array_equal(h.transpose(0, 2, 1)[~mask_TxB], 0)
-    assert jnp.all(jnp.any(h.transpose(0, 2, 1)[mask_TxB] != 0, axis=-1))
+    h = OURS[cell](shut_at_padding(x, mask_TxB, cell), bias, kernel, *start, True)
+    np.testing.assert_array_equal(h.transpose(1, 2, 0)[~mask_TxB], 0)
+    assert jnp.all(jnp.any(h.transpose(1, 2, 0)[mask_TxB] != 0, axis=-1))
 
 
 # Modules
@@ -208,15 +213,15 @@ def plain_summary(cell, weights, ids_T):
 
 
 def plain_layer(cell, weights, x_TxD, reverse):
-    x_TxG = x_TxD @ weights["input_kernel"].T + weights["input_bias"][None]
-    bias = weights["recurrent_bias"]
+    x_GxTx1 = (weights["input_kernel"] @ x_TxD.T)[..., None]
+    bias, kernel = weights["recurrent_bias"], weights["recurrent_kernel"]
     zeros = jnp.zeros((HIDDEN, 1))
     if cell == "lstm":
-        x_TxGx1 = (x_TxG + bias[None])[..., None]
-        return plain_lstm(x_TxGx1, weights["recurrent_kernel"], zeros, zeros, reverse)[..., 0]
-    outer = bias.at[2 * HIDDEN :].set(0)
-    x_TxGx1, inner = (x_TxG + outer[None])[..., None], bias[2 * HIDDEN :]
-    return plain_gru(x_TxGx1, weights["recurrent_kernel"], inner, zeros, reverse)[..., 0]
+        both = weights["input_bias"] + bias
+        return plain_lstm(x_GxTx1, both, kernel, zeros, zeros, reverse)[..., 0].T
+    outer = weights["input_bias"] + bias.at[2 * HIDDEN :].set(0)
+    inner = bias[2 * HIDDEN :]
+    return plain_gru(x_GxTx1, outer, kernel, inner, zeros, reverse)[..., 0].T
 
 
 @pytest.mark.parametrize("cell", CELLS)

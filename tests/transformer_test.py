@@ -13,6 +13,7 @@ from scipy import special
 
 from vaetx_jax.config import default_config, model_settings
 from vaetx_jax.models.build import build_model
+from vaetx_jax.models.dropout import Dropout
 from vaetx_jax.models.transformer import (
     Embedding,
     LayerShape,
@@ -313,7 +314,7 @@ def test_dropout_is_on_the_embeddings_and_on_every_sublayers_output(params):
     shares = []
 
     def note(next_function, arguments, options, context):
-        if isinstance(context.module, nn.Dropout) and context.method_name == "__call__":
+        if isinstance(context.module, Dropout) and context.method_name == "__call__":
             shares.append(context.module.rate)
         return next_function(*arguments, **options)
 

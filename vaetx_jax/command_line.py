@@ -34,10 +34,14 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
 
     Exit status: what `main` returns, 1 or 2 for the user's errors, 75 when stopped.
     """
-    # Orbax and others tell of their every step at INFO.
-    logging.set_verbosity(logging.ERROR)
+    quiet()
     define_flags()
     app.run(lambda _: sys.exit(_guarded(main)), flags_parser=_parse)
+
+
+def quiet() -> None:
+    """Orbax and others tell of their every step at INFO."""
+    logging.set_verbosity(logging.ERROR)
 
 
 def _guarded(main: Callable[[], int | None]) -> int:

@@ -136,12 +136,16 @@ def _noise(key: jax.Array, index_B: jax.Array, latent_dim: int, stream: jax.Arra
 def _elbo(
     model: LanguageModel, mesh: Mesh, params: Any, batch: dict, key: jax.Array
 ) -> dict[str, jax.Array]:
-    mu, logvar = objective.posterior(model, params, batch["ids"])
     eps = _noise(key, batch["index"], model.latent_dim, jnp.int32(0))
-    z = mu + jnp.exp(0.5 * logvar) * eps
-    nll = objective.sentence_nll(model, params, batch["ids"], z, _mask(model, batch), mesh)
-    kl = jnp.sum(gaussian.kl_to_prior(mu, logvar), axis=-1)
-    return {"nll": nll, "kl": kl, "mu": mu, "logvar": logvar, "z": z}
+    mask = _mask(model, batch)
+    bound = objective.sentence_bound(model, params, batch["ids"], eps, mask, mesh)
+    return {
+        "nll": bound.nll_B,
+        "kl": bound.kl_B,
+        "mu": bound.mu_BxZ,
+        "logvar": bound.logvar_BxZ,
+        "z": bound.z_BxZ,
+    }
 
 
 def _importance_weighted(

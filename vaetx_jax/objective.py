@@ -146,6 +146,31 @@ def posterior(
     return mu, logvar
 
 
+class Bound(NamedTuple):
+    """The negative ELBO of each sentence in its two parts, nats, and what it was made with."""
+
+    nll_B: jax.Array
+    kl_B: jax.Array
+    mu_BxZ: jax.Array
+    logvar_BxZ: jax.Array
+    z_BxZ: jax.Array
+
+
+def sentence_bound(
+    model: LanguageModel,
+    params: Params,
+    ids_BxS: jax.Array,
+    eps_BxZ: jax.Array,
+    mask_BxT: jax.Array,
+    mesh: Mesh,
+) -> Bound:
+    """-log p(x|z) and KL(q(z|x) || p(z)) of each sentence, z = mu + sigma * eps: no dropout."""
+    mu, logvar = posterior(model, params, ids_BxS)
+    z = mu + jnp.exp(0.5 * logvar) * eps_BxZ
+    nll = sentence_nll(model, params, ids_BxS, z, mask_BxT, mesh)
+    return Bound(nll, jnp.sum(gaussian.kl_to_prior(mu, logvar), axis=-1), mu, logvar, z)
+
+
 def sentence_nll(
     model: LanguageModel,
     params: Params,

@@ -1,6 +1,6 @@
 """Recurrent encoder and decoder (LSTM or GRU), after the published parameter counts.
 
-Inside, arrays are feature-major, [time, features, batch], as recurrent_cell.py wants them; at the
+Inside, arrays are feature-major, [features, time, batch], as recurrent_cell.py wants them; at the
 modules' doors they are [batch, time, ...]. Kernels are [gates * hidden, inputs], the gates in
 PyTorch's order; each layer and direction has two bias vectors, of the input and of the recurrence,
 as cuDNN has them. Kernels are drawn from uniform(+-1/sqrt(fan in)) as in layers.py: for the
@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vaetx_jax.models.dropout import Dropout
 from vaetx_jax.models.layers import dense, embedding, transposed_kernel_init
 from vaetx_jax.models.recurrent_cell import (
     GATES,
@@ -56,20 +57,19 @@ class RecurrentLayer(nn.Module):
         self.recurrent_bias = self.param("recurrent_bias", nn.initializers.zeros, (rows,))
 
     def __call__(
-        self, x_TxDxB: jax.Array, start: LayerState, mask_TxB: jax.Array | None = None
+        self, x_DxTxB: jax.Array, start: LayerState, mask_TxB: jax.Array | None = None
     ) -> jax.Array:
-        """h [T, H, B] of every step from a start state [B, H].
+        """h [H, T, B] of every step from a start state [B, H].
 
         With a mask, no input enters where it is false: a state of zero stays zero there.
         """
-        x_GxTxB = product(self.input_kernel, x_TxDxB, ((1,), (1,)), self.dtype)
-        x_TxGxB = x_GxTxB.swapaxes(0, 1) + self._outer_bias()[None, :, None]
+        x_GxTxB = product(self.input_kernel, x_DxTxB, ((1,), (0,)), self.dtype)
         if mask_TxB is not None:
-            x_TxGxB = shut_at_padding(x_TxGxB, mask_TxB, self.cell)
-        kernel, h_HxB = self.recurrent_kernel, start[0].T
+            x_GxTxB = shut_at_padding(x_GxTxB, mask_TxB, self.cell)
+        bias, kernel, h_HxB = self._outer_bias(), self.recurrent_kernel, start[0].T
         if self.cell == "lstm":
-            return lstm(x_TxGxB, kernel, h_HxB, start[1].T, self.reverse, self.dtype)
-        return gru(x_TxGxB, kernel, self._inner_bias(), h_HxB, self.reverse, self.dtype)
+            return lstm(x_GxTxB, bias, kernel, h_HxB, start[1].T, self.reverse, self.dtype)
+        return gru(x_GxTxB, bias, kernel, self._inner_bias(), h_HxB, self.reverse, self.dtype)
 
     def step(self, x_BxD: jax.Array, state: LayerState) -> LayerState:
         """The next state; its h equals `__call__`'s at this step."""
@@ -100,8 +100,8 @@ class RecurrentLayer(nn.Module):
 
 
 def _embedded(table: nn.Embed, ids_BxT: jax.Array) -> jax.Array:
-    """[T, D, B]."""
-    return table(ids_BxT.T).swapaxes(1, 2)
+    """[D, T, B]."""
+    return table(ids_BxT.T).transpose(2, 0, 1)
 
 
 class RecurrentEncoder(nn.Module):
@@ -134,7 +134,7 @@ class RecurrentEncoder(nn.Module):
         widths = [self.embed_dim] + [2 * self.hidden] * (self.layers - 1)
         self.forward = [self._layer(width, False) for width in widths]
         self.backward = [self._layer(width, True) for width in widths]
-        self.drop = nn.Dropout(self.dropout)
+        self.drop = Dropout(self.dropout)
 
     def _layer(self, width: int, reverse: bool) -> RecurrentLayer:
         return RecurrentLayer(self.cell, width, self.hidden, reverse, self.dtype)
@@ -146,16 +146,16 @@ class RecurrentEncoder(nn.Module):
         mask_TxB = mask_BxT.T
         after_TxB = jnp.concatenate([mask_TxB[1:], jnp.zeros_like(mask_TxB[:1])])
         last_TxB = mask_TxB & ~after_TxB
-        x_TxDxB = _embedded(self.embedding, ids_BxT)
+        x_DxTxB = _embedded(self.embedding, ids_BxT)
         summary = []
         for forward, backward in zip(self.forward, self.backward, strict=True):
-            x_TxDxB = self.drop(x_TxDxB, deterministic=deterministic)
+            x_DxTxB = self.drop(x_DxTxB, deterministic=deterministic)
             zeros = forward.zeros(ids_BxT.shape[0])
-            ahead_TxHxB = forward(x_TxDxB, zeros)
-            back_TxHxB = backward(x_TxDxB, zeros, mask_TxB)
-            summary.append(jnp.sum(jnp.where(last_TxB[:, None], ahead_TxHxB, 0), axis=0).T)
-            summary.append(back_TxHxB[0].T)
-            x_TxDxB = jnp.concatenate([ahead_TxHxB, back_TxHxB], axis=1)
+            ahead_HxTxB = forward(x_DxTxB, zeros)
+            back_HxTxB = backward(x_DxTxB, zeros, mask_TxB)
+            summary.append(jnp.sum(jnp.where(last_TxB[None], ahead_HxTxB, 0), axis=1).T)
+            summary.append(back_HxTxB[:, 0].T)
+            x_DxTxB = jnp.concatenate([ahead_HxTxB, back_HxTxB])
         return jnp.concatenate(summary, axis=1)
 
 
@@ -193,15 +193,15 @@ class RecurrentDecoder(nn.Module):
         ]
         if self.latent_dim:
             self.project = dense(self.layers * self.hidden)
-        self.drop = nn.Dropout(self.dropout)
+        self.drop = Dropout(self.dropout)
 
     def __call__(self, ids_BxT: jax.Array, z_BxZ: jax.Array, *, deterministic: bool) -> jax.Array:
         """h [B, T, hidden], in `dtype`; position t sees ids up to and with t, and the latent."""
-        x_TxDxB = _embedded(self.embedding, ids_BxT)
-        x_TxDxB = self.drop(x_TxDxB, deterministic=deterministic)
+        x_DxTxB = _embedded(self.embedding, ids_BxT)
+        x_DxTxB = self.drop(x_DxTxB, deterministic=deterministic)
         for layer, state in zip(self.layer, self.start(z_BxZ, ids_BxT.shape[1]), strict=True):
-            x_TxDxB = self.drop(layer(x_TxDxB, state), deterministic=deterministic)
-        h_BxTxD = x_TxDxB.transpose(2, 0, 1)
+            x_DxTxB = self.drop(layer(x_DxTxB, state), deterministic=deterministic)
+        h_BxTxD = x_DxTxB.transpose(2, 1, 0)
         return h_BxTxD if self.dtype is None else h_BxTxD.astype(self.dtype)
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> list[LayerState]:

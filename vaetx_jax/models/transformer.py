@@ -17,6 +17,7 @@ from vaetx_jax.models.attention import (
     PoolingAttention,
     SelfAttention,
 )
+from vaetx_jax.models.dropout import Dropout, keep_mask
 from vaetx_jax.models.layers import dense, embedding, layer_norm, normalised
 
 LayerCache = dict[str, KeysValues]
@@ -66,7 +67,7 @@ class Sublayer(nn.Module):
 
     def setup(self) -> None:
         self.norm = layer_norm(learned=self.shape.learned_norm)
-        self.drop = nn.Dropout(self.shape.dropout)
+        self.drop = Dropout(self.shape.dropout)
 
     def before(self, x: jax.Array) -> jax.Array:
         """What the sublayer reads."""
@@ -165,14 +166,13 @@ class Embedding(nn.Module):
     def setup(self) -> None:
         self.token = embedding(self.vocab_size, self.shape.dim)
         self.position = embedding(self.positions, self.shape.dim)
-        self.drop = nn.Dropout(self.shape.dropout)
+        self.drop = Dropout(self.shape.dropout)
 
     def __call__(self, ids_BxT: jax.Array, *, deterministic: bool) -> jax.Array:
         positions_T = jnp.arange(ids_BxT.shape[1], dtype=jnp.int32)
         token_BxTxD = self.token(ids_BxT)
         if self.word_dropout and not deterministic:
-            keep = 1.0 - self.word_dropout
-            kept_BxT = jax.random.bernoulli(self.make_rng("dropout"), keep, ids_BxT.shape)
+            kept_BxT = keep_mask(self.make_rng("dropout"), self.word_dropout, ids_BxT.shape)
             token_BxTxD = jnp.where(kept_BxT[..., None], token_BxTxD, 0)
         x_BxTxD = token_BxTxD + self.position(positions_T)[None]
         return self.drop(self._cast(x_BxTxD), deterministic=deterministic)
