@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-parity lint constraints clean
+.PHONY: help demo smoke test test-parity lint constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,9 @@ help: ## this list
 
 demo: $(VENV)/.stamp ## train a small text VAE on the built-in corpus and show what it learnt
 	$(BIN)/python -m vaetx_jax.main --config=configs/demo.py --workdir=runs/demo $(ARGS)
+
+smoke: $(VENV)/.stamp ## a small study of the built-in corpus: cells, tables, pictures, a report
+	$(BIN)/python -m vaetx_jax.study --config=configs/study/smoke.py --workdir=runs/smoke $(ARGS)
 
 test: $(VENV)/.stamp-dev ## run the tests (ARGS='-k grammar' picks some)
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -76,6 +76,11 @@ def test_the_defaults_are_the_papers():
         "train.beta2": 0.999,
         "train.clip_norm": 0.0,
         "evaluation.iw_samples": 50,
+        "probe.latent": "sample",
+        "probe.fit": "paper",
+        "probe.epochs": 20,
+        "probe.learning_rate": 1e-4,
+        "probe.batch_size": 32,
     }
     assert {key: config_lib.value_of(config, key) for key in expected} == expected
 
@@ -173,6 +178,11 @@ BROKEN = [
     ({"train.precision": "float64"}, "train.precision", "must be one of float32, bfloat16"),
     ({"train.log_every": 0}, "train.log_every", "at least 1"),
     ({"evaluation.batch_size": 0}, "evaluation.batch_size", "at least 1"),
+    ({"probe.latent": "means"}, "probe.latent", "did you mean mean?"),
+    ({"probe.fit": "close"}, "probe.fit", "did you mean closed?"),
+    ({"probe.epochs": 0}, "probe.epochs", "at least 1"),
+    ({"probe.batch_size": 0}, "probe.batch_size", "at least 1"),
+    ({"probe.learning_rate": 0.0}, "probe.learning_rate", "above 0"),
     ({"samples.temperature": 0.0}, "samples.temperature", "above 0"),
 ]
 
@@ -253,7 +263,7 @@ def test_a_kept_config_comes_back_as_it_was(model, kept):
 
 def test_a_key_added_since_has_its_default(kept):
     old = json.loads(to_json(changed({"model.layers": 3})))
-    del old["samples"], old["objective"]["free_bits"]
+    del old["samples"], old["probe"], old["objective"]["free_bits"]
     back = read_config(kept(json.dumps(old)))
     assert back.to_dict() == changed({"model.layers": 3}).to_dict()
 

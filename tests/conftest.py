@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 from tiny_run import fit, tiny_config
 
-from vaetx_jax.main import use_compilation_cache
+from vaetx_jax.compilation_cache import use_compilation_cache
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -27,10 +27,10 @@ from absl import logging
 
 from vaetx_jax import paper, workdir
 from vaetx_jax.api import load
+from vaetx_jax.compilation_cache import use_compilation_cache
 from vaetx_jax.config import default_config, validate
 from vaetx_jax.data.encoded import EncodedSplit
 from vaetx_jax.evaluate import evaluate
-from vaetx_jax.main import use_compilation_cache
 from vaetx_jax.parts import Parts, assemble
 from vaetx_jax.presets import MODELS, has_latent
 from vaetx_jax.train import Trainer

@@ -18,16 +18,20 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "vaetx_jax"
 # Every module of the package, by floor; `folder.*` stands for all modules of a folder.
 FLOORS = {
     6: "main study",
-    5: "evaluate probe generate export explore samples parameter_study timing_study",
-    4: "train api timing command_line",
-    3: "step estimate checkpoint report parts workdir study_config study_report",
+    5: "evaluate probe generate export explore samples parameter_study timing_study judge cell_run",
+    4: "train api timing command_line replicas grid_study language_table probe_table curves "
+    "html_report",
+    3: "step estimate checkpoint report parts workdir study_config study_report "
+    "cells compilation_cache schedule_study "
+    "probe_field probe_few_labels probe_protocol probe_references probe_report probe_scores",
     2: "objective decoding models.text_vae models.build",
     1: "models.transformer models.recurrent models.gpt2 "
     "data.corpora data.batches data.encoded data.layout",
-    0: "models.attention models.layers models.recurrent_cell cross_entropy gaussian schedules "
-    "data.grammar data.grammar_automaton data.grammar_lexicon data.builders.* data.array_file "
-    "data.tokenizers data.tokenizer_base data.sentencepiece_tokenizer data.vocabulary_tokenizer "
-    "data.kept_words config presets mesh writer paper errors flops",
+    0: "models.attention models.layers models.recurrent_cell models.dropout cross_entropy gaussian "
+    "schedules data.grammar data.grammar_automaton data.grammar_lexicon data.builders.* "
+    "data.array_file data.tokenizers data.tokenizer_base data.sentencepiece_tokenizer "
+    "data.vocabulary_tokenizer data.kept_words config presets mesh writer paper errors flops "
+    "huge_pages",
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 

@@ -11,7 +11,7 @@ from vaetx_jax import paper, study
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.parameter_study import parameter_study
 from vaetx_jax.study_config import chosen, default_study, validate_study
-from vaetx_jax.study_report import StudyTable, markdown, print_table, write_table
+from vaetx_jax.study_report import StudyTable, markdown, print_table, write_tables
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,8 @@ def test_a_wide_table_is_printed_whole(capsys):
 
 def test_results_are_written_whole(tmp_path):
     table = StudyTable("A title", ("name", "n"), [{"name": "x", "n": 1}], [("x", "1")], ["A note."])
-    paths = write_table(table, tmp_path / "new" / "folder", "demo")
+    paths = write_tables([table], tmp_path / "new" / "folder", "demo")
     assert [path.name for path in paths] == ["demo.json", "demo.md"]
     assert json.loads(paths[0].read_text())["rows"] == [{"name": "x", "n": 1}]
     assert paths[1].read_text().startswith("# A title\n\n| name | n |\n| --- | ---: |\n| x | 1 |")
-    assert paths[1].read_text().endswith("\nA note.\n")
+    assert "\n\nA note.\n\nMade on " in paths[1].read_text()

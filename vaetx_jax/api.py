@@ -13,7 +13,7 @@ import numpy as np
 from vaetx_jax.checkpoint import Checkpoints, choose
 from vaetx_jax.decoding import SpecialIds, decode
 from vaetx_jax.errors import UserError
-from vaetx_jax.mesh import put_replicated, replicated
+from vaetx_jax.mesh import replicated
 from vaetx_jax.parts import Parts, load_parts
 from vaetx_jax.step import init_params
 from vaetx_jax.workdir import CHECKPOINTS
@@ -146,5 +146,6 @@ def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
 
 def untrained(parts: Parts, *, seed: int) -> TextModel:
     """The model before any training, to compare with."""
-    params = init_params(parts.model, jax.random.key(seed))
-    return TextModel(parts, put_replicated(params, parts.mesh), 0, "untrained")
+    make = functools.partial(init_params, parts.model)
+    params = jax.jit(make, out_shardings=replicated(parts.mesh))(jax.random.key(seed))
+    return TextModel(parts, params, 0, "untrained")

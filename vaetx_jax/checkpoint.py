@@ -8,13 +8,14 @@ import dataclasses
 import logging
 import math
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from vaetx_jax.errors import UserError
+from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.step import TrainState
 
 KEEP_LATEST = 2
@@ -67,12 +68,17 @@ class Checkpoints:
             )
         self._manager = ocp.CheckpointManager(folder, options=options)
         for step in self._manager.all_steps():
-            self._facts[step] = self._read_facts(step)
+            try:
+                self._facts[step] = self._read_facts(step)
+            except DamagedError as error:  # a kill while it was deleted leaves half of it
+                print(f"note: passed over {error}", file=sys.stderr)
 
     def save(self, state: TrainState, facts: Facts) -> None:
         """Saves a state under its step; a step that is there already is left as it is."""
         if facts.step in self._facts:
             return
+        if facts.step in self._manager.all_steps():
+            self._manager.delete(facts.step)  # it was passed over; orbax would not replace it
         self._facts[facts.step] = facts
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(dataclasses.asdict(facts))
@@ -85,16 +91,22 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps there are, in order."""
-        return sorted(self._manager.all_steps())
+        return sorted(step for step in self._manager.all_steps() if step in self._facts)
 
     def latest(self) -> int | None:
         """The last step, or None."""
-        return self._manager.latest_step()
+        return max(self.steps(), default=None)
 
     def best(self) -> int | None:
         """The step with the lowest validation perplexity among the candidates, or None."""
         judged = [f for s, f in self._facts.items() if s in self.steps() and f.score < math.inf]
         return min(judged, key=lambda facts: (facts.score, -facts.step)).step if judged else None
+
+    def forget_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps, which will be trained again."""
+        for later in [s for s in self.steps() if s > step]:
+            self._manager.delete(later)
+            self._facts.pop(later, None)
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The whole state of a step, onto the devices `like` lies on."""
@@ -115,7 +127,13 @@ class Checkpoints:
         self._manager.close()
 
     def _restore(self, step: int, **items: Any) -> Any:
-        return self._manager.restore(step, args=ocp.args.Composite(**items))
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:
+            raise DamagedError(
+                f"{self.folder / str(step)}: this checkpoint cannot be read "
+                f"({type(error).__name__}); delete its folder to go on from the one before"
+            ) from error
 
     def _read_facts(self, step: int) -> Facts:
         return Facts(**self._restore(step, facts=ocp.args.JsonRestore())["facts"])

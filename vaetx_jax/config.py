@@ -31,6 +31,8 @@ CORPORA = ("ptb", "wikitext2", "sst2", "air", "text", "grammar")
 # What the layers compute in while training. Parameters, sums, latents and all of evaluation are
 # float32 in any case.
 PRECISIONS = ("float32", "bfloat16")
+PROBE_LATENTS = ("sample", "mean")
+PROBE_FITS = ("paper", "closed")
 TOKENIZERS = ("bpe", "unigram", "wordpiece", "gpt2")
 
 
@@ -110,6 +112,14 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
     config.evaluation.iw_samples = 50  # of the importance-weighted bound; 0: leave it out
     config.evaluation.seed = 0
 
+    config.probe = ConfigDict()
+    config.probe.latent = "sample"  # what the classifier reads: z from the posterior, or its mean
+    config.probe.fit = "paper"  # AdamW as the paper's; "closed": L2-regularised to the optimum
+    config.probe.epochs = 20  # these three are the paper's fit's alone
+    config.probe.learning_rate = 1e-4
+    config.probe.batch_size = 32
+    config.probe.seed = 0
+
     config.samples = ConfigDict()
     config.samples.count = 10  # sentences drawn from the prior after training; 0: no samples
     config.samples.temperature = 1.0
@@ -143,6 +153,8 @@ def validate(config: ConfigDict) -> None:
         one_of("train.decay", ("all", "matrices"))
     one_of("objective.annealing", ANNEALINGS)
     one_of("train.precision", PRECISIONS)
+    one_of("probe.latent", PROBE_LATENTS)
+    one_of("probe.fit", PROBE_FITS)
     for key, value in flatten(config.to_dict()).items():
         if isinstance(value, float):
             rule(key, math.isfinite(value), "must be a finite number")
@@ -207,11 +219,14 @@ _LEAST = {
     "evaluation.batch_size": 1,
     "evaluation.iw_samples": 0,
     "evaluation.seed": 0,
+    "probe.epochs": 1,
+    "probe.batch_size": 1,
+    "probe.seed": 0,
     "samples.count": 0,
     "samples.seed": 0,
 }
 _SHARES = ("data.valid_share", "data.test_share", "train.beta1", "train.beta2")
-_POSITIVE = ("train.learning_rate", "samples.temperature")
+_POSITIVE = ("train.learning_rate", "probe.learning_rate", "samples.temperature")
 
 
 def _check_model(config: ConfigDict, rule: Any) -> None:

@@ -15,3 +15,7 @@ class ConfigError(UserError):
     """A setting is wrong: an unknown key, a wrong type, a value out of range."""
 
     exit_status = 2
+
+
+class DamagedError(UserError):
+    """A file of ours is not as it was written."""

@@ -1,26 +1,25 @@
 """`python -m vaetx_jax.main --config=configs/ptb.py --workdir=DIR`: train, then evaluate."""
 
+from vaetx_jax import huge_pages
+
+if __name__ == "__main__":
+    huge_pages.restart()
+
+# isort: split
 import pathlib
 import platform
-import time
 
 import jax
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
-from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from vaetx_jax import __version__, command_line
 from vaetx_jax import config as config_lib
 from vaetx_jax import workdir as workdir_lib
-from vaetx_jax.api import TextModel, load
-from vaetx_jax.estimate import Estimates
-from vaetx_jax.evaluate import evaluate
+from vaetx_jax.api import load
+from vaetx_jax.compilation_cache import use_compilation_cache
+from vaetx_jax.judge import judge
 from vaetx_jax.parts import Parts, assemble
-from vaetx_jax.probe import probe_labels
-from vaetx_jax.report import latent_picture, learning_curves, print_evaluation, print_probes
-from vaetx_jax.samples import showcase
 from vaetx_jax.step import count_parameters
 from vaetx_jax.train import StoppedError, Trainer
 from vaetx_jax.writer import duration
@@ -61,15 +60,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
         except StoppedError as stopped:
             print(f"{stopped}. Start the same command again to go on.")
             return command_line.STOPPED
-        _judge(load(folder))
+        judge(load(folder))
     return 0
-
-
-def use_compilation_cache(config: ConfigDict) -> None:
-    """Keeps compiled programs between runs; small ones, too, which is most of them on a CPU."""
-    jax.config.update("jax_compilation_cache_dir", str(config_lib.cache_dir(config) / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def greet(parts: Parts, trainer: Trainer) -> None:
@@ -109,44 +101,6 @@ def _train(trainer: Trainer) -> None:
         return
     outcome = trainer.run(state)
     print(f"trained {outcome.steps:,} steps in {duration(outcome.seconds)}")
-
-
-def _judge(model: TextModel) -> None:
-    """The table, the probes, the samples and the pictures of the test split."""
-    began = time.monotonic()
-    figures, estimates = evaluate(model, "test")
-    print_evaluation(figures)
-    written = [model.parts.folder / "evaluation.json", learning_curves(model.parts.folder)]
-    if model.latent_dim and model.parts.corpus.label_fields:
-        print_probes(probe_labels(model, estimates.mu_NxZ))
-    if model.latent_dim:
-        written.append(_picture(model, estimates))
-    if model.parts.config.samples.count:
-        text, path = showcase(model)
-        print(text)
-        written.append(path)
-    print(f"evaluated in {duration(time.monotonic() - began)}; written:")
-    for path in written:
-        print(f"  {path}")
-
-
-def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
-    parts = model.parts
-    test, fields = parts.split("test"), parts.corpus.label_fields
-    field = next(iter(fields), None)
-    names = fields[field] if field else ("sentences",)
-    labels_N = test.labels[field][:] if field else np.zeros(len(test), int)
-    points, axes = estimates.mu_NxZ, "two principal axes"
-    if min(points.shape) < 2:  # one sentence, or a latent of one dimension
-        points = np.pad(points, ((0, 0), (0, 2)))[:, :2]
-    elif 2 < len(np.unique(labels_N)) < len(labels_N):
-        # Principal axes show what varies most; these show whether the label is there at all.
-        points = LinearDiscriminantAnalysis(n_components=2).fit_transform(points, labels_N)
-        axes = f"the two axes that part {field} best"
-    else:
-        points = PCA(2, random_state=0).fit_transform(points)
-    title = f"posterior means of the test split, {axes}"
-    return latent_picture(parts.folder / "latent.png", points, labels_N, names, title)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ class PublishedProbe(NamedTuple):
 # Pieces of a sentence, [CLS] and [SEP] counted; longer ones are cut.
 MAX_LEN = {"ptb": 64, "wikitext2": 256, "sst2": 64, "air": 64}
 
+# Where the cosine begins.
+LEARNING_RATE = {"ptb": 1e-3, "wikitext2": 1e-3, "sst2": 1e-4, "air": 1e-4}
+
+EPOCHS = 50
+
 # A row of a table is a model under an annealing; language models have none.
 Row = tuple[str, str | None]
 

@@ -162,8 +162,9 @@ def make_replica_step(model: LanguageModel, plans: Sequence[Plan], mesh: Mesh) -
     )
 
     def step(states: TrainState, batch: dict, keys: jax.Array) -> tuple[TrainState, StepMetrics]:
-        # Steps are the same for all; the schedules differ, so they come in as numbers.
-        pairs = [_schedules(plan, states.step[0]) for plan in plans]
+        # The schedules differ, so they come in as numbers. Steps are the same for all, but of a run
+        # that is no longer finite, which stays behind.
+        pairs = [_schedules(plan, jnp.max(states.step)) for plan in plans]
         alphas_R, rates_R = (jnp.stack(values) for values in zip(*pairs, strict=True))
         return each(states, batch, keys, alphas_R, rates_R)
 

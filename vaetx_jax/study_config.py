@@ -4,11 +4,16 @@ import fnmatch
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config import CORPORA, PRECISIONS, TOKENIZERS, closest
+from vaetx_jax.config import CORPORA, PRECISIONS, TOKENIZERS, closest, default_config, differences
 from vaetx_jax.errors import ConfigError
-from vaetx_jax.presets import MODELS
+from vaetx_jax.presets import MODELS, has_latent
+from vaetx_jax.schedules import ANNEALINGS
 
-KINDS = ("parameters", "timing")
+KINDS = ("parameters", "timing", "schedules", "grid")
+SHOWN = ("language", "probe", "curves")
+UNLABELLED = ("ptb", "wikitext2")  # corpora without anything for a probe to read
+# What a grid's rows, corpora and seeds decide; `config.run` may not.
+AXES = ("data.corpus", "model.name", "model.latent_dim", "objective.annealing", "seed")
 
 
 def default_study(name: str, kind: str) -> ConfigDict:
@@ -16,7 +21,8 @@ def default_study(name: str, kind: str) -> ConfigDict:
 
     Args:
       name: the results are NAME.json and NAME.md.
-      kind: `parameters` counts the models' parameters; `timing` times their forward passes.
+      kind: `parameters` counts the models' parameters; `timing` times their forward passes;
+        `schedules` draws alpha(t); `grid` trains, judges and compares a grid of runs.
     """
     config = ConfigDict()
     config.study = ConfigDict()
@@ -38,6 +44,23 @@ def default_study(name: str, kind: str) -> ConfigDict:
         config.data = ConfigDict()
         config.data.manual_dir = ""  # as in a run's config
         config.data.cache_dir = ""
+    if kind == "schedules":
+        config.study.cycles = 5
+        config.study.ratio = 0.5
+    if kind == "grid":
+        config.study.title = ""
+        config.study.show = ("language",)  # the tables and figures: some of `SHOWN`
+        config.study.rows = ()  # (model, annealing), ...; a language model's annealing is none
+        config.study.corpora = ()
+        config.study.latent_dim = 64
+        config.study.seeds = (0, 1, 2)
+        # Of each corpus; 0: config.run.train's.
+        config.study.epochs = ConfigDict(dict.fromkeys(CORPORA, 0))
+        # Cells of one program; 0: all that differ in seed or annealing alone where there is an
+        # accelerator, one on a CPU.
+        config.study.together = 0
+        # What differs here from the defaults of a run holds for every cell.
+        config.run = default_config()
     config.lock()
     return config
 
@@ -61,8 +84,54 @@ def validate_study(config: ConfigDict) -> None:
             problems.append(f"config.study.sizes: {tuple(size)!r} is no {wanted}")
     if config.study.kind == "timing":
         problems += _timing_problems(config.study)
+    if config.study.kind == "grid":
+        problems += _grid_problems(config)
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _grid_problems(config: ConfigDict) -> list[str]:
+    study, problems = config.study, []
+    for name in study.show:
+        if name not in SHOWN:
+            have = f"{', '.join(SHOWN)}{closest(name, SHOWN)}"
+            problems.append(f"config.study.show = {name!r}: must be some of {have}")
+    for corpus in study.corpora:
+        if corpus not in CORPORA:
+            have = f"{', '.join(CORPORA)}{closest(corpus, CORPORA)}"
+            problems.append(f"config.study.corpora = {corpus!r}: must be some of {have}")
+    for row in study.rows:
+        if len(row) != 2 or row[0] not in MODELS or row[1] not in ANNEALINGS:
+            wanted = f"(model of {', '.join(MODELS)}; annealing of {', '.join(ANNEALINGS)})"
+            problems.append(f"config.study.rows: {tuple(row)!r} is no {wanted}")
+        elif not has_latent(row[0]) and row[1] != "none":
+            problems.append(f"config.study.rows: {tuple(row)!r}: {row[0]} has no KL to anneal")
+    for key in ("rows", "corpora", "seeds"):
+        if not study[key]:
+            problems.append(f"config.study.{key}: must name at least one")
+        if len(set(map(str, study[key]))) < len(study[key]):
+            problems.append(f"config.study.{key} = {study[key]}: names one of them twice")
+    if "probe" in study.show:
+        problems += [
+            f"config.study.corpora: {corpus} has no labels, and config.study.show asks for a probe"
+            for corpus in study.corpora
+            if corpus in UNLABELLED
+        ]
+    if not all(isinstance(seed, int) and seed >= 0 for seed in study.seeds):
+        problems.append(f"config.study.seeds = {study.seeds}: must be whole numbers from 0 on")
+    for key, least in (("latent_dim", 1), ("together", 0)):
+        if study[key] < least:
+            problems.append(f"config.study.{key} = {study[key]}: must be at least {least}")
+    for corpus, epochs in study.epochs.items():
+        if epochs < 0:
+            problems.append(f"config.study.epochs.{corpus} = {epochs}: must be at least 0")
+    changed = differences(default_config(), config.run)
+    problems += [
+        f"config.run.{key}: the grid decides it; change config.study instead"
+        for key in AXES
+        if key in changed
+    ]
+    return problems
 
 
 def _timing_problems(study: ConfigDict) -> list[str]:

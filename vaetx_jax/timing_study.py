@@ -22,7 +22,7 @@ from vaetx_jax.timing import matmul_rate, time_forward
 _CPU_SAMPLE = 8  # batches, where config.study.sample leaves it to the device
 
 
-def timing_study(config: ConfigDict, folder: pathlib.Path) -> StudyTable:
+def timing_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable, pathlib.Path]:
     """Times every cell of the study and plots time against dimension."""
     study = config.study
     cells = {
@@ -45,8 +45,7 @@ def timing_study(config: ConfigDict, folder: pathlib.Path) -> StudyTable:
                 f"{row['matmul_share']:4.0%} of the matrix product's rate",
                 flush=True,
             )
-    plot(folder / f"{study.name}.png", rows)
-    return StudyTable(
+    table = StudyTable(
         title="Seconds of the forward passes over the training set (Table 7)",
         columns=(
             "corpus",
@@ -64,6 +63,7 @@ def timing_study(config: ConfigDict, folder: pathlib.Path) -> StudyTable:
         shown=[_shown(row) for row in rows],
         notes=_notes(study, rate, sample),
     )
+    return table, plot(folder / f"{study.name}.png", rows)
 
 
 def _sample(study: ConfigDict) -> int:
@@ -146,7 +146,7 @@ def _trace(folder: str) -> Any:
         yield
 
 
-def plot(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
+def plot(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> pathlib.Path:
     """Time against dimension, a panel for each corpus, both axes logarithmic."""
     corpora = list(dict.fromkeys(row["corpus"] for row in rows))
     figure = Figure(figsize=(5 * len(corpora), 4), layout="constrained")
@@ -162,4 +162,4 @@ def plot(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
         axes.set_xticks(dims, [str(dim) for dim in dims], minor=False)
         axes.xaxis.minorticks_off()  # seconds within one decade are labelled at minor ticks alone
         axes.legend(fontsize="small")
-    save_figure(figure, path)
+    return save_figure(figure, path)

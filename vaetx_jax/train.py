@@ -64,27 +64,38 @@ def make_plan(config: ConfigDict, steps_per_epoch: int) -> Plan:
 
 
 class Trainer:
-    """One training run in its folder."""
+    """One training run in its folder.
 
-    def __init__(self, parts: Parts):
-        self._parts = parts
+    Args:
+      parts: what it is made of.
+      label: is put before the lines that tell of it.
+      together: how many runs share its steps; the speeds are those of all of them.
+    """
+
+    def __init__(self, parts: Parts, label: str = "", together: int = 1):
+        self._parts, self._label, self._together = parts, f"{label}  " * bool(label), together
         config = parts.config
         self.batches = parts.train_batches
         self.plan = make_plan(config, self.batches.steps_per_epoch)
         self._validate_at = _validation_steps(config, self.plan, self.batches.steps_per_epoch)
         self._valid = parts.split("valid")
         self._estimator = Estimator(parts.model, parts.mesh, seed=config.evaluation.seed)
-        self._init_key, self._key = jax.random.split(jax.random.key(config.seed))
+        self.init_key, self.key = jax.random.split(jax.random.key(config.seed))
         self._train_step = step_lib.make_train_step(parts.training_model(), self.plan, parts.mesh)
-        self._checkpoints = Checkpoints(parts.folder / CHECKPOINTS, writable=True)
+        self.checkpoints = Checkpoints(parts.folder / CHECKPOINTS, writable=True)
 
     def start_state(self) -> tuple[TrainState, str]:
         """The state to go on from, and words for where it comes from."""
-        parts, config = self._parts, self._parts.config
-        state = step_lib.init_state(parts.model, self.plan, self._init_key, parts.mesh)
-        latest = self._checkpoints.latest()
+        parts = self._parts
+        state = step_lib.init_state(parts.model, self.plan, self.init_key, parts.mesh)
+        latest = self.checkpoints.latest()
         if latest is not None:
-            return self._checkpoints.restore(latest, state), f"goes on after step {latest:,}"
+            return self.checkpoints.restore(latest, state), f"goes on after step {latest:,}"
+        return self.first_state(state)
+
+    def first_state(self, state: TrainState) -> tuple[TrainState, str]:
+        """A fresh state, with parameters from elsewhere where the config names them; in words."""
+        parts, config = self._parts, self._parts.config
         if config.train.init_from:
             source = pathlib.Path(config.train.init_from)
             params, step = _foreign_params(source, parts, state.params)
@@ -102,44 +113,59 @@ class Trainer:
           UserError: a step was not finite.
         """
         first, began = int(state.step), time.monotonic()
-        self._writer = MetricWriter(self._parts.folder, step=first)
-        self._progress = Progress(self.plan.total_steps, done=first)
-        self._window = _Window(first)
+        self.open(first)
         try:
-            with _StopSignals() as stop:
+            with StopSignals() as stop:
                 state = self._steps(state, first, stop)
         finally:
-            self._writer.close()
-            self._checkpoints.close()
+            self.close()
         return Outcome(state.params, self.plan.total_steps, time.monotonic() - began)
 
-    def _steps(self, state: TrainState, first: int, stop: "_StopSignals") -> TrainState:
-        total, config = self.plan.total_steps, self._parts.config
+    def open(self, first: int) -> None:
+        """Opens the files of metrics of a run that goes on after step `first`."""
+        self._writer = MetricWriter(self._parts.folder, step=first)
+        self.progress = Progress(self.plan.total_steps, done=first)
+        self._window = _Window(first)
+
+    def close(self) -> None:
+        """Closes them, and the checkpoints."""
+        self._writer.close()
+        self.checkpoints.close()
+
+    def _steps(self, state: TrainState, first: int, stop: "StopSignals") -> TrainState:
+        total = self.plan.total_steps
         late: tuple[int, StepMetrics] | None = None
         for index, batch in read_ahead(self.batches, first, total):
             done = index + 1
             arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, self._parts.mesh)
-            state, metrics = self._train_step(state, arrays, self._key)
+            state, metrics = self._train_step(state, arrays, self.key)
             if late:
-                self._read(*late)
+                self.read(*late)
             late = (done, metrics)
-            valid = done in self._validate_at
-            every = config.train.checkpoint_every
-            if valid or stop.asked or (every and done % every == 0):
-                self._read(*late)  # nothing is saved before it is known to be finite
+            if self.saves_at(done) or stop.asked:
+                self.read(*late)  # nothing is saved before it is known to be finite
                 late = None
-                self._save(done, state, validate=valid)
+                self.save(done, state)
             if stop.asked and done < total:
-                self._progress.clear()
+                self.progress.clear()
                 raise StoppedError(f"stopped after step {done:,} of {total:,}; its state is saved")
         if late:
-            self._read(*late)
+            self.read(*late)
         return state
 
-    def _read(self, done: int, metrics: StepMetrics) -> None:
-        """Looks at a step's metrics, logs them where it is due."""
+    def saves_at(self, done: int) -> bool:
+        """Whether a checkpoint (and perhaps a validation) is due after `done` updates."""
+        every = self._parts.config.train.checkpoint_every
+        return done in self._validate_at or bool(every and done % every == 0)
+
+    def read(self, done: int, metrics: StepMetrics) -> None:
+        """Looks at a step's metrics, logs them where it is due.
+
+        Raises:
+          UserError: the step was not finite.
+        """
         if not bool(metrics.finite):
-            latest = self._checkpoints.latest()
+            latest = self.checkpoints.latest()
             saved = f"checkpoint {latest:,} is the last one" if latest else "nothing was saved"
             raise UserError(
                 f"step {done:,}: the loss or its gradient is not finite; the step was not taken "
@@ -151,23 +177,27 @@ class Trainer:
             numbers = step_lib.window_metrics(metrics)
             numbers |= self._window.rates(done, float(metrics.sums.tokens))
             numbers["perf/padding"] = self.batches.padding
+            if self._together > 1:
+                numbers["perf/together"] = self._together
             self._writer.write(done, numbers)
-            self._progress.line(done, _words(done, numbers, self.batches.steps_per_epoch))
+            words = _words(done, numbers, self.batches.steps_per_epoch)
+            self.progress.line(done, self._label + words)
         else:
-            self._progress.tick(done)
+            self.progress.tick(done)
 
-    def _save(self, done: int, state: TrainState, *, validate: bool) -> None:
+    def save(self, done: int, state: TrainState) -> None:
+        """Saves a state after `done` updates; validates it where that is due."""
         began = time.monotonic()
         perplexity = None
-        if validate:
+        if done in self._validate_at:
             figures = self._validation(state.params)
             self._writer.write(done, {f"valid/{name}": v for name, v in figures.items()})
             perplexity = figures["ppl_elbo"]
-            self._progress.line(done, _valid_words(figures))
+            self.progress.line(done, self._label + _valid_words(figures))
         cyclic = self.plan.annealing == "cyclic"
         ends = schedules.cycle_ends(self.plan.total_steps, self.plan.cycles)
         facts = Facts(done, perplexity, candidate=not cyclic or done in ends)
-        self._checkpoints.save(state, facts)
+        self.checkpoints.save(state, facts)
         self._window.leave_out(time.monotonic() - began)
 
     def _validation(self, params: Any) -> dict[str, Any]:
@@ -242,12 +272,12 @@ class _Window:
         }
 
 
-class _StopSignals:
+class StopSignals:
     """SIGINT and SIGTERM ask to stop after this step; a second one leaves at once."""
 
     asked = False
 
-    def __enter__(self) -> "_StopSignals":
+    def __enter__(self) -> "StopSignals":
         self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         for number in self._before:
             signal.signal(number, self._ask)

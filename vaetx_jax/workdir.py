@@ -20,8 +20,8 @@ CHECKPOINTS = "checkpoints"
 
 # May change between two starts of one run: how long and how it is trained and judged, and where
 # files lie on this machine (what they hold is checked by the corpus's fingerprint).
-_MAY_CHANGE = ("train.", "evaluation.", "samples.")
-_PLACES = (
+_MAY_CHANGE = ("train.", "evaluation.", "samples.", "probe.")
+PLACES = (
     "data.manual_dir",
     "data.cache_dir",
     "data.train",
@@ -32,8 +32,11 @@ _PLACES = (
 
 
 @contextlib.contextmanager
-def claim(folder: pathlib.Path) -> Iterator[None]:
+def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
     """Makes the folder and keeps other runs out of it while the block runs.
+
+    Args:
+      wait: seconds to wait for a run that is in it.
 
     Raises:
       UserError: a run is in it, or it cannot be made.
@@ -44,7 +47,7 @@ def claim(folder: pathlib.Path) -> Iterator[None]:
         raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
     lock = filelock.FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except filelock.Timeout:
         raise UserError(
             f"--workdir={folder}: another run is in this folder; wait for it or give another one"
@@ -82,7 +85,7 @@ def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
         _forget(folder)
     if path.exists():
         changes = config_lib.differences(config_lib.read_config(path), config)
-        changes = {key: change for key, change in changes.items() if key not in _PLACES}
+        changes = {key: change for key, change in changes.items() if key not in PLACES}
         refused = {k: c for k, c in changes.items() if not k.startswith(_MAY_CHANGE)}
         if refused:
             raise UserError(

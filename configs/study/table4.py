@@ -1,0 +1,33 @@
+"""Table 4 of the paper: eight models as language models, latent 32.
+
+python -m vaetx_jax.study --config=configs/study/table4.py --workdir=studies/paper
+
+It wants an accelerator: --config.study.seeds='(0,)' takes one seed, --config.study.epochs.sst2=10
+fewer epochs of a corpus (other cells: the hash in their names tells them apart), and
+--config.study.only='sst2-vae_*' a part of the grid. Cells are CORPUS-MODEL-ANNEALING-zLATENT-sSEED.
+Its cells are those of Table 5 without the GRU's; language models share theirs with Table 2.
+"""
+
+from ml_collections import ConfigDict
+
+from vaetx_jax.study_config import default_study
+
+
+def get_config() -> ConfigDict:
+    """Eight rows, four corpora, three seeds."""
+    config = default_study("table4", "grid")
+    config.study.title = "Language modelling, latent 32 (Table 4)"
+    config.study.show = ("language",)
+    config.study.corpora = ("ptb", "wikitext2", "sst2", "air")
+    config.study.rows = (
+        ("vae_transformer", "cyclic"),
+        ("vae_transformer", "linear"),
+        ("vae_transformer", "none"),
+        ("transformer_lm", "none"),
+        ("vae_lstm", "cyclic"),
+        ("vae_lstm", "linear"),
+        ("vae_lstm", "none"),
+        ("lstm_lm", "none"),
+    )
+    config.study.latent_dim = 32
+    return config
