@@ -4,8 +4,8 @@
 
 Not a test for pytest: it takes some five minutes on two cores. A small study of the built-in corpus
 runs undisturbed; then it runs again in another folder and is killed with all its processes (or the
-study's own alone: then the other one saves and leaves by itself) and started again, TIMES times,
-until the last call finishes it. At each start every cell must go on from its latest checkpoint and
+study's own alone: then the other one saves and leaves by itself) and started again, TIMES times, at
+a random moment of each part of its steps, until the last call finishes it. At each start every cell must go on from its latest checkpoint and
 have lost no more than the steps between two checkpoints; at the end every cell's figures and
 metrics must be those of the undisturbed study, exactly. The exit status is 1 where they are not.
 """
@@ -70,8 +70,9 @@ def children_of(process: subprocess.Popen) -> list[int]:
 def kill(process: subprocess.Popen, *, parent_only: bool) -> None:
     """SIGKILL to the study and, all at one moment, to the process that trains its cells."""
     doomed = [] if parent_only else children_of(process)
-    for number in [process.pid, *doomed]:
-        os.kill(number, signal.SIGKILL)
+    if process.poll() is None:
+        for number in [process.pid, *doomed]:
+            os.kill(number, signal.SIGKILL)
     process.wait()
 
 
@@ -89,6 +90,19 @@ def where(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
             rows = read_metrics(cell / METRICS)
             found[name] = max(saved, default=0), rows[-1]["step"] if rows else 0
     return found
+
+
+def steps_done(folder: pathlib.Path) -> int:
+    """The steps of all cells."""
+    rows = [read_metrics(cell / METRICS) for cell in cells_in(folder).values()]
+    return sum(of_cell[-1]["step"] for of_cell in rows if of_cell)
+
+
+def wait_for_steps(process: subprocess.Popen, folder: pathlib.Path, wanted: int) -> int:
+    """Waits until that many steps are done, or the study is; gives how many there are."""
+    while steps_done(folder) < wanted and process.poll() is None:
+        time.sleep(0.05)
+    return steps_done(folder)
 
 
 def goes_on(log: pathlib.Path) -> dict[str, int]:
@@ -148,27 +162,24 @@ def main() -> int:
     undisturbed, killed = home / "undisturbed", home / "killed"
     shutil.rmtree(killed, ignore_errors=True)
     home.mkdir(parents=True, exist_ok=True)
-    if start(undisturbed, home / "undisturbed-first.log").wait():  # compiles, or finds it done
-        return 1
-    shutil.rmtree(undisturbed)
-    began = time.monotonic()
+    shutil.rmtree(undisturbed, ignore_errors=True)
     if start(undisturbed, home / "undisturbed.log").wait():
         return 1
-    whole = time.monotonic() - began
-    print(f"undisturbed: {whole:.0f} s", flush=True)
+    whole = steps_done(undisturbed)
+    print(f"undisturbed: {whole} steps", flush=True)
     moments, wrong = random.Random(options.seed), []
     before: dict[str, tuple[int, int]] = {}
     for number in range(1, options.times + 1):
-        log, moment = home / f"killed-{number}.log", moments.uniform(0.15, 0.6) * whole
+        log = home / f"killed-{number}.log"
+        share = (number - 1 + moments.random()) / options.times
         process = start(killed, log)
-        try:
-            process.wait(timeout=moment)
-            print(f"start {number}: finished before it could be killed", flush=True)
-        except subprocess.TimeoutExpired:
-            kill(process, parent_only=options.parent_only)
-            print(f"start {number}: killed after {moment:.0f} s", flush=True)
+        reached = wait_for_steps(process, killed, round(share * whole))
+        time.sleep(moments.random())  # wherever it is then: in a step, saving, validating, judging
+        kill(process, parent_only=options.parent_only)
+        found = where(killed)
+        print(f"start {number}: killed after {reached} steps", flush=True)
         wrong += check_restart(before, log)
-        before = where(killed)
+        before = found
     log = home / "killed-last.log"
     status = start(killed, log).wait()
     print(f"last start: exit status {status}", flush=True)
