@@ -2,12 +2,13 @@
 
     python tests/kill_study.py --workdir=DIR [--times=3] [--seed=0] [--parent-only]
 
-Not a test for pytest: it takes some five minutes on two cores. A small study of the built-in corpus
-runs undisturbed; then it runs again in another folder and is killed with all its processes (or the
-study's own alone: then the other one saves and leaves by itself) and started again, TIMES times, at
-a random moment of each part of its steps, until the last call finishes it. At each start every cell must go on from its latest checkpoint and
-have lost no more than the steps between two checkpoints; at the end every cell's figures and
-metrics must be those of the undisturbed study, exactly. The exit status is 1 where they are not.
+Not a test for pytest: it takes some four minutes on two cores. A small study of the built-in corpus
+runs undisturbed. In another folder it runs again and is killed with all its processes (or its own
+process alone: the one that trains then saves and leaves by itself) and started again, TIMES times,
+at a random moment of each TIMES-th part of its steps, until the last start finishes it. Each time
+every cell must go on from its latest checkpoint and have lost no more than the steps between two;
+at the end its figures and metrics must be those of the undisturbed study, exactly. The exit status
+is 1 where they are not.
 """
 
 import argparse
