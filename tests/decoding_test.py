@@ -9,7 +9,14 @@ import pytest
 import tiny
 from scipy import special, stats
 
-from vaetx_jax.decoding import SpecialIds, decode
+from vaetx_jax import decoding
+from vaetx_jax.beam import beam_search
+from vaetx_jax.choosing import nucleus, top_logits
+from vaetx_jax.config import default_config, model_settings
+from vaetx_jax.decoding import Decoding, SpecialIds, decode
+from vaetx_jax.errors import ConfigError
+from vaetx_jax.models.build import build_model
+from vaetx_jax.presets import MODELS, PRESETS, has_latent
 
 MODEL = tiny.vae(layers=1)
 SPECIAL = SpecialIds(pad=tiny.PAD, cls=tiny.CLS, sep=tiny.SEP)
@@ -36,10 +43,9 @@ def latents(rows=ROWS, seed=0):
     return jnp.asarray(2.0 * noise, jnp.float32)
 
 
-def decoded(params, z_BxZ, *, key=KEY, max_len=MAX_LEN, model=MODEL, **options):
-    return np.asarray(
-        decode(model, params, z_BxZ, key, special=SPECIAL, max_len=max_len, **options)
-    )
+def decoded(params, z_BxZ, *, key=KEY, max_len=MAX_LEN, model=MODEL, rows=None, **options):
+    where = {"special": SPECIAL, "max_len": max_len, "rows_B": rows}
+    return np.asarray(decode(model, params, z_BxZ, key, how=Decoding(**options), **where))
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -72,7 +78,7 @@ def assert_well_formed(ids_BxL):
 
 
 def test_greedy_decoding_is_the_argmax_of_the_whole_row_recomputed(params):
-    got = decoded(params, latents(), greedy=True)
+    got = decoded(params, latents())
     np.testing.assert_array_equal(got, greedy_by_recomputation(params, latents()))
     assert_well_formed(got)
     lengths = set((got != tiny.PAD).sum(axis=1))
@@ -82,19 +88,46 @@ def test_greedy_decoding_is_the_argmax_of_the_whole_row_recomputed(params):
 def test_a_language_model_is_decoded_from_latents_of_width_zero():
     model = tiny.language_model()
     params, nothing = tiny.params_of(model), jnp.zeros((2, 0))
-    got = decoded(params, nothing, greedy=True, model=model)
+    got = decoded(params, nothing, model=model)
     np.testing.assert_array_equal(got, greedy_by_recomputation(params, nothing, model))
 
 
-def test_greedy_decoding_hears_neither_the_key_nor_the_temperature(params):
-    first = decoded(params, latents(), greedy=True)
-    again = decoded(params, latents(), greedy=True, key=jax.random.key(1), temperature=9.0)
+@pytest.mark.parametrize("preset", ["paper", "modern"])
+@pytest.mark.parametrize("name", MODELS)
+def test_decoding_with_a_cache_is_decoding_without_for_every_model(name, preset):
+    """Greedy and by a beam's first hypothesis, from rows that are recomputed whole."""
+    if name not in PRESETS[preset]:
+        pytest.skip(f"{name} has no preset {preset}")
+    config = default_config(name)
+    config.model.preset, config.model.dim = preset, 8
+    config.model.update(
+        {
+            key: 2
+            for key in ("heads", "decoder_heads", "decoder_layers")
+            if key in PRESETS[preset][name]
+        }
+    )
+    if has_latent(name):
+        config.model.latent_dim = tiny.LATENT
+    settings = model_settings(config)
+    model = build_model(settings, vocab_size=tiny.VOCABULARY, pad_id=tiny.PAD)
+    params = with_bias(tiny.params_of(model, 3), SEP=1.0)
+    z_BxZ = latents(4)[:, : model.latent_dim]
+    expected = greedy_by_recomputation(params, z_BxZ, model)
+    np.testing.assert_array_equal(decoded(params, z_BxZ, model=model), expected)
+    power, options = jnp.float32(0), {"special": SPECIAL, "length": MAX_LEN - 1, "width": 1}
+    np.testing.assert_array_equal(beam_search(model, params, z_BxZ, power, **options), expected)
+
+
+def test_greedy_decoding_does_not_hear_the_key(params):
+    first = decoded(params, latents())
+    again = decoded(params, latents(), key=jax.random.key(1))
     np.testing.assert_array_equal(first, again)
 
 
 def test_a_sentence_that_does_not_end_is_cut_at_the_length(params):
     endless = with_bias(params, SEP=-1e6)
-    got = decoded(endless, latents(), greedy=True)
+    got = decoded(endless, latents())
     assert got.shape == (ROWS, MAX_LEN - 1)
     assert not np.isin(got, [tiny.SEP, tiny.PAD, tiny.CLS]).any()
 
@@ -112,12 +145,12 @@ def test_samples_are_well_formed_at_any_temperature(params):
 
 def test_samples_near_temperature_zero_are_greedy(params):
     cold = decoded(params, latents(), temperature=1e-5)
-    np.testing.assert_array_equal(cold, decoded(params, latents(), greedy=True))
+    np.testing.assert_array_equal(cold, decoded(params, latents()))
 
 
 def test_the_same_key_samples_the_same_and_another_another(params):
     first, again, other = (
-        decoded(params, latents(), key=jax.random.key(seed)) for seed in (0, 0, 1)
+        decoded(params, latents(), key=jax.random.key(seed), temperature=1.0) for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
@@ -144,3 +177,105 @@ def test_the_pieces_of_a_sentence_are_drawn_apart(params):
     going = hot[hot[:, 0] != tiny.SEP]
     same = np.mean(going[:, 0] == going[:, 1])
     assert same == pytest.approx(1 / 21, abs=4.5 * np.sqrt(0.045 / len(going)))
+
+
+def test_a_rows_draws_depend_on_its_number_and_not_on_the_other_rows(params):
+    together = decoded(params, latents(), temperature=2.0)
+    rows = jnp.asarray([7, 2], jnp.int32)
+    apart = decoded(params, latents()[rows], temperature=2.0, rows=rows)
+    np.testing.assert_array_equal(apart, together[[7, 2]])
+
+
+@pytest.mark.parametrize("options", [{"top_k": 3}, {"top_p": 0.6}, {"top_k": 8, "top_p": 0.5}])
+def test_what_is_drawn_is_among_the_most_probable(params, options):
+    """The pieces that come out of many draws are those that numpy says may."""
+    rows, temperature = 3000, 1.5
+    z_BxZ = jnp.broadcast_to(latents(1), (rows, tiny.LATENT))
+    got = decoded(params, z_BxZ, max_len=3, temperature=temperature, **options)[:, 0]
+    start = np.full((1, 3), tiny.PAD, np.int32)
+    start[0, 0] = tiny.CLS
+    logits_V = np.float64(all_logits(params, start, latents(1))[0, 0])
+    logits_V[[tiny.PAD, tiny.CLS]] = -np.inf
+    kept = set(kept_by_numpy(logits_V / temperature, **options))
+    assert set(got) <= kept
+    probability = special.softmax(logits_V / temperature)
+    likely = {piece for piece in kept if probability[piece] > 0.01}
+    assert likely <= set(got)
+
+
+def kept_by_numpy(logits_V, top_k=0, top_p=1.0):
+    order = np.argsort(-logits_V, kind="stable")[: top_k or None]
+    share = special.softmax(logits_V[order])
+    enough = np.searchsorted(np.cumsum(share), top_p) + 1
+    return order[:enough].tolist()
+
+
+@pytest.mark.parametrize("p", [1e-6, 0.1, 0.5, 0.9, 0.999])
+def test_the_nucleus_is_numpys(p):
+    logits_BxV = np.random.default_rng(3).standard_normal((5, 300)).astype(np.float32) * 3
+    kept = np.isfinite(np.asarray(nucleus(jnp.asarray(logits_BxV), jnp.float32(p))))
+    for row, kept_V in zip(logits_BxV, kept, strict=True):
+        share = np.sort(special.softmax(row.astype(np.float64)))[::-1]
+        count = min(np.searchsorted(np.cumsum(share), p) + 1, len(row))
+        assert abs(int(kept_V.sum()) - count) <= (p > 0.99)  # sums of float32
+        assert kept_V.any() and row[kept_V].min() > np.max(row[~kept_V], initial=-np.inf)
+
+
+def test_pieces_as_probable_as_the_last_are_kept_too():
+    logits_BxV = jnp.asarray([[2.0, 1.0, 1.0, 0.0]])
+    assert np.isfinite(top_logits(logits_BxV, 2)).tolist() == [[True, True, True, False]]
+    assert np.isfinite(nucleus(logits_BxV, jnp.float32(0.7)))[0, :3].all()
+
+
+def test_more_pieces_than_there_are_means_all(params):
+    free = decoded(params, latents(), temperature=1.0)
+    many = decoded(params, latents(), temperature=1.0, top_k=10_000)
+    np.testing.assert_array_equal(free, many)
+
+
+def test_another_temperature_or_top_p_compiles_nothing_anew(params):
+    decoded(params, latents(), temperature=0.7, top_p=0.9)
+    before = decoding._one_by_one._cache_size()
+    decoded(params, latents(), temperature=0.8, top_p=0.5)
+    assert decoding._one_by_one._cache_size() == before
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.3}, {"beam": 3}])
+def test_the_guard_says_no_run_of_pieces_twice(params, n, options):
+    stuck = with_bias(params, SEP=-20.0)
+    got = decoded(stuck, latents(), max_len=20, no_repeat=n, **options)
+    for row in got.tolist():
+        said = [piece for piece in row if piece not in (tiny.SEP, tiny.PAD)]
+        runs = [tuple(said[i : i + n]) for i in range(len(said) - n + 1)]
+        assert len(set(runs)) == len(runs)
+    assert_well_formed(got)
+
+
+def test_the_guard_leaves_alone_what_repeats_nothing(params):
+    free = decoded(params, latents())
+    np.testing.assert_array_equal(free, decoded(params, latents(), no_repeat=50))
+
+
+WRONG = {
+    "temperature": [-1.0, float("nan"), float("inf"), 1e-9],
+    "top_k": [-1],
+    "top_p": [0.0, 1.1, float("nan")],
+    "beam": [0],
+    "length_power": [-0.1, float("nan")],
+    "no_repeat": [-1],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_value_out_of_range_is_refused_by_name(name):
+    for value in WRONG[name]:
+        with pytest.raises(ConfigError, match=f"{name} = .*must be"):
+            Decoding(**({"temperature": 1.0} | {name: value}))
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(ConfigError, match="a beam search draws nothing"):
+        Decoding(beam=2, temperature=1.0)
+    with pytest.raises(ConfigError, match="at temperature = 0 nothing is"):
+        Decoding(top_p=0.9)

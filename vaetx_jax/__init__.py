@@ -1,7 +1,31 @@
 """Text variational autoencoders in JAX: train, judge and use them.
 
+    model = vaetx_jax.fit(sentences)        # or vaetx_jax.load("runs/mine")
+    mean, std = model.encode(sentences)
+
 Importing the package loads nothing else, so that a command line that only prints its help answers
-at once. Import the modules by name, or run them: `python -m vaetx_jax.main --help`.
+at once; `load` and `fit` load what they need when they are first asked for. Import the modules by
+name, or run them: `python -m vaetx_jax.main --help`.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vaetx_jax.api import load
+    from vaetx_jax.fitting import fit
+
 __version__ = "0.1.0"
+
+__all__ = ["fit", "load"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "load":
+        from vaetx_jax.api import load
+
+        return load
+    if name == "fit":
+        from vaetx_jax.fitting import fit
+
+        return fit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import sys
@@ -39,6 +40,17 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
     app.run(lambda _: sys.exit(_guarded(main)), flags_parser=_parse)
 
 
+def run_with_words(
+    main: Callable[[Sequence[str]], int | None], define_flags: Callable[[], None]
+) -> None:
+    """The same for a command that takes words beside its flags, in any order: `main` gets them."""
+    quiet()
+    define_flags()
+    flags.FLAGS.set_gnu_getopt(True)
+    parse = functools.partial(_parse, words=True)
+    app.run(lambda argv: sys.exit(_guarded(lambda: main(argv[1:]))), flags_parser=parse)
+
+
 def quiet() -> None:
     """Orbax and others tell of their every step at INFO."""
     logging.set_verbosity(logging.ERROR)
@@ -67,13 +79,13 @@ def fail(message: str, status: int) -> int:
     return status
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
     """absl's flags, with one clear line for everything that is wrong with them."""
     try:
         with _config_errors(argv):
             left = flags.FLAGS(list(argv))
             _check_config()
-        if len(left) > 1:
+        if len(left) > 1 and not words:
             # '--config.x false' would otherwise read as true, the rest being dropped in silence.
             raise ConfigError(
                 f"left over after the flags: {' '.join(left[1:])}; write --flag=value in one word"

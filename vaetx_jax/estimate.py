@@ -86,16 +86,33 @@ class Estimator:
         for i in range(len(batches)):
             batch = put_batch(_for_device(batches[i]), self._mesh)
             rows = jax.device_put(batch["index"], replicated(self._mesh))
-            figures = self._elbo(params, batch, self._key)
-            if iw_samples:
-                figures["iw"] = self._weighted(params, batch, self._key, iw_samples)
-            waiting.append((figures, rows))
+            waiting.append((self._figures(params, batch, self._key, iw_samples), rows))
             if len(waiting) > 1:  # one batch late, so that the devices are never idle
                 _store(out, *waiting.pop(0))
             progress(i + 1, len(batches))
         for figures, rows in waiting:
             _store(out, figures, rows)
         return out
+
+    def of_batch(
+        self, params: Any, batch: Batch, *, seed: int, iw_samples: int = 0
+    ) -> dict[str, jax.Array]:
+        """`nll`, `kl`, `mu`, `logvar`, `z` and, if asked for, `iw` of a batch's rows, nats.
+
+        Args:
+          batch: its `index` numbers the rows' noise.
+          seed: of the noise, in place of the estimator's own.
+        """
+        arrays = put_batch(_for_device(batch), self._mesh)
+        return self._figures(params, arrays, jax.random.key(seed), iw_samples)
+
+    def _figures(
+        self, params: Any, batch: dict[str, jax.Array], key: jax.Array, iw_samples: int
+    ) -> dict[str, jax.Array]:
+        figures = self._elbo(params, batch, key)
+        if iw_samples:
+            figures["iw"] = self._weighted(params, batch, key, iw_samples)
+        return figures
 
 
 def _for_device(batch: Batch) -> dict[str, np.ndarray]:

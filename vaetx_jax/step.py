@@ -101,6 +101,13 @@ def init_params(model: LanguageModel, key: jax.Array) -> Any:
     return model.init(rngs, jnp.zeros((1, 3), jnp.int32))["params"]
 
 
+def params_like(model: LanguageModel, mesh: Mesh) -> Any:
+    """Shapes, dtypes and places of a model's parameters, which are nowhere yet."""
+    shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
+    whole = replicated(mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), shapes)
+
+
 def init_state(model: LanguageModel, plan: Plan, key: jax.Array, mesh: Mesh) -> TrainState:
     """The state before the first step, made on the mesh (every process makes the same)."""
 

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import signal
+import threading
 import time
 from typing import Any
 
@@ -278,7 +279,10 @@ class StopSignals:
     asked = False
 
     def __enter__(self) -> "StopSignals":
-        self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        numbers: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is not threading.main_thread():
+            numbers = ()  # Python hands signals to the main thread alone
+        self._before = {s: signal.getsignal(s) for s in numbers}
         for number in self._before:
             signal.signal(number, self._ask)
         return self

@@ -1,0 +1,158 @@
+"""`vaetx_jax.fit` and the scikit-learn adapter: a model from a list of sentences."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from vaetx_jax.api import load
+from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.fitting import _write_corpus, fit
+from vaetx_jax.sentence_vectors import SentenceVectors
+
+SENTENCES = [f"the {a} {b} {c}" for a in ("old", "new") for b in ("cat", "dog") for c in "abcdefgh"]
+SENTENCES += ['a "quoted", thing', "two\nlines\tand a tab", "", "café 🎉"]
+LABELS = [i % 2 for i in range(len(SENTENCES))]
+SMALL = {
+    "model_dim": 8,
+    "model_latent_dim": 4,
+    "model_layers": 1,
+    "tokenizer_vocab_size": 80,
+    "data_groups": 1,
+    "data_max_len": 24,
+    "data_batch_size": 8,
+    "train_steps": 4,
+    "train_log_every": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """Settings, with compiled programs and folders in a place of the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAETX_CACHE", str(tmp_path_factory.mktemp("fit-cache")))
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("fit-tmp")))
+        patch.setattr("tempfile.tempdir", None)
+        patch.setattr("vaetx_jax.fitting.use_compilation_cache", lambda config: None)
+        yield SMALL
+
+
+@pytest.fixture(scope="module")
+def kept(quick, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit") / "run"
+    fit(SENTENCES, LABELS, workdir=folder, verbose=False, **quick)
+    return folder
+
+
+def test_a_fitted_model_is_ready_to_use_and_was_quiet(quick, capfd):
+    model = fit(SENTENCES, verbose=False, **quick)
+    assert capfd.readouterr().err == ""
+    assert model.encode(SENTENCES)[0].shape == (len(SENTENCES), 4)
+    assert model.step == 4 and len(model.sample(2)) == 2
+    folder = model.parts.folder
+    assert folder.is_dir()
+    del model
+    gc.collect()
+    assert not folder.exists(), "a temporary run goes with its model"
+
+
+def test_a_kept_run_loads_and_the_same_call_does_not_train_again(quick, kept):
+    before = sorted((kept / "checkpoints").iterdir())
+    again = fit(SENTENCES, LABELS, workdir=kept, verbose=False, **quick)
+    assert sorted((kept / "checkpoints").iterdir()) == before
+    np.testing.assert_array_equal(again.encode(["the cat"])[0], load(kept).encode(["the cat"])[0])
+    assert again.parts.corpus.label_fields == {"label": ("0", "1")}
+
+
+def test_other_sentences_are_refused_in_a_kept_run(quick, kept):
+    with pytest.raises(UserError, match="is not the one this run began with"):
+        fit([*SENTENCES, "one more"], [*LABELS, 0], workdir=kept, verbose=False, **quick)
+    fit(SENTENCES, LABELS, workdir=kept, verbose=False, **quick)  # and no harm was done
+
+
+def test_the_same_sentence_is_never_in_two_splits(tmp_path):
+    _write_corpus(tmp_path, SENTENCES * 3, None)
+    splits = [
+        set((tmp_path / f"{s}.csv").read_text().splitlines()[1:])
+        for s in ("train", "valid", "test")
+    ]
+    assert all(splits) and not splits[0] & splits[1] and not splits[1] & splits[2]
+    assert not splits[0] & splits[2]
+    assert sum(map(len, splits)) == len(set(SENTENCES) - {""})
+
+
+def test_it_runs_beside_the_main_thread(quick):
+    models = []
+    thread = threading.Thread(target=lambda: models.append(fit(SENTENCES, verbose=False, **quick)))
+    thread.start()
+    thread.join()
+    assert models and models[0].step == 4
+
+
+@pytest.mark.parametrize(
+    ("sentences", "labels", "words"),
+    [
+        ("one text", None, "a list of sentences is needed"),
+        (["a", "b", "", " b "], None, "2 different sentences: at least 3"),
+        (["a", "b", 3], None, "sentence 2 .* a int"),
+        (["a", "b", "c\0"], None, "sentence 2 .* NUL"),
+        (["a", "b", "c" * 100_001], None, "more than 100,000 characters"),
+        (["a", "b", "c"], [1, 2], "2 labels for 3 sentences"),
+        (["a", "b", "c"], ["x", "", "y"], "label 1 .* blank"),
+    ],
+)
+def test_sentences_that_cannot_be_used_are_refused(sentences, labels, words):
+    with pytest.raises(UserError, match=words):
+        fit(sentences, labels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model_latent_dims": 3}, "no setting model_latent_dims .did you mean model_latent_dim"),
+        ({"config": {"model.latent": 3}}, "no setting 'model.latent' .did you mean"),
+        ({"model_latent_dim": 0}, r"config.model.latent_dim = 0: must be at least 1"),
+        ({"model_latent_dim": "many"}, r"config.model.latent_dim = 'many': of the wrong type"),
+        ({"train_learning_rate": -1.0}, r"config.train.learning_rate = -1.0: must be above 0"),
+        ({"model": "vae_rnn"}, "model 'vae_rnn'"),
+        ({"data_train": "x"}, "no setting data_train"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_trained(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        fit(["a", "b", "c"], **settings)
+
+
+def test_settings_may_be_given_by_their_dotted_keys():
+    with pytest.raises(ConfigError, match=r"config.seed = -1"):
+        fit(["a", "b", "c"], config={"seed": -1})
+
+
+def test_a_pipeline_classifies_by_the_vectors_of_a_folder(kept):
+    pipeline = make_pipeline(SentenceVectors(kept), LogisticRegression())
+    pipeline.fit(SENTENCES, LABELS)
+    assert pipeline.predict(SENTENCES).shape == (len(SENTENCES),)
+    np.testing.assert_array_equal(pipeline[0].transform(SENTENCES), load(kept).encode(SENTENCES)[0])
+
+
+def test_the_adapter_keeps_to_scikit_learns_conventions(kept):
+    model = load(kept)
+    step = SentenceVectors(model, deviation=True)
+    assert clone(step).get_params()["deviation"] is True
+    with pytest.raises(NotFittedError):
+        step.transform(SENTENCES)
+    vectors = step.fit_transform(SENTENCES, LABELS)
+    assert vectors.shape == (len(SENTENCES), 8)
+    assert step.get_feature_names_out().tolist() == [
+        f"{k}{i}" for k in ("z", "std") for i in range(4)
+    ]
+
+
+def test_the_adapter_trains_where_it_has_no_model(quick):
+    step = SentenceVectors(settings={"verbose": False, **quick}).fit(SENTENCES)
+    assert step.transform(SENTENCES[:2]).shape == (2, 4)

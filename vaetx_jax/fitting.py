@@ -1,0 +1,201 @@
+"""`vaetx_jax.fit(sentences)`: a trained model without seeing a config."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import pathlib
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vaetx_jax import config as config_lib
+from vaetx_jax import workdir as workdir_lib
+from vaetx_jax.api import TextModel, load
+from vaetx_jax.compilation_cache import use_compilation_cache
+from vaetx_jax.data.builders.text_lines import MAX_CHARACTERS
+from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.parts import assemble
+from vaetx_jax.presets import PRESETS, has_latent
+from vaetx_jax.sentence_rows import check_sentences
+from vaetx_jax.train import StoppedError, Trainer
+
+HELD_OUT = 10  # one in so many different sentences validates, one tests
+SPLITS = ("train", "valid", "test")
+
+
+def fit(
+    sentences: Sequence[str],
+    labels: Sequence[Any] | None = None,
+    *,
+    model: str = "vae_transformer",
+    workdir: str | pathlib.Path | None = None,
+    config: Mapping[str, Any] | None = None,
+    verbose: bool = True,
+    **settings: Any,
+) -> TextModel:
+    """Trains a model on sentences and gives it ready to use.
+
+    Its defaults keep the latent alive (free bits, mean pooling, the latent at every input, word
+    dropout). A tenth of the different sentences validates and a tenth tests, chosen by a hash.
+
+    Args:
+      sentences: at least three different ones; blank ones are left out.
+      labels: a class for each, kept for the probe and the pictures; training does not see them.
+      model: `vae_transformer`, `vae_lstm`, `gru_lm` and so on.
+      workdir: keeps the run there, and goes on with one that was stopped; None: in a temporary
+        folder, which goes when the model does.
+      config: settings by their dotted keys, {"model.latent_dim": 16}.
+      verbose: progress on standard error.
+      settings: the same with underscores for dots: `model_latent_dim=16, train_epochs=5, seed=1`.
+
+    Raises:
+      ConfigError: a setting that there is not, or whose value is out of range.
+      UserError: sentences or labels cannot be used; says which.
+      KeyboardInterrupt: it was stopped; with a `workdir`, the same call goes on.
+    """
+    sentences, names = _checked(sentences, labels)
+    chosen = _settings(model, {**(config or {}), **_dotted(model, settings)})
+    temporary = workdir is None
+    folder = pathlib.Path(workdir or tempfile.mkdtemp(prefix="vaetx-fit-")).expanduser().resolve()
+    try:
+        with contextlib.ExitStack() as stack:
+            if not verbose:
+                stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            stack.enter_context(workdir_lib.claim(folder))
+            use_compilation_cache(chosen)  # the user's; all else of a temporary run goes with it
+            _train(chosen, folder, sentences, names)
+        fitted = load(folder)
+    except BaseException:
+        if temporary:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if temporary:
+        weakref.finalize(fitted, shutil.rmtree, folder, ignore_errors=True)
+    return fitted
+
+
+def _train(
+    config: ConfigDict, folder: pathlib.Path, sentences: Sequence[str], labels: list[str] | None
+) -> None:
+    _write_corpus(folder / "corpus", sentences, labels)
+    with config.unlocked():
+        config.data.cache_dir = str(folder / "cache")
+        for split in SPLITS:
+            config.data[split] = str(folder / "corpus" / f"{split}.csv")
+    config_lib.validate(config)
+    workdir_lib.keep_config(folder, config)
+    trainer = Trainer(assemble(config, folder))
+    state, _ = trainer.start_state()
+    if int(state.step) >= trainer.plan.total_steps:
+        return
+    try:
+        trainer.run(state)
+    except StoppedError as stopped:
+        raise KeyboardInterrupt(str(stopped)) from None
+
+
+def _checked(sentences: Any, labels: Any) -> tuple[Sequence[str], list[str] | None]:
+    sentences = check_sentences(sentences)
+    for number, text in enumerate(sentences):
+        if "\0" in text or len(text) > MAX_CHARACTERS:
+            what = "a NUL character" if "\0" in text else f"more than {MAX_CHARACTERS:,} characters"
+            raise UserError(
+                f"sentence {number} (counted from 0) has {what}; leave it out or cut it"
+            )
+    different = {text.strip() for text in sentences} - {""}
+    if len(different) < 3:
+        raise UserError(
+            f"{len(different)} different sentences: at least 3 are needed, to train on, to "
+            "validate and to test, and some thousands for a model that is worth having"
+        )
+    if labels is None:
+        return sentences, None
+    names = [str(label).strip() for label in labels]
+    if len(names) != len(sentences):
+        raise UserError(f"{len(names):,} labels for {len(sentences):,} sentences; give one each")
+    if "" in names:
+        raise UserError(f"label {names.index('')} (counted from 0) is blank; give every one a name")
+    return sentences, names
+
+
+def _write_corpus(folder: pathlib.Path, sentences: Sequence[str], labels: list[str] | None) -> None:
+    """Three CSV files; the same sentences always go the same way."""
+    texts = [" ".join(text.split("\n")).strip() for text in sentences]
+    different = sorted({text for text in texts if text}, key=_hash)
+    held = max(1, len(different) // HELD_OUT)
+    split_of = dict.fromkeys(different, "train")
+    split_of |= dict.fromkeys(different[:held], "valid")
+    split_of |= dict.fromkeys(different[held : 2 * held], "test")
+    folder.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        writers = {}
+        for split in SPLITS:
+            path = folder / f"{split}.csv"
+            file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+            writers[split] = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+            writers[split].writerow(["text"] if labels is None else ["text", "label"])
+        for number, text in enumerate(texts):
+            if text:
+                row = [text] if labels is None else [text, labels[number]]
+                writers[split_of[text]].writerow(row)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _defaults(model: str) -> ConfigDict:
+    """For sentences of one's own, with what keeps a latent alive."""
+    config = config_lib.default_config(model)
+    with config.unlocked():
+        config.data.corpus = "text"
+        config.data.train = "sentences.csv"  # a name until there is the file
+        config.tokenizer.vocab_size = 16_000
+        config.train.epochs = 20
+        config.objective.cycles = 1
+        if has_latent(model):
+            config.model.latent_dim = 32
+            config.objective.free_bits = 0.5
+        fields = PRESETS[config.model.preset][model]
+        lively = {"pooling": "mean", "latent_input": True, "word_dropout": 0.3}
+        config.model.update({k: v for k, v in lively.items() if k in fields and has_latent(model)})
+    return config
+
+
+def _dotted(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their dotted keys."""
+    known = {key.replace(".", "_"): key for key in _keys(model)}
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"there is no setting {name}{config_lib.closest(name, known)}")
+    return {known[name]: value for name, value in settings.items()}
+
+
+def _keys(model: str) -> list[str]:
+    """The settings that may be set; files and folders are `fit`'s own."""
+    flat = config_lib.flatten(config_lib.default_config(model).to_dict())
+    own = {*workdir_lib.PLACES, "data.corpus", "model.name"} - {"tokenizer.vocab_dir"}
+    return [key for key in flat if key not in own]
+
+
+def _settings(model: str, chosen: Mapping[str, Any]) -> ConfigDict:
+    config, known = _defaults(model), _keys(model)
+    for key, value in chosen.items():
+        if key not in known:
+            raise ConfigError(f"there is no setting {key!r}{config_lib.closest(key, known)}")
+        *groups, name = key.split(".")
+        try:
+            (config[groups[0]] if groups else config)[name] = value
+        except (TypeError, ValueError):
+            default = config_lib.value_of(config, key)
+            wanted = "" if default is None else f", as {default!r} is"
+            raise ConfigError(
+                f"config.{key} = {value!r}: of the wrong type ({type(value).__name__}){wanted}"
+            ) from None
+    config_lib.validate(config)
+    return config

@@ -1,0 +1,69 @@
+"""Exact nearest neighbours among any number of vectors, which are seen a part at a time."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vaetx_jax.errors import ConfigError
+
+METRICS = ("cosine", "euclidean")
+
+
+class Neighbours(NamedTuple):
+    """The nearest rows of each query, nearest first.
+
+    Attributes:
+      rows_QxK: their numbers in the corpus.
+      scores_QxK: cosine similarity (1 is the same direction), or Euclidean distance.
+    """
+
+    rows_QxK: np.ndarray
+    scores_QxK: np.ndarray
+
+
+class NearestRows:
+    """Keeps the k nearest rows of each query while a corpus goes by in parts.
+
+    Rows equally near come in the order of the corpus. A vector of length 0 has a cosine of 0 with
+    every other.
+
+    Raises:
+      ConfigError: an unknown metric, or k below 1.
+    """
+
+    def __init__(self, query_QxZ: np.ndarray, k: int, *, metric: str = "cosine"):
+        if metric not in METRICS:
+            raise ConfigError(f"metric = {metric!r}: must be one of {', '.join(METRICS)}")
+        if k < 1:
+            raise ConfigError(f"k = {k}: must be at least 1")
+        self._k, self._metric, self._seen = k, metric, 0
+        query = np.asarray(query_QxZ, np.float64)
+        self._query_QxZ = _unit(query) if metric == "cosine" else query
+        self._rows_QxK = np.zeros((len(query), 0), np.int64)
+        self._far_QxK = np.zeros((len(query), 0))
+
+    def add(self, part_MxZ: np.ndarray) -> None:
+        """The next rows of the corpus."""
+        part = np.asarray(part_MxZ, np.float64)
+        if self._metric == "cosine":
+            far_QxM = -(self._query_QxZ @ _unit(part).T)
+        else:
+            # From the differences themselves: |a|² + |b|² - 2ab loses near neighbours to rounding.
+            far_QxM = np.stack([np.linalg.norm(part - q[None], axis=1) for q in self._query_QxZ])
+        rows_M = np.arange(self._seen, self._seen + len(part))
+        self._seen += len(part)
+        far = np.concatenate([self._far_QxK, far_QxM], axis=1)
+        rows = np.concatenate([self._rows_QxK, np.broadcast_to(rows_M, far_QxM.shape)], axis=1)
+        order = np.argsort(far, axis=1, kind="stable")[:, : self._k]
+        self._far_QxK = np.take_along_axis(far, order, axis=1)
+        self._rows_QxK = np.take_along_axis(rows, order, axis=1)
+
+    def found(self) -> Neighbours:
+        """The nearest so far; fewer than k where the corpus has fewer rows."""
+        sign = -1.0 if self._metric == "cosine" else 1.0
+        return Neighbours(self._rows_QxK, (sign * self._far_QxK).astype(np.float32))
+
+
+def _unit(x_NxZ: np.ndarray) -> np.ndarray:
+    length_Nx1 = np.linalg.norm(x_NxZ, axis=1, keepdims=True)
+    return x_NxZ / np.where(length_Nx1 > 0, length_Nx1, 1.0)
