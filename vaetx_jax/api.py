@@ -347,7 +347,7 @@ def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
 
     Args:
       checkpoint: `best` (lowest validation perplexity), `last`, or a step; an exported folder has
-        one alone.
+        one alone, and refuses another.
 
     Raises:
       UserError: the folder holds no trained run.
@@ -355,7 +355,13 @@ def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
     """
     folder = pathlib.Path(folder).expanduser()
     if shared_folder.is_shared(folder):
-        return TextModel(*shared_folder.read(folder))
+        model = TextModel(*shared_folder.read(folder))
+        if checkpoint not in ("best", str(model.step)):
+            raise UserError(
+                f"{folder} was exported and holds one checkpoint, of step {model.step:,}: there is "
+                f"no {checkpoint!r}"
+            )
+        return model
     parts = load_parts(folder)
     checkpoints = Checkpoints(parts.folder / CHECKPOINTS, writable=False)
     step, label = choose(checkpoints, checkpoint)

@@ -49,14 +49,7 @@ class Estimator:
         self._model = model
         self._mesh = mesh
         self._key = jax.random.key(seed)
-        shardings: dict[str, Any] = {
-            "in_shardings": (replicated(mesh), split_over_data(mesh), replicated(mesh)),
-            "out_shardings": replicated(mesh),
-        }
-        self._elbo = jax.jit(functools.partial(_elbo, model, mesh), **shardings)
-        self._weighted = jax.jit(
-            functools.partial(_importance_weighted, model, mesh), static_argnums=3, **shardings
-        )
+        self._elbo, self._weighted = _programs(model, mesh)
 
     def run(
         self,
@@ -113,6 +106,20 @@ class Estimator:
         if iw_samples:
             figures["iw"] = self._weighted(params, batch, key, iw_samples)
         return figures
+
+
+@functools.lru_cache(maxsize=4)
+def _programs(model: LanguageModel, mesh: Mesh) -> tuple[Any, Any]:
+    """The bound and the weighted one, traced once however many models of a kind are judged."""
+    shardings: dict[str, Any] = {
+        "in_shardings": (replicated(mesh), split_over_data(mesh), replicated(mesh)),
+        "out_shardings": replicated(mesh),
+    }
+    elbo = jax.jit(functools.partial(_elbo, model, mesh), **shardings)
+    weighted = jax.jit(
+        functools.partial(_importance_weighted, model, mesh), static_argnums=3, **shardings
+    )
+    return elbo, weighted
 
 
 def _for_device(batch: Batch) -> dict[str, np.ndarray]:
