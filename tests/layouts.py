@@ -4,9 +4,10 @@
 
 D: D forced devices of one process; Ds: with `mesh.shard_state`; Pp: P processes over gloo. Prints
 how far each layout's first gradient and its losses are from one device's, and that the same layout
-twice gives the same bits. Then a run of two processes is stopped and resumed, and must be the
-uninterrupted one, bit for bit. The exit status is 1 where something is further off than 1e-5 (the
-gradient and ten steps) or has other bits.
+twice gives the same bits. Then a run of two processes is stopped and resumed, and another loses a
+process to SIGKILL and is brought back by the supervisor: both must be the uninterrupted one, bit
+for bit. The exit status is 1 where something is further off than 1e-5 (the gradient and ten steps)
+or has other bits.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import time
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 LOCAL = REPOSITORY / "launch" / "local_processes.py"
 BATCH = 16  # 8 devices divide it
+HEARTBEAT = 10  # seconds until a silent process counts as lost
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -100,50 +102,99 @@ def apart(a, b) -> float:
     return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
 
 
-def stop_and_resume(home: pathlib.Path) -> bool:
-    """Whether a run of two processes that is stopped by SIGTERM and resumed has the same rows."""
+def rows(folder: pathlib.Path) -> list[dict]:
+    """A run's metrics without what a clock measures."""
     from vaetx_jax.writer import METRICS, read_metrics
 
-    def start(folder: pathlib.Path) -> subprocess.Popen:
-        command = [sys.executable, str(LOCAL), "2", "--", sys.executable, "-m", "vaetx_jax.main"]
-        command += [f"--config={REPOSITORY / 'configs' / 'grammar.py'}", f"--workdir={folder}"]
-        settings = {
-            "data.cache_dir": home / "cache",
-            "data.sentences": 400,
-            "data.held_out": 64,
-            "data.groups": 2,
-            "tokenizer.vocab_size": 300,
-            "model.dim": 16,
-            "model.latent_dim": 4,
-            "train.steps": 120,
-            "train.log_every": 1,
-            "train.validate_every": 50,
-            "objective.cycles": 2,
-            "evaluation.iw_samples": 2,
-            "samples.count": 0,
-        }
-        command += [f"--config.{key}={value}" for key, value in settings.items()]
-        log = (home / f"{folder.name}.log").open("a")
+    kept = read_metrics(folder / METRICS)
+    return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in kept]
+
+
+def start(folder: pathlib.Path, *, supervised: bool = False) -> subprocess.Popen:
+    """Starts a run of two processes; what they say goes to FOLDER.log."""
+    command = [sys.executable, str(LOCAL), "2", "--", sys.executable, "-m", "vaetx_jax.main"]
+    if supervised:
+        command = ["bash", str(LOCAL.with_name("supervise.sh")), "--pause=1", "--", *command]
+    command += [f"--config={REPOSITORY / 'configs' / 'grammar.py'}", f"--workdir={folder}"]
+    settings = {
+        "data.cache_dir": folder.parent / "cache",
+        "data.sentences": 400,
+        "data.held_out": 64,
+        "data.groups": 2,
+        "tokenizer.vocab_size": 300,
+        "model.dim": 16,
+        "model.latent_dim": 4,
+        "train.steps": 120,
+        "train.log_every": 1,
+        "train.validate_every": 50,
+        "train.checkpoint_every": 20,
+        "objective.cycles": 2,
+        "evaluation.iw_samples": 2,
+        "samples.count": 0,
+    }
+    command += [f"--config.{key}={value}" for key, value in settings.items()]
+    command += [f"--heartbeat_timeout={HEARTBEAT}"]
+    with folder.with_suffix(".log").open("a") as log:
         return subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
 
-    def rows(folder: pathlib.Path) -> list[dict]:
-        kept = read_metrics(folder / METRICS)
-        return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in kept]
 
-    whole, parted = home / "uninterrupted", home / "stopped"
-    if start(whole).wait():
-        raise SystemExit((home / "uninterrupted.log").read_text()[-3000:])
-    stopped = start(parted)
-    while len(rows(parted)) < 30 and stopped.poll() is None:
+def wait_for_rows(process: subprocess.Popen, folder: pathlib.Path, count: int) -> None:
+    """Waits until a run has logged so many, or has ended."""
+    while len(rows(folder)) < count and process.poll() is None:
         time.sleep(0.05)
-    stopped.send_signal(signal.SIGTERM)
-    status = stopped.wait()
-    at = rows(parted)[-1]["step"]
-    print(f"two processes: stopped after step {at} with exit status {status}", flush=True)
-    if status != 75 or start(parted).wait():
-        raise SystemExit((home / "stopped.log").read_text()[-3000:])
-    figures = [(folder / "evaluation.json").read_text() for folder in (whole, parted)]
-    return rows(whole) == rows(parted) and figures[0] == figures[1]
+
+
+def said(folder: pathlib.Path) -> str:
+    """What a run has said so far."""
+    return folder.with_suffix(".log").read_text()
+
+
+def same_run(a: pathlib.Path, b: pathlib.Path) -> bool:
+    """Whether two runs have the same rows and the same evaluation, bit for bit."""
+    figures = [(folder / "evaluation.json").read_text() for folder in (a, b)]
+    return rows(a) == rows(b) and figures[0] == figures[1]
+
+
+def stop_and_resume(home: pathlib.Path, whole: pathlib.Path) -> bool:
+    """Whether a run that is stopped by SIGTERM and resumed is the uninterrupted one."""
+    folder = home / "stopped"
+    process = start(folder)
+    wait_for_rows(process, folder, 30)
+    process.send_signal(signal.SIGTERM)
+    status = process.wait()
+    print(f"stopped after step {rows(folder)[-1]['step']} with exit status {status}", flush=True)
+    if status != 75 or start(folder).wait():
+        raise SystemExit(said(folder)[-3000:])
+    return same_run(folder, whole)
+
+
+def lose_a_peer(home: pathlib.Path, whole: pathlib.Path) -> bool:
+    """Whether a run one of whose processes is killed comes back and is the undisturbed one."""
+    folder = home / "lost"
+    process = start(folder, supervised=True)
+    wait_for_rows(process, folder, 50)
+    os.kill(_process_of(folder, 1), signal.SIGKILL)
+    began = time.monotonic()
+    while "supervise.sh: ended with status" not in said(folder) and process.poll() is None:
+        time.sleep(0.05)
+    print(f"process 1 killed; all had ended {time.monotonic() - began:.1f} s later, the heartbeat")
+    print(f"timeout being {HEARTBEAT} s; then said:", flush=True)
+    print("  " + "\n  ".join(line for line in said(folder).splitlines() if "process" in line[:12]))
+    if process.wait():
+        raise SystemExit(said(folder)[-3000:])
+    return same_run(folder, whole)
+
+
+def _process_of(folder: pathlib.Path, number: int) -> int:
+    """The id of one process of a run."""
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:  # it has just ended
+            continue
+        if f"--process_id={number}".encode() in words and f"--workdir={folder}".encode() in words:
+            return int(path.parent.name)
+    raise SystemExit(f"process {number} of {folder} is not there")
 
 
 def main() -> int:
@@ -170,7 +221,7 @@ def main() -> int:
         print(
             "| layout | first gradient | ten losses | all losses | the same again |\n" + "|---" * 5
         )
-        for layout in options.layouts.split(","):
+        for layout in filter(None, options.layouts.split(",")):
             once, again = (run(layout, home, layout + n, options.steps) for n in "ab")
             same = all((once[key] == again[key]).all() for key in once)
             gradient = apart(once["gradient"], reference["gradient"])
@@ -179,9 +230,12 @@ def main() -> int:
             words = "bit for bit" if same else "OTHER BITS"
             print(f"| {layout} | {gradient:.1e} | {ten:.1e} | {every:.1e} | {words} |", flush=True)
             wrong |= not same or max(gradient, ten) > 1e-5
-        resumed = stop_and_resume(home)
-        print(f"resumed is uninterrupted: {resumed}")
-    return int(wrong or not resumed)
+        whole = home / "uninterrupted"
+        if start(whole).wait():
+            raise SystemExit(said(whole)[-3000:])
+        resumed, came_back = stop_and_resume(home, whole), lose_a_peer(home, whole)
+        print(f"two processes: resumed is uninterrupted: {resumed}; a lost peer's too: {came_back}")
+    return int(wrong or not (resumed and came_back))
 
 
 if __name__ == "__main__":
