@@ -53,9 +53,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: pathlib.Path, *, writable: bool):
-        # Orbax tells of every file at INFO and warns that a step saved on other devices may not
-        # fit: we always say onto which devices to restore.
-        logging.getLogger("absl").addFilter(_not_about_sharding)
+        # Orbax warns that a step saved on other devices may not fit (we always say onto which
+        # devices to restore), and that a folder we only read from is read only.
+        logging.getLogger("absl").addFilter(_worth_telling)
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
         self.folder = folder = folder.resolve()  # orbax wants absolute paths
@@ -160,8 +160,12 @@ class _KeepLatestAndBest:
         return [info.step in kept for info in checkpoints]
 
 
-def _not_about_sharding(record: logging.LogRecord) -> bool:
-    return "Sharding info not provided" not in record.getMessage()
+_OF_NO_USE = ("Sharding info not provided", "Given directory is read only")
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not any(words in message for words in _OF_NO_USE)
 
 
 def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:
