@@ -15,7 +15,13 @@ ENTROPY = 23.9905  # nats a sentence, of the corpus itself: `entropy` of evaluat
 TOKENS = 29_871 / 2_000  # a sentence, its end counted
 
 # configs/demo.py with --config.objective.free_bits=X: (X, kl, nll), nats a sentence.
-FREE_BITS = ((0.0, 4.158, 26.721), (0.5, 16.078, 19.792))
+FREE_BITS = (
+    (0.0, 4.158, 26.721),
+    (0.1, 5.400, 26.153),
+    (0.25, 8.872, 23.928),
+    (0.5, 16.078, 19.792),
+    (1.0, 31.230, 14.420),
+)
 IW = 32.5335  # with free bits 0.5: minus the importance-weighted bound, 20 samples
 # configs/grammar.py, from the table of the README (nll = tokens * ln ppl_rec): no remedy.
 COLLAPSED = (0.18, TOKENS * math.log(5.95))
