@@ -342,7 +342,9 @@ def test_this_file_sees_a_wrong_command(name, parse, monkeypatch):
 
 def test_this_file_sees_a_good_command(parse, monkeypatch):
     monkeypatch.chdir(ROOT)
-    block = blocks_of("here", f"text\n\n<!-- run -->\n```sh\n{GOOD} \\\n    --config.seed=1 # x\n```")
+    block = blocks_of(
+        "here", f"text\n\n<!-- run -->\n```sh\n{GOOD} \\\n    --config.seed=1 # x\n```"
+    )
     assert [b.mark for b in block] == ["run"]
     (words,) = commands_in(block[0])
     assert check(words, parse).values.config.seed == 1
@@ -383,7 +385,9 @@ def run(workspace, parse, monkeypatch, capsys):
         name, *arguments = words[words.index("-m") + 1 :]
         if small and name == "vaetx_jax.main":
             model = parse(name, arguments).values.config.model.name
-            keys = {k: v for k, v in SMALL_MAIN.items() if k != "model.latent_dim" or "vae" in model}
+            keys = {
+                k: v for k, v in SMALL_MAIN.items() if k != "model.latent_dim" or "vae" in model
+            }
             arguments += [f"--config.{key}={value}" for key, value in keys.items()]
         try:
             called = parse(name, arguments)
@@ -511,7 +515,9 @@ def test_every_command_that_a_page_names_in_passing_exists(page):
 def headings(page):
     """The anchors of a page's headings, as they are made of the headings' words."""
     text = re.sub(r"^ *```.*?^ *```$", "", page_text(page), flags=re.S | re.M)
-    words = [re.sub(r"[`*]", "", line).strip().lower() for line in re.findall(r"^#+ (.*)$", text, re.M)]
+    words = [
+        re.sub(r"[`*]", "", line).strip().lower() for line in re.findall(r"^#+ (.*)$", text, re.M)
+    ]
     return {re.sub(r"[^\w\- ]", "", line).replace(" ", "-") for line in words}
 
 

@@ -60,7 +60,9 @@ def main(path: pathlib.Path) -> None:
     note(axes, 31.5, 8.5, "one ELBO: nll + kl = 40", GREY, rotation=-45, ha="center")
     axes.fill_between([0, ENTROPY], [ENTROPY, 0], 0, color="#e9e9e9", zorder=0)
     axes.plot([0, ENTROPY], [ENTROPY, 0], color="black", lw=1.4)
-    axes.text(7.6, 7.2, "no model comes here:\nnll + kl is at least\nthe entropy, 23.99", ha="center")
+    axes.text(
+        7.6, 7.2, "no model comes here:\nnll + kl is at least\nthe entropy, 23.99", ha="center"
+    )
 
     axes.plot(
         *LANGUAGE_MODEL, "D", color=RED, ms=9, clip_on=False, mfc="white", zorder=4, ls="none",
@@ -72,14 +74,19 @@ def main(path: pathlib.Path) -> None:
     )  # fmt: skip
     rates, distortions = [p[1] for p in FREE_BITS], [p[2] for p in FREE_BITS]
     axes.plot(
-        rates, distortions, "o-", color=BLUE, ms=7, label="configs/demo.py, by its free bits a dimension"
+        rates,
+        distortions,
+        "o-",
+        color=BLUE,
+        ms=7,
+        label="configs/demo.py, by its free bits a dimension",
     )
     axes.plot(
         ENTROPY, 0, "*", color=GREEN, ms=14, clip_on=False, zorder=5, ls="none",
         label="a perfect autoencoder: z says all, nll 0",
     )  # fmt: skip
     for share, rate, distortion in FREE_BITS:
-        note(axes, rate + 0.6, distortion + 0.9, f"{share:g}", BLUE)
+        note(axes, rate - 0.3, distortion - 0.9, f"{share:g}", BLUE, ha="right")
     note(axes, 0.75, 26.5, "collapse", RED)
     note(axes, ENTROPY + 0.7, 0.9, "autoencoder", GREEN)
     axes.legend(loc="upper right", framealpha=1.0, numpoints=1)
