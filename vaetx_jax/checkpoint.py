@@ -66,9 +66,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: pathlib.Path, *, writable: bool):
-        # Orbax tells of every file at INFO and warns that a step saved on other devices may not
-        # fit: we always say onto which devices to restore.
-        logging.getLogger("absl").addFilter(_not_about_sharding)
+        # Orbax warns that a step saved on other devices may not fit (we always say onto which
+        # devices to restore), and that a folder we only read from is read only.
+        logging.getLogger("absl").addFilter(_worth_telling)
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
         self.folder = folder.resolve()  # orbax wants absolute paths
@@ -217,8 +217,12 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
 
 
-def _not_about_sharding(record: logging.LogRecord) -> bool:
-    return "Sharding info not provided" not in record.getMessage()
+_OF_NO_USE = ("Sharding info not provided", "Given directory is read only")
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not any(words in message for words in _OF_NO_USE)
 
 
 def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:
