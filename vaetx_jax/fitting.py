@@ -19,8 +19,8 @@ from vaetx_jax.api import TextModel, load
 from vaetx_jax.compilation_cache import use_compilation_cache
 from vaetx_jax.data.builders.text_lines import MAX_CHARACTERS
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.own_text import own_text_config
 from vaetx_jax.parts import assemble
-from vaetx_jax.presets import PRESETS, has_latent
 from vaetx_jax.sentence_rows import check_sentences
 from vaetx_jax.train import StoppedError, Trainer
 
@@ -150,20 +150,8 @@ def _hash(text: str) -> bytes:
 
 
 def _defaults(model: str) -> ConfigDict:
-    """For sentences of one's own, with what keeps a latent alive."""
-    config = config_lib.default_config(model)
-    with config.unlocked():
-        config.data.corpus = "text"
-        config.data.train = "sentences.csv"  # a name until there is the file
-        config.tokenizer.vocab_size = 16_000
-        config.train.epochs = 20
-        config.objective.cycles = 1
-        if has_latent(model):
-            config.model.latent_dim = 32
-            config.objective.free_bits = 0.5
-        fields = PRESETS[config.model.preset][model]
-        lively = {"pooling": "mean", "latent_input": True, "word_dropout": 0.3}
-        config.model.update({k: v for k, v in lively.items() if k in fields and has_latent(model)})
+    config = own_text_config(model)
+    config.data.train = "sentences.csv"  # a name until there is the file
     return config
 
 

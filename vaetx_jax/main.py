@@ -20,6 +20,7 @@ from vaetx_jax import workdir as workdir_lib
 from vaetx_jax.api import load
 from vaetx_jax.compilation_cache import use_compilation_cache
 from vaetx_jax.judge import judge
+from vaetx_jax.mesh import check_batch_size, data_mesh
 from vaetx_jax.parts import Parts, assemble
 from vaetx_jax.step import count_parameters
 from vaetx_jax.train import StoppedError, Trainer
@@ -53,6 +54,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     config_lib.validate(config)
     use_compilation_cache(config)
     distributed.check_agreement(config)
+    for key in ("data.batch_size", "evaluation.batch_size"):
+        check_batch_size(key, config_lib.value_of(config, key), data_mesh())
     with contextlib.ExitStack() as stack:
         distributed.first_does(lambda: _prepare(config, folder, stack))
         parts = assemble(config, folder)
