@@ -20,7 +20,7 @@ INK, GRID = "#1d2733", "#e3e7eb"
 MOST_POINTS = 1_000  # of a curve
 
 # No part of Plotly's own services: no logo, no link, nothing that is sent anywhere.
-GRAPH = {
+GRAPH: Figure = {
     "displaylogo": False,
     "responsive": True,
     "showSendToCloud": False,
@@ -61,7 +61,9 @@ def map_figure(session: Session, field: str) -> Figure:
     Args:
       field: the label to colour by; empty: one colour.
     """
-    names = [f"axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(_shares(session))]
+    names = [
+        f"axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(_shares(session))
+    ]
     layout = _layout() | {
         "hovermode": "closest",
         "dragmode": False,  # a finger on it scrolls the page; the buttons above it zoom
@@ -182,7 +184,13 @@ def _layout() -> Figure:
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemsizing": "constant"},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.0,
+            "yanchor": "bottom",
+            "itemsizing": "constant",
+        },
     }
 
 

@@ -167,7 +167,9 @@ class Session:
         """
         return self._chosen(text, None, metric, control)
 
-    def _chosen(self, given: str | None, row: int | None, metric: str, control: str | None) -> Chosen:
+    def _chosen(
+        self, given: str | None, row: int | None, metric: str, control: str | None
+    ) -> Chosen:
         text, notes = self.clean(given, "a sentence")
         with self._turns.turn(control):
             mean, std = self.model.encode([text])
