@@ -10,6 +10,7 @@ a line, .txt or .jsonl, each also .gz) gives what is mapped. It is an extra:
 """
 
 import pathlib
+import signal
 from typing import Any
 
 from absl import flags
@@ -63,7 +64,10 @@ def main() -> None:
         session.warm_up()
         server = server_lib.listen(app, reserved)
     print(f"ready: http://{server_lib.ADDRESS}:{server.port}  (Ctrl-C stops it)", flush=True)
-    server.serve_forever()  # until Ctrl-C
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # a plain kill stops it as Ctrl-C does
+    server.serve_forever()  # until then
     print("stopped")
 
 

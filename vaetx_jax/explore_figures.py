@@ -20,7 +20,7 @@ INK, GRID = "#1d2733", "#e3e7eb"
 MOST_POINTS = 1_000  # of a curve
 
 # No part of Plotly's own services: no logo, no link, nothing that is sent anywhere.
-GRAPH: Figure = {
+GRAPH: Any = {
     "displaylogo": False,
     "responsive": True,
     "showSendToCloud": False,
@@ -28,7 +28,7 @@ GRAPH: Figure = {
     "plotlyServerURL": "",
     "modeBarButtonsToRemove": ["lasso2d", "select2d", "toImage", "autoScale2d"],
 }
-CURVES_GRAPH = GRAPH | {"displayModeBar": False}
+CURVES_GRAPH: Any = GRAPH | {"displayModeBar": False}
 
 
 class Panel(NamedTuple):
@@ -125,7 +125,7 @@ def curve_figure(panel: Panel, rows: Sequence[dict[str, Any]]) -> Figure | None:
         return None
     layout = _layout() | {
         "xaxis": _axis("step"),
-        "yaxis": _axis("") | {"type": panel.scale},
+        "yaxis": _axis("") | {"type": panel.scale, "nticks": 6, "exponentformat": "power"},
         "showlegend": len(panel.lines) > 1,
         "dragmode": False,
     }
@@ -187,8 +187,8 @@ def _layout() -> Figure:
         "legend": {
             "orientation": "h",
             "x": 0,
-            "y": 1.0,
-            "yanchor": "bottom",
+            "y": -0.2,
+            "yanchor": "top",
             "itemsizing": "constant",
         },
     }

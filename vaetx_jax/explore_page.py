@@ -34,6 +34,7 @@ SECTIONS = (
     ("curves-section", "Curves"),
 )
 LIVE: dict[str, Any] = {"aria-live": "polite"}  # a screen reader tells what has changed there
+MAP_SIZE, CURVE_SIZE = {"height": "min(66vh, 32rem)"}, {"height": "15rem"}
 FARTHEST = 3  # standard deviations that a direction's slider reaches
 
 
@@ -82,12 +83,12 @@ def _facts(session: Session) -> list[Any]:
     ]
     found: list[Any] = []
     if session.has_map:
-        facts.append(f"{session.active} of them are active on the sentences below.")
+        facts.append(f"Active on the sentences below: {session.active}.")
         if not session.active:
             found = [
                 html.P(
-                    "No dimension of the latent is active: whatever the sentence, the model "
-                    "decodes nearly the same. Train with a remedy against collapse.",
+                    "The latent is hardly used: no dimension of it is active on these sentences, "
+                    "so that most of them decode alike.",
                     className="warning",
                 )
             ]
@@ -108,7 +109,7 @@ def _map(session: Session) -> Any:
     choices = [{"label": "nothing", "value": ""}]
     choices += [{"label": field, "value": field} for field in sentences.labels]
     field = next(iter(sentences.labels), "")
-    graph = dcc.Graph(id="map", figure=map_figure(session, field), config=GRAPH, className="map")
+    graph = dcc.Graph(id="map", figure=map_figure(session, field), config=GRAPH, style=MAP_SIZE)
     shown = html.Div(
         [
             _choice("colour", "Colour by", choices, field, hidden=not sentences.labels),
@@ -204,7 +205,7 @@ def _curves(metrics: Sequence[dict[str, Any]]) -> Any:
             [
                 html.H3(panel.title),
                 html.Div(
-                    dcc.Graph(figure=figure, config=CURVES_GRAPH, className="curve"),
+                    dcc.Graph(figure=figure, config=CURVES_GRAPH, style=CURVE_SIZE),
                     role="img",
                     **_aria(label=f"{panel.title}, against the step"),
                 ),
@@ -238,7 +239,7 @@ def field_of(name: str, label: str, value: str, *, hint: str = "", live: bool = 
         id=name,
         type="text",
         value=value,
-        debounce=0.15 if live else True,
+        debounce=not live,
         className="words",
         autoComplete="off",
     )

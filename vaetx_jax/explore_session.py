@@ -24,6 +24,7 @@ DIRECTIONS = 6
 DRAWN = 4
 MAX_CHARACTERS = 2_000
 FOUND = 12
+_ALONE = 2  # rows for one latent: on a CPU a program of one row takes twice as long as of two
 _ENCODED = 512  # sentences encoded between two words of progress
 
 
@@ -212,7 +213,7 @@ class Session:
         with self._turns.turn(control):
             from_Z = self.model.encode([text])[0][0] if text else axes.centre_Z
             z = from_Z + steps_K @ axes.axes_KxZ[:count]
-            return self.model.decode(z[None].astype(np.float32), batch=1)[0], notes
+            return self.model.decode(z[None].astype(np.float32), batch=_ALONE)[0], notes
 
     def drawn(self, *, temperature: float, seed: int, control: str | None = None) -> list[str]:
         """DRAWN sentences from the prior."""

@@ -45,18 +45,17 @@ section { background: white; border: 1px solid var(--line); border-radius: 8px; 
 @media (min-width: 64rem) {
   .pair { grid-template-columns: minmax(0, 1.15fr) minmax(0, 1fr); align-items: start; }
 }
-.map { height: min(66vh, 32rem); }
 .curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr));
   gap: 1rem; }
 .curves > div { min-width: 0; }
-.curve { height: 15rem; }
 fieldset { border: 0; padding: 0; margin: 0 0 .8rem; min-width: 0; }
 legend, .field > label { font-weight: 600; padding: 0; display: block; margin-bottom: .2rem;
   font-size: .95rem; }
 .choices { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; }
 .choices label { display: inline-flex; align-items: center; gap: .4rem; min-height: 2rem; }
 .field { margin-bottom: .8rem; }
-.field > div, .field .dash-input-container { width: 100%; max-width: 100%; height: auto; }
+.field .dash-input-container { width: 100%; max-width: 100%; height: auto; border: 0;
+  outline: 0; padding: 0; background: none; }
 input.words { width: 100%; font: inherit; color: inherit; padding: .5rem .6rem; background: white;
   border: 1px solid #7d8894; border-radius: 6px; height: auto; min-height: 2.6rem; }
 input[type=range] { width: 100%; height: 2rem; margin: 0; padding: 0; accent-color: var(--accent);
@@ -73,7 +72,10 @@ button.pick { background: none; color: var(--accent); border: 0; padding: .25rem
 .said { font-size: 1.1rem; border-left: 4px solid var(--accent); padding: .15rem .8rem;
   margin: .3rem 0 .6rem; white-space: pre-wrap; }
 ol, ul.list { margin: .2rem 0 .6rem; padding-left: 1.6rem; }
-ol li, ul.list li { padding: .1rem 0; white-space: pre-wrap; }
+ol li { padding: .1rem 0; white-space: pre-wrap; }
+ul.list { list-style: none; padding: 0; }
+ul.list li { display: flex; justify-content: space-between; gap: 1rem; align-items: baseline;
+  border-bottom: 1px solid var(--line); }
 li.now { font-weight: 600; }
 .scroll { max-height: 15rem; overflow-y: auto; }
 .score { color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
