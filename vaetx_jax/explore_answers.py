@@ -91,13 +91,16 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
         figure = Patch()
         figure["layout"]["shapes"] = rings(found, session)
         result = sentence_result(found, _labels(session, found))
-        return result, found.text, {"row": found.row, "text": found.text}, figure
+        kept = {"row": found.row, "text": found.text}
+        line = ["Chosen: ", html.A(found.text, href="#sentence-section")]
+        return result, found.text, kept, figure, line
 
     app.callback(
         Output("sentence-result", "children"),
         Output("text", "value"),
         Output("chosen", "data"),
         Output("map", "figure", allow_duplicate=True),
+        Output("chosen-line", "children"),
         Input("map", "clickData"),
         Input({"type": "pick", "place": ALL, "row": ALL}, "n_clicks"),
         Input("show", "n_clicks"),
@@ -107,7 +110,7 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
         State("chosen", "data"),
         _PAGE,
         prevent_initial_call="initial_duplicate",
-    )(_guarded(chosen, others=3))
+    )(_guarded(chosen, others=4))
     for letter in "ab":
         app.callback(
             Output(f"between-{letter}", "value"),

@@ -124,8 +124,9 @@ def curve_figure(panel: Panel, rows: Sequence[dict[str, Any]]) -> Figure | None:
     if not traces:
         return None
     layout = _layout() | {
-        "xaxis": _axis("step"),
-        "yaxis": _axis("") | {"type": panel.scale, "nticks": 6, "exponentformat": "power"},
+        "xaxis": _axis(""),
+        "yaxis": _axis("") | {"type": panel.scale, "nticks": 6, "tickformat": "~g"},
+        "margin": {"l": 48, "r": 12, "t": 8, "b": 28},
         "showlegend": len(panel.lines) > 1,
         "dragmode": False,
     }
@@ -187,7 +188,7 @@ def _layout() -> Figure:
         "legend": {
             "orientation": "h",
             "x": 0,
-            "y": -0.2,
+            "y": -0.15,
             "yanchor": "top",
             "itemsizing": "constant",
         },

@@ -121,6 +121,7 @@ def _map(session: Session) -> Any:
             html.P("Click a point to choose its sentence, or find it by its words:"),
             field_of("find", "Find on the map", "", live=True),
             html.Div(id="found", **LIVE),
+            html.P(id="chosen-line", className="soft"),
         ],
         hidden=not there,
     )
@@ -214,7 +215,10 @@ def _curves(metrics: Sequence[dict[str, Any]]) -> Any:
         for panel, figure in figures
     ]
     return _section(
-        5, html.Div(graphs, className="curves"), _last([panel for panel, _ in figures], metrics)
+        5,
+        html.P("Against the step.", className="soft"),
+        html.Div(graphs, className="curves"),
+        _last([panel for panel, _ in figures], metrics),
     )
 
 

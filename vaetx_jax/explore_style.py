@@ -23,6 +23,7 @@ STYLE
 STYLE = """
 :root { color-scheme: light; --ink: #1d2733; --soft: #55616d; --line: #d5dbe1; --ground: #f6f7f9;
   --accent: #0b5cad; }
+html:root { --Dash-Fill-Interactive-Strong: #0b5cad; }
 * { box-sizing: border-box; }
 html { scroll-padding-top: 1rem; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground);
@@ -54,12 +55,11 @@ legend, .field > label { font-weight: 600; padding: 0; display: block; margin-bo
 .choices { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; }
 .choices label { display: inline-flex; align-items: center; gap: .4rem; min-height: 2rem; }
 .field { margin-bottom: .8rem; }
-.field .dash-input-container { width: 100%; max-width: 100%; height: auto; border: 0;
-  outline: 0; padding: 0; background: none; }
-input.words { width: 100%; font: inherit; color: inherit; padding: .5rem .6rem; background: white;
-  border: 1px solid #7d8894; border-radius: 6px; height: auto; min-height: 2.6rem; }
-input[type=range] { width: 100%; height: 2rem; margin: 0; padding: 0; accent-color: var(--accent);
-  background: transparent; border: 0; }
+.field .dash-input-container { width: 100%; height: auto; border: 0; outline: 0; background: none;
+  overflow: visible; }
+.words input { width: 100%; font: inherit; color: inherit; padding: .5rem .6rem; background: white;
+  border: 1px solid #7d8894; border-radius: 6px; min-height: 2.6rem; }
+.field input[type=range] { width: 100%; height: 2rem; margin: 0; padding: 0; }
 button.act, button.pick { font: inherit; cursor: pointer; border-radius: 6px; }
 button.act { background: var(--accent); color: white; border: 1px solid var(--accent);
   padding: .45rem 1rem; min-height: 2.6rem; }
@@ -68,17 +68,18 @@ button.pick { background: none; color: var(--accent); border: 0; padding: .25rem
   text-align: left; text-decoration: underline; text-underline-offset: 3px;
   text-decoration-color: #9db6d0; }
 .acts { display: flex; flex-wrap: wrap; gap: .5rem; margin: .4rem 0 .8rem; }
-:focus-visible { outline: 3px solid #e08e00; outline-offset: 2px; border-radius: 4px; }
+:focus-visible, .field .dash-input-container input:focus-visible { outline: 3px solid #c2410c;
+  outline-offset: 2px; border-radius: 4px; }
 .said { font-size: 1.1rem; border-left: 4px solid var(--accent); padding: .15rem .8rem;
   margin: .3rem 0 .6rem; white-space: pre-wrap; }
-ol, ul.list { margin: .2rem 0 .6rem; padding-left: 1.6rem; }
+ol, ul.list { margin: .2rem 0 .6rem; padding-left: 2rem; }
 ol li { padding: .1rem 0; white-space: pre-wrap; }
 ul.list { list-style: none; padding: 0; }
 ul.list li { display: flex; justify-content: space-between; gap: 1rem; align-items: baseline;
   border-bottom: 1px solid var(--line); }
 li.now { font-weight: 600; }
-.scroll { max-height: 15rem; overflow-y: auto; }
-.score { color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
+.score { white-space: nowrap; color: var(--soft); font-size: .85rem;
+  font-variant-numeric: tabular-nums; }
 .sliders { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr));
   gap: 0 2rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
