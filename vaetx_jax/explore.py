@@ -64,9 +64,8 @@ def main() -> None:
         session.warm_up()
         server = server_lib.listen(app, reserved)
     print(f"ready: http://{server_lib.ADDRESS}:{server.port}  (Ctrl-C stops it)", flush=True)
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a plain kill stops it as Ctrl-C does
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a script's background ignores the first
+        signal.signal(stop, signal.default_int_handler)
     server.serve_forever()  # until then
     print("stopped")
 
