@@ -90,6 +90,11 @@ class Page:
         """What stands in a part; asked in one go, as the part may change meanwhile."""
         return self.run("return document.getElementById(arguments[0])?.innerText ?? ''", name)
 
+    def texts_of(self, selector):
+        """The texts of all elements, in one go."""
+        script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
+        return self.run(script, selector)
+
     def value(self, name):
         return self.part(name).get_property("value")
 
@@ -148,7 +153,7 @@ def test_the_map_is_coloured_by_the_label_that_is_chosen(page):
     field = list(fields)[1]
     (radio,) = page.all(f"#colour input[value='{field}']")
     page.click(radio)
-    page.until(lambda: {e.text for e in page.all("#map .legendtext")} == set(fields[field].names))
+    page.until(lambda: set(page.texts_of("#map .legendtext")) == set(fields[field].names))
 
 
 def test_a_neighbour_is_gone_on_to_by_its_button(page):
@@ -176,10 +181,10 @@ def test_a_chosen_sentence_is_taken_to_the_path(page):
 def test_the_path_follows_its_sentences_and_its_way(page):
     expected, _ = page.session.path("i love this soup", page.texts[1], kind="linear")
     page.write("between-a", "i love this soup")
-    page.until(lambda: [e.text for e in page.all("#between-all li")] == expected)
+    page.until(lambda: page.texts_of("#between-all li") == expected)
     expected, _ = page.session.path("i love this soup", page.texts[1], kind="spherical")
     page.click(page.all("#between-kind input")[1])
-    page.until(lambda: [e.text for e in page.all("#between-all li")] == expected)
+    page.until(lambda: page.texts_of("#between-all li") == expected)
 
 
 def test_markup_in_a_sentence_is_shown_as_text(page):
@@ -225,7 +230,7 @@ def test_a_sentence_of_the_map_is_found_and_chosen_by_the_keyboard(page):
     wanted = page.texts[9]
     page.tab_to("find")
     page.press(wanted)
-    page.until(lambda: wanted in [e.text for e in page.all("#found button")])
+    page.until(lambda: wanted in page.texts_of("#found button"))
     page.tab_to("found")
     page.press(Keys.ENTER)
     page.until(lambda: page.value("text") == wanted)
@@ -236,7 +241,7 @@ def test_the_colour_is_changed_by_the_keyboard(page):
     page.tab_to("colour")
     page.press(Keys.ARROW_DOWN)
     names = set(page.session.sentences.labels[field].names)
-    page.until(lambda: {e.text for e in page.all("#map .legendtext")} == names)
+    page.until(lambda: set(page.texts_of("#map .legendtext")) == names)
 
 
 def test_a_sentence_of_ones_own_is_shown_by_the_keyboard(page):
@@ -280,7 +285,7 @@ def test_samples_are_drawn_by_the_keyboard(page):
     page.press(Keys.ENTER)
     page.until(lambda: "seed 1" in page.text("drawn"))
     expected = page.session.drawn(temperature=0.0, seed=1)
-    assert [e.text for e in page.all("#drawn li")] == expected
+    assert page.texts_of("#drawn li") == expected
     assert len(expected) == DRAWN
 
 

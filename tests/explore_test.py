@@ -64,12 +64,12 @@ def get(client, path="/", **headers):
     return client.get(path, base_url=HOME, headers=headers)
 
 
-def ask(client, output, changed, **values):
+def ask(client, output, *changed, **values):
     """What a control's change gives: the answer's values by output.
 
     Args:
       output: the beginning of the callback's outputs.
-      changed: `ID.PROPERTY` of what was touched.
+      changed: `ID.PROPERTY` of all that was touched.
       values: of other inputs, `ID__PROPERTY` with _ for -.
     """
     values = {"metric__value": "cosine"} | values
@@ -92,7 +92,7 @@ def ask(client, output, changed, **values):
         "outputs": outputs if len(outputs) > 1 else outputs[0],
         "inputs": [filled(one) for one in found["inputs"]],
         "state": [filled(one) for one in found["state"]],
-        "changedPropIds": [changed],
+        "changedPropIds": list(changed),
     }
     answer = client.post("/_dash-update-component", base_url=HOME, json=question)
     assert answer.status_code in (200, 204), answer.get_data(as_text=True)
@@ -429,6 +429,15 @@ def test_a_new_button_that_nobody_pressed_answers_nothing(client):
         "value": None,
     }
     assert ask(client, "sentence-result", changed, picks=[pick]) is None
+
+
+def test_a_click_together_with_new_buttons_is_answered(client, session):
+    """Dash asks once for both where the buttons come while the click waits."""
+    pick = {"place": "near", "row": 3, "type": "pick"}
+    button = {"id": pick, "property": "n_clicks", "value": None}
+    changed = [f"{json.dumps(pick, separators=(',', ':'))}.n_clicks", "show.n_clicks"]
+    answer = ask(client, "sentence-result", *changed, picks=[button], text__value="a storm")
+    assert answer["text"]["value"] == "a storm"
 
 
 def test_a_sentence_with_markup_is_text_on_the_page(client):

@@ -1,6 +1,7 @@
 """What the explorer's controls do: from their values to what stands on the page."""
 
 import functools
+import json
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -123,24 +124,27 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
 def _asked(
     text: str | None, kept: dict[str, Any], has_sentences: bool
 ) -> tuple[int | None, str | None]:
-    """(row, None) of a mapped sentence or (None, text), by what was touched last."""
-    touched = ctx.triggered_id
-    if touched == "map":
-        row = ctx.triggered[0]["value"]["points"][0].get("customdata")
+    """(row, None) of a mapped sentence or (None, text), by what was touched last.
+
+    New buttons count as touched, alone or together with what the user did at the same time: a
+    button that was pressed has a number of clicks.
+    """
+    touched = {str(one["prop_id"]): one["value"] for one in ctx.triggered or ()}
+    for name, value in touched.items():
+        if name.startswith("{") and value:
+            return int(json.loads(name.rpartition(".")[0])["row"]), None
+    if click := touched.get("map.clickData"):
+        row = click["points"][0].get("customdata")
         if row is None:
             raise PreventUpdate
         return int(row), None
-    if isinstance(touched, dict):
-        if not any(one["value"] for one in ctx.triggered):
-            raise PreventUpdate  # the button is new, nobody has pressed it
-        return int(touched["row"]), None
-    if touched in ("show", "text"):
+    if {"show.n_clicks", "text.n_submit"} & touched.keys():
         return None, text
-    if kept:  # the metric has changed
+    if "metric.value" in touched and kept:
         return kept["row"], kept["text"]
-    if not has_sentences:
+    if ctx.triggered or not has_sentences:
         raise PreventUpdate
-    return 0, None
+    return 0, None  # the page has just been loaded
 
 
 def _labels(session: Session, chosen: Chosen) -> dict[str, str]:
