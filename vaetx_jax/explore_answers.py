@@ -12,7 +12,8 @@ from dash.exceptions import PreventUpdate
 
 from vaetx_jax.errors import UserError
 from vaetx_jax.explore_figures import map_traces, rings
-from vaetx_jax.explore_page import (
+from vaetx_jax.explore_session import STEPS, Chosen, Near, OvertakenError, Session
+from vaetx_jax.explore_words import (
     listed,
     notes_of,
     picks,
@@ -20,7 +21,6 @@ from vaetx_jax.explore_page import (
     said,
     sentence_result,
 )
-from vaetx_jax.explore_session import STEPS, Chosen, Near, OvertakenError, Session
 
 _PAGE = State("page", "data")
 
