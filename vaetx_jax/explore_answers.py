@@ -117,6 +117,7 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
             Output(f"between-{letter}", "value"),
             Input(f"use-{letter}", "n_clicks"),
             State("chosen", "data"),
+            State("text", "value"),
             prevent_initial_call=True,
         )(_used)
 
@@ -153,10 +154,11 @@ def _labels(session: Session, chosen: Chosen) -> dict[str, str]:
     return {name: label.name_of(chosen.row) for name, label in session.sentences.labels.items()}
 
 
-def _used(clicks: int | None, kept: dict[str, Any] | None) -> str:
-    if not clicks or not kept:
+def _used(clicks: int | None, kept: dict[str, Any] | None, typed: str | None) -> str:
+    text = kept["text"] if kept else typed
+    if not clicks or not text:
         raise PreventUpdate
-    return kept["text"]
+    return text
 
 
 def _connect_between(app: dash.Dash, session: Session) -> None:

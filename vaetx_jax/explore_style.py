@@ -80,6 +80,7 @@ ul.list li { display: flex; justify-content: space-between; gap: 1rem; align-ite
 li.now { font-weight: 600; }
 .score { white-space: nowrap; color: var(--soft); font-size: .85rem;
   font-variant-numeric: tabular-nums; }
+#moved { position: sticky; top: 0; background: white; z-index: 1; }
 .sliders { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr));
   gap: 0 2rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
