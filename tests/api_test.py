@@ -58,6 +58,11 @@ def language_model(config, trained, tmp_path_factory):
     return untrained(Parts(lm_config, parts.folder, parts.tokenizer, built, parts.mesh), seed=0)
 
 
+def test_loading_says_nothing_that_is_of_no_use(trained, caplog):
+    load(trained)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 def test_encode_gives_a_mean_and_a_deviation_a_sentence_in_order(model):
     mean, std = model.encode(SENTENCES)
     assert mean.shape == std.shape == (len(SENTENCES), model.latent_dim)

@@ -1,5 +1,6 @@
 """Checkpoints: what is kept, what is best, and that what comes back is what was saved."""
 
+import errno
 import math
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from vaetx_jax.checkpoint import Checkpoints, Facts, choose
+from vaetx_jax.checkpoint import Checkpoints, Facts, UnsavedError, choose
 from vaetx_jax.errors import UserError
 from vaetx_jax.mesh import put_replicated
 from vaetx_jax.step import Sums, TrainState, optimizer
@@ -35,15 +36,11 @@ def folder(tmp_path):
 @pytest.fixture
 def opened(folder):
     """Opens the checkpoints of the folder as a run does or, not writable, as a reader does."""
-    open_ones = []
 
     def opener(*, writable=True):
-        open_ones.append(Checkpoints(folder, writable=writable))
-        return open_ones[-1]
+        return Checkpoints(folder, writable=writable)
 
-    yield opener
-    for checkpoints in open_ones:
-        checkpoints.close()
+    return opener
 
 
 def save(checkpoints, scores, *, candidates=None):
@@ -73,9 +70,7 @@ def test_a_state_comes_back_bit_for_bit(opened):
 
 
 def test_a_state_comes_back_when_opened_again_onto_the_devices_asked_for(opened):
-    first = opened()
-    save(first, [5.0])
-    first.close()
+    save(opened(), [5.0])
     like = state_after(0, seed=9)
     restored = opened().restore(10, like)
     assert_identical(restored, state_after(10))
@@ -105,6 +100,45 @@ def test_a_step_that_is_there_is_left_as_it_is(opened):
 def test_no_temporary_folder_is_left_after_saving(opened, folder):
     save(opened(), [5.0, 4.0, 3.0, 2.0])
     assert sorted(path.name for path in folder.iterdir()) == ["30", "40"]
+
+
+# What cannot be saved ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (ValueError("RESOURCE_EXHAUSTED: write [tensorstore] No space left on device"), "disk is"),
+        (PermissionError(errno.EACCES, "Permission denied"), "you have no right to it"),
+        (ValueError("something\nelse"), "ValueError: something else"),
+    ],
+)
+def test_a_state_that_cannot_be_saved_leaves_what_was_there(opened, folder, error, words):
+    checkpoints = opened()
+    save(checkpoints, [5.0, 4.0])
+    before = sorted(folder.rglob("*"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaetx_jax.checkpoint.write_manifest", lambda *_: raise_(error))
+        with pytest.raises(UnsavedError, match=f"30: could not be saved: .*{words}"):
+            checkpoints.save(state_after(30), Facts(30, 3.0, candidate=True))
+    assert sorted(folder.rglob("*")) == before
+    assert checkpoints.steps() == opened().steps() == [10, 20]
+
+
+def test_what_could_not_be_saved_can_be_saved_later(opened, folder):
+    checkpoints = opened()
+    folder.rmdir()
+    folder.write_text("a file where the folder was")
+    with pytest.raises(UnsavedError):
+        checkpoints.save(state_after(10), Facts(10, 3.0, candidate=True))
+    folder.unlink()
+    save(checkpoints, [5.0])
+    assert_identical(opened().restore(10, state_after(0)), state_after(10))
+
+
+def raise_(error):
+    raise error
 
 
 # What is kept, and what is best -----------------------------------------------------------------
@@ -155,9 +189,7 @@ def test_a_figure_that_is_no_number_is_never_best(opened, score):
 
 
 def test_the_best_is_known_and_kept_when_opened_again(opened):
-    first = opened()
-    save(first, [9.0, 3.0, 5.0, math.nan])
-    first.close()
+    save(opened(), [9.0, 3.0, 5.0, math.nan])
     again = opened()
     assert (again.best(), again.latest()) == (20, 40)
     save(again, [4.0, 6.0])

@@ -115,7 +115,7 @@ def test_a_later_format_is_refused_in_words(copied):
 
 def test_parameters_of_another_model_are_refused(copied):
     """Both files are whole and vouched for, but do not belong together."""
-    from vaetx_jax.shared_folder import sha256_of
+    from vaetx_jax.manifest import sha256_of
 
     config = json.loads((copied / "config.json").read_text())
     config["model"]["dim"] = 16

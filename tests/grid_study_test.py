@@ -382,7 +382,7 @@ def test_half_a_checkpoint_that_was_being_deleted_costs_nothing(
     """As a kill can leave one."""
     folder = shutil.copytree(trained, tmp_path / "cell")
     oldest = min((folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    shutil.rmtree(oldest / "facts")
+    shutil.rmtree(oldest / "state")
     monkeypatch.setattr(CellRun, "finish", lambda self: None)
     told = Told()
     assert carry_out(order_of(folder, config=plain), Events(told)) == 0

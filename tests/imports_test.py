@@ -21,10 +21,10 @@ FLOORS = {
     5: "evaluate probe generate export explore samples parameter_study timing_study judge cell_run "
     "fitting sentence_vectors verbs model_card explore_answers explore_figures explore_page "
     "explore_sentences explore_server explore_session explore_style explore_words",
-    4: "train api timing command_line replicas grid_study language_table probe_table curves "
-    "html_report",
+    4: "train api timing distributed command_line replicas grid_study language_table probe_table "
+    "curves html_report",
     3: "step estimate checkpoint report parts workdir study_config study_report "
-    "cells compilation_cache schedule_study shared_folder "
+    "cells compilation_cache schedule_study shared_folder nonfinite "
     "probe_field probe_few_labels probe_protocol probe_references probe_report probe_scores",
     2: "objective decoding beam models.text_vae models.build",
     1: "models.transformer models.recurrent models.gpt2 "
@@ -33,7 +33,8 @@ FLOORS = {
     "schedules data.grammar data.grammar_automaton data.grammar_lexicon data.builders.* "
     "data.array_file data.tokenizers data.tokenizer_base data.sentencepiece_tokenizer "
     "data.vocabulary_tokenizer data.kept_words config presets mesh writer paper errors flops "
-    "huge_pages choosing latent_paths neighbours line_reader vector_files",
+    "huge_pages choosing latent_paths neighbours line_reader vector_files "
+    "manifest processes stop_signals",
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 

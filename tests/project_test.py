@@ -96,27 +96,6 @@ def test_constraints_leave_out_what_only_benchmarks_need() -> None:
     assert "torch" not in constraints()
 
 
-@pytest.mark.parametrize("page", ["README.md", "BUILD.md"])
-def test_every_make_target_of_a_page_exists(page: str) -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
-    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", code_in(page)))
-    assert named
-    assert named <= targets, named - targets
-
-
-def test_every_command_of_the_readme_exists() -> None:
-    code = code_in("README.md")
-    files = {f"vaetx_jax/{name}.py" for name in re.findall(r"python -m vaetx_jax\.(\w+)", code)}
-    files |= set(re.findall(r"--config=(configs/\w+\.py)", code))
-    assert files
-    assert not [file for file in sorted(files) if not (ROOT / file).is_file()]
-
-
-def code_in(page: str) -> str:
-    """What stands between backticks on a page."""
-    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", (ROOT / page).read_text("utf-8"), re.S))
-
-
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_says_its_own_command(path: pathlib.Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

@@ -139,7 +139,6 @@ def half(stopped, tmp_path):
 def forget(folder, name, step):
     checkpoints = Checkpoints(folder / name / "checkpoints", writable=True)
     checkpoints.forget_after(step)
-    checkpoints.close()
 
 
 def test_stopped_and_resumed_is_uninterrupted(config, half, together):
@@ -169,7 +168,6 @@ def test_runs_that_are_far_apart_are_not_set_back(config, half):
     assert replicas.common_step() is None
     with pytest.raises(ValueError, match="no common step"):
         replicas.run()
-    replicas.close()
     assert len(before) == 2 and saved_in(half / NAMES[2]) == before
 
 

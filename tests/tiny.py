@@ -106,6 +106,7 @@ def plan(**changes: Any) -> Plan:
         "clip_norm": 0.0,
         "free_bits": 0.0,
         "window": 3,
+        "skip_nonfinite": False,
     }
     return Plan(**(chosen | changes))
 

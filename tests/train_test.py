@@ -12,6 +12,8 @@ from tiny_run import STEPS, fit
 
 from vaetx_jax import main, train, workdir
 from vaetx_jax.api import load
+from vaetx_jax.checkpoint import Checkpoints, Facts, UnsavedError
+from vaetx_jax.data.batches import TrainBatches
 from vaetx_jax.errors import UserError
 from vaetx_jax.parts import assemble
 from vaetx_jax.writer import METRICS, Progress, read_metrics
@@ -104,6 +106,90 @@ def test_a_non_finite_step_stops_the_run_and_is_never_saved(config, tmp_path):
         fit(wild, tmp_path)
     params = load(tmp_path, checkpoint="last").params
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
+def test_the_batch_of_a_step_that_is_not_finite_is_kept(config, tmp_path):
+    wild = config.copy_and_resolve_references()
+    wild.train.learning_rate, wild.train.final_learning_rate = 1e30, 1e30
+    with pytest.raises(UserError) as caught:
+        fit(wild, tmp_path)
+    (path,) = (tmp_path / "nonfinite").iterdir()
+    assert str(path) in str(caught.value)
+    kept = json.loads(path.read_text())
+    assert path.name == f"step-{kept['step']}.json"
+    parts = assemble(wild, tmp_path)
+    batch = parts.train_batches.at(kept["step"] - 1)
+    assert [s["row"] for s in kept["sentences"]] == batch["index"].tolist()
+    row = kept["sentences"][3]
+    assert parts.tokenizer.decode(row["ids"]) == parts.corpus.split("train")[row["row"]].text
+
+
+def broken_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Makes the batches of these updates such that their loss is no number."""
+    at = TrainBatches.at
+
+    def broken(self: TrainBatches, step: int) -> dict:
+        batch = at(self, step)
+        return batch | {"weight": batch["weight"] * np.nan} if step + 1 in steps else batch
+
+    monkeypatch.setattr(TrainBatches, "at", broken)
+
+
+def test_a_run_may_skip_steps_that_are_not_finite_and_counts_them(config, tmp_path, monkeypatch):
+    broken_at(monkeypatch, {4, 8, 9})
+    config = config.copy_and_resolve_references()
+    config.train.nonfinite = "skip"
+    fit(config, tmp_path)
+    rows = [row for row in comparable(tmp_path) if "train/loss" in row]
+    assert [row["train/skipped"] for row in rows][:4] == [0, 1, 2, 0]
+    assert all(row["train/loss"] is not None for row in rows)
+    assert load(tmp_path, checkpoint="last").step == STEPS
+    kept = sorted(path.name for path in (tmp_path / "nonfinite").iterdir())
+    assert kept == ["step-4.json", "step-8.json", "step-9.json"]
+
+
+def test_a_run_that_skips_gives_up_where_nothing_else_comes(config, tmp_path, monkeypatch):
+    broken_at(monkeypatch, set(range(5, STEPS + 1)))
+    config = config.copy_and_resolve_references()
+    config.train.nonfinite = "skip"
+    with pytest.raises(UserError, match=r"step 24: .* the 20th in a row"):
+        fit(config, tmp_path)
+
+
+def unsaved_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> list[int]:
+    """Saving fails at these steps, as often as it is tried; gives the list of the tries."""
+    save, tried = Checkpoints.save, []
+
+    def failing(self: Checkpoints, state: object, facts: Facts) -> None:
+        tried.append(facts.step)
+        if facts.step in steps:
+            raise UnsavedError(f"{facts.step}: could not be saved: the disk is full")
+        save(self, state, facts)
+
+    monkeypatch.setattr(Checkpoints, "save", failing)
+    monkeypatch.setattr(train, "SAVE_AGAIN", (0.0, 0.0))
+    return tried
+
+
+def test_training_goes_on_where_it_cannot_save_and_tries_again(
+    config, trained, tmp_path, monkeypatch, capsys
+):
+    tried = unsaved_at(monkeypatch, {10, 12})
+    fit(config, tmp_path)
+    assert tried == [10, 12, 15, 20, 30, 40]
+    told = capsys.readouterr().err
+    assert "warning: 10: could not be saved: the disk is full; nothing is saved yet" in told
+    assert "note: the state after step 15 is saved" in told
+    assert comparable(tmp_path) == comparable(trained)
+
+
+def test_the_last_state_is_tried_thrice_and_the_error_says_what_is_kept(
+    config, tmp_path, monkeypatch
+):
+    tried = unsaved_at(monkeypatch, {40})
+    with pytest.raises(UnsavedError, match="the disk is full; checkpoint 30 stays the last"):
+        fit(config, tmp_path)
+    assert tried == [10, 20, 30, 40, 40, 40]
 
 
 def test_warm_start_takes_the_best_parameters_of_another_run(config, trained, tmp_path):

@@ -1,5 +1,6 @@
 """Metric rows, events, whole files and the progress line."""
 
+import errno
 import io
 import json
 import math
@@ -84,6 +85,52 @@ def test_rows_that_are_not_there_are_none(tmp_path):
     assert read_metrics(path) == []
     cut_rows(path, after=3)
     assert not path.exists()
+
+
+class Full:
+    """A file on a full disk, that takes `room` bytes."""
+
+    def __init__(self, path, room):
+        self.path, self.room = path, room
+
+    def write(self, data):
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken, self.room = data[: self.room], self.room - len(data[: self.room])
+        with self.path.open("ab") as file:
+            return file.write(taken)
+
+    def close(self):
+        pass
+
+
+def test_rows_wait_for_a_full_disk_and_are_written_once(tmp_path, capsys):
+    metrics = MetricWriter(tmp_path, step=0)
+    metrics._file.close()
+    full = metrics._file = Full(tmp_path / writer.METRICS, 25)
+    for step in range(1, 5):
+        metrics.write(step, {"loss": 0.5})
+        full.room += 100 * (step == 3)
+    metrics.close()
+    rows = read_metrics(tmp_path / writer.METRICS)
+    assert rows == [{"step": step, "loss": 0.5} for step in range(1, 5)]
+    assert capsys.readouterr().err.count("its rows wait, the training goes on") == 1
+
+
+def test_rows_that_could_never_be_written_are_an_error_at_the_end(tmp_path):
+    metrics = MetricWriter(tmp_path, step=0)
+    metrics._file.close()
+    metrics._file = Full(tmp_path / writer.METRICS, 10)
+    metrics.write(1, {"loss": 0.5})
+    with pytest.raises(OSError, match="No space left"):
+        metrics.close()
+
+
+def test_events_that_cannot_be_written_end_with_a_warning(tmp_path, capsys):
+    (tmp_path / "tensorboard").write_text("a file where the folder should be")
+    path = write_rows(tmp_path, [(5, {"loss": 1.25}), (10, {"loss": 1.0})])
+    assert len(read_metrics(path)) == 2
+    assert capsys.readouterr().err.count("there will be no more TensorBoard events") == 1
 
 
 # Whole files ------------------------------------------------------------------------------------

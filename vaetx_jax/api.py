@@ -18,7 +18,7 @@ from vaetx_jax.decoding import Decoding, SpecialIds, decode
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.estimate import Estimator
 from vaetx_jax.latent_paths import PATHS, LatentMap, principal_plane
-from vaetx_jax.mesh import replicated
+from vaetx_jax.mesh import data_mesh, put_replicated, replicated
 from vaetx_jax.neighbours import NearestRows, Neighbours
 from vaetx_jax.parts import Parts, load_parts
 from vaetx_jax.sentence_rows import (
@@ -78,6 +78,14 @@ class TextModel:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TextModel":
         return self  # it never changes; scikit-learn copies what its estimators are given
+
+    def alone(self) -> "TextModel":
+        """The same model on this process's devices, so that it is used without the others."""
+        mesh = data_mesh(jax.local_devices())
+        parts = dataclasses.replace(self.parts, mesh=mesh)
+        return dataclasses.replace(
+            self, parts=parts, params=put_replicated(jax.device_get(self.params), mesh)
+        )
 
     @property
     def latent_dim(self) -> int:

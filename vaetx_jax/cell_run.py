@@ -123,9 +123,7 @@ def train_alone(run: CellRun) -> None:
     trainer = Trainer(parts)
     state, words = trainer.start_state()
     print(f"{run.name}: {trainer.plan.total_steps:,} steps, {words}", flush=True)
-    if int(state.step) >= trainer.plan.total_steps:
-        trainer.checkpoints.close()
-    else:
+    if int(state.step) < trainer.plan.total_steps:
         trainer.run(state)
 
 
@@ -141,7 +139,6 @@ def train_together(runs: Sequence[CellRun]) -> dict[str, Exception]:
             names = ", ".join(run.name for run in runs)
             print(f"{len(runs)} cells in one program: {names}", flush=True)
             return {runs[number].name: error for number, error in replicas.run().items()}
-        replicas.close()
     except DamagedError as error:
         print(f"{error}; each cell goes on alone", flush=True)
     failed: dict[str, Exception] = {}

@@ -19,6 +19,7 @@ from vaetx_jax import config as config_lib
 from vaetx_jax import paper
 from vaetx_jax.config import default_config
 from vaetx_jax.errors import ConfigError
+from vaetx_jax.manifest import sha256_of
 from vaetx_jax.presets import PRESET_FIELDS, PRESETS, has_latent
 from vaetx_jax.workdir import CHECKPOINTS, CONFIG, PLACES, TOKENIZER
 from vaetx_jax.writer import METRICS, write_text
@@ -209,7 +210,4 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _sha256(path: pathlib.Path) -> str:
-    if not path.is_file():
-        return "missing"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path) if path.is_file() else "missing"

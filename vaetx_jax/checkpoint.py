@@ -1,24 +1,34 @@
 """Checkpoints: the only file that knows orbax.
 
-Checkpoint N means N updates done. Kept are the latest two and the best; each carries, beside the
-state, the facts by which it is judged, so that `best` is known again after a restart.
+Checkpoint N means N updates done. Kept are the latest two and the best. Each is a folder that
+appears whole, by a rename, with a manifest of every file's sha256, and goes by a rename, too: a
+kill at any moment leaves a checkpoint or none, and what has changed since is found out.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
 import pathlib
+import shutil
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
+from vaetx_jax import processes
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.manifest import check_files, read_facts, write_manifest
 from vaetx_jax.step import TrainState
 
 KEEP_LATEST = 2
+_STATE = "state"
+_WRITING, _DELETING = "writing-", "deleting-"  # before a step, while it is not one
+
+
+class UnsavedError(UserError):
+    """A checkpoint could not be written; those that were there still are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,121 +57,172 @@ class Facts:
 class Checkpoints:
     """The checkpoints of one run.
 
+    Opened for writing, every file is read and compared with its manifest, and what is damaged is
+    set aside with a note; a reader compares what it restores.
+
     Args:
       folder: WORKDIR/checkpoints.
       writable: whether steps will be saved and old ones deleted.
     """
 
     def __init__(self, folder: pathlib.Path, *, writable: bool):
-        # Orbax tells of every file at INFO and warns that a step saved on other devices may not
-        # fit: we always say onto which devices to restore.
-        logging.getLogger("absl").addFilter(_not_about_sharding)
+        # Orbax warns that a step saved on other devices may not fit (we always say onto which
+        # devices to restore), and that a folder we only read from is read only.
+        logging.getLogger("absl").addFilter(_worth_telling)
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
-        self.folder = folder = folder.resolve()  # orbax wants absolute paths
-        self._facts: dict[int, Facts] = {}
-        options = _READ_ONLY
-        if writable:
-            options = ocp.CheckpointManagerOptions(
-                enable_async_checkpointing=False,
-                preservation_policy=_KeepLatestAndBest(self),
-            )
-        self._manager = ocp.CheckpointManager(folder, options=options)
-        for step in self._manager.all_steps():
-            try:
-                self._facts[step] = self._read_facts(step)
-            except DamagedError as error:  # a kill while it was deleted leaves half of it
-                print(f"note: passed over {error}", file=sys.stderr)
+        self.folder = folder.resolve()  # orbax wants absolute paths
+        self._writable = writable
+        # The first process looks for all: they must agree, and every file is read once.
+        found = self._survey() if processes.is_first() else None
+        self._facts = {facts["step"]: Facts(**facts) for facts in processes.from_first(found)}
 
     def save(self, state: TrainState, facts: Facts) -> None:
-        """Saves a state under its step; a step that is there already is left as it is."""
+        """Saves a state under its step; a step that is there already is left as it is.
+
+        Raises:
+          UnsavedError: it could not be written; nothing of it is left.
+        """
         if facts.step in self._facts:
             return
-        if facts.step in self._manager.all_steps():
-            self._manager.delete(facts.step)  # it was passed over; orbax would not replace it
-        self._facts[facts.step] = facts
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(dataclasses.asdict(facts))
-        )
+        home, temporary = self.folder / str(facts.step), self.folder / f"{_WRITING}{facts.step}"
         try:
-            self._manager.save(facts.step, args=items, force=True)
-        except BaseException:
-            del self._facts[facts.step]  # nothing was saved; the step may be tried again
-            raise
+            self.folder.mkdir(parents=False, exist_ok=True)
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
+                writer.save(temporary / _STATE, args=ocp.args.StandardSave(state), force=True)
+            if processes.is_first():
+                write_manifest(temporary, _plain(facts))
+                temporary.rename(home)
+            processes.barrier(f"checkpoint {facts.step} written")
+        except Exception as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise UnsavedError(f"{home}: could not be saved: {_reason(error)}") from error
+        self._facts[facts.step] = facts
+        self._delete_old()
 
     def steps(self) -> list[int]:
         """The steps there are, in order."""
-        return sorted(step for step in self._manager.all_steps() if step in self._facts)
+        return sorted(self._facts)
 
     def latest(self) -> int | None:
         """The last step, or None."""
-        return max(self.steps(), default=None)
+        return max(self._facts, default=None)
 
     def best(self) -> int | None:
         """The step with the lowest validation perplexity among the candidates, or None."""
-        judged = [f for s, f in self._facts.items() if s in self.steps() and f.score < math.inf]
+        judged = [facts for facts in self._facts.values() if facts.score < math.inf]
         return min(judged, key=lambda facts: (facts.score, -facts.step)).step if judged else None
 
     def forget_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps, which will be trained again."""
         for later in [s for s in self.steps() if s > step]:
-            self._manager.delete(later)
-            self._facts.pop(later, None)
+            self._delete(later)
 
     def restore(self, step: int, like: TrainState) -> TrainState:
-        """The whole state of a step, onto the devices `like` lies on."""
+        """The whole state of a step, onto the devices `like` lies on.
+
+        Raises:
+          DamagedError: it holds another tree, or cannot be read.
+        """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return self._restore(step, state=ocp.args.StandardRestore(abstract))["state"]
+        return self._read(step, ocp.StandardCheckpointHandler(), ocp.args.StandardRestore(abstract))
 
     def restore_params(self, step: int, like: Any) -> Any:
-        """The parameters of a step alone, onto the devices `like` lies on."""
+        """The parameters of a step alone, onto the devices `like` lies on.
+
+        Raises:
+          DamagedError: a file of the checkpoint is not as it was written.
+        """
         tree = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
         shardings = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding), tree)
-        # A manager knows one kind of handler for an item: the whole state's is the other one.
-        manager = ocp.CheckpointManager(self.folder, options=_READ_ONLY)
         args = ocp.args.PyTreeRestore(tree, restore_args=shardings, partial_restore=True)
-        return manager.restore(step, args=ocp.args.Composite(state=args))["state"]["params"]
+        return self._read(step, ocp.PyTreeCheckpointHandler(), args)["params"]
 
-    def close(self) -> None:
-        """Waits for what is still being written."""
-        self._manager.close()
-
-    def _restore(self, step: int, **items: Any) -> Any:
+    def _read(self, step: int, handler: Any, args: Any) -> Any:
+        home = self.folder / str(step)
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            if not self._writable and processes.is_first():
+                check_files(home)
+            with ocp.Checkpointer(handler) as reader:
+                return reader.restore(home / _STATE, args=args)
         except Exception as error:
-            raise DamagedError(
-                f"{self.folder / str(step)}: this checkpoint cannot be read "
-                f"({type(error).__name__}); delete its folder to go on from the one before"
-            ) from error
+            what = error if isinstance(error, DamagedError) else f"{home}: {_reason(error)}"
+            others = ", ".join(str(s) for s in self.steps() if s != step)
+            rest = f"there are those of the steps {others}" if others else "it is the only one"
+            raise DamagedError(f"{what}; this checkpoint cannot be used, {rest}") from error
 
-    def _read_facts(self, step: int) -> Facts:
-        return Facts(**self._restore(step, facts=ocp.args.JsonRestore())["facts"])
+    def _survey(self) -> list[dict[str, Any]]:
+        """The facts of all sound checkpoints; whoever writes here clears the rest away."""
+        found = []
+        if self._writable:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.folder.iterdir()):
+            if path.name.startswith((_WRITING, _DELETING)) and self._writable:
+                shutil.rmtree(path)  # a kill left it
+            elif path.name.isdecimal():
+                try:
+                    facts = read_facts(path)
+                    if facts.get("step") != int(path.name):
+                        raise DamagedError(f"{path}: its manifest is of step {facts.get('step')}")
+                    if self._writable:
+                        check_files(path)
+                    found.append(facts)
+                except DamagedError as error:
+                    self._pass_over(path, error)
+        return found
+
+    def _pass_over(self, path: pathlib.Path, error: DamagedError) -> None:
+        if not self._writable:
+            print(f"warning: {error}; this checkpoint is passed over", file=sys.stderr)
+            return
+        number = 1
+        while (aside := path.with_name(f"damaged-{path.name}-{number}")).exists():
+            number += 1
+        path.rename(aside)
+        print(f"warning: {error}; this checkpoint was set aside as {aside}", file=sys.stderr)
+
+    def _delete_old(self) -> None:
+        kept = {*self.steps()[-KEEP_LATEST:], self.best()}
+        for step in [s for s in self.steps() if s not in kept]:
+            self._delete(step)
+
+    def _delete(self, step: int) -> None:
+        del self._facts[step]
+        if processes.is_first():
+            going = self.folder / f"{_DELETING}{step}"
+            with contextlib.suppress(FileNotFoundError):  # somebody else did
+                (self.folder / str(step)).rename(going)
+                shutil.rmtree(going)
 
 
-# Orbax warns of the last two unless they are said.
-_READ_ONLY = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
+def _plain(facts: Facts) -> dict[str, Any]:
+    """As JSON has it, which knows no NaN."""
+    value = facts.valid_ppl_elbo
+    known = value is not None and math.isfinite(value)
+    return dataclasses.asdict(facts) | {"valid_ppl_elbo": value if known else None}
 
 
-class _KeepLatestAndBest:
-    """Orbax's own BestN forgets its metrics when a run is started again."""
-
-    def __init__(self, checkpoints: Checkpoints):
-        self._checkpoints = checkpoints
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        del context
-        facts = self._checkpoints._facts
-        steps = sorted(info.step for info in checkpoints)
-        kept = set(steps[-KEEP_LATEST:])
-        scored = [facts[s] for s in steps if s in facts and facts[s].score < math.inf]
-        if scored:
-            kept.add(min(scored, key=lambda f: (f.score, -f.step)).step)
-        return [info.step in kept for info in checkpoints]
+def _reason(error: Exception) -> str:
+    """What became of a file, in a line: tensorstore's errors are long, and of many kinds."""
+    text = str(error)
+    for words, meaning in (
+        ("No space left", "the disk is full"),
+        ("Disk quota", "your quota is used up"),
+        ("Read-only file system", "the disk is read-only"),
+        ("Permission denied", "you have no right to it"),
+        ("No such file", "its folder is gone"),
+    ):
+        if words in text:
+            return meaning
+    return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
 
 
-def _not_about_sharding(record: logging.LogRecord) -> bool:
-    return "Sharding info not provided" not in record.getMessage()
+_OF_NO_USE = ("Sharding info not provided", "Given directory is read only")
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not any(words in message for words in _OF_NO_USE)
 
 
 def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:

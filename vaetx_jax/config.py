@@ -31,6 +31,7 @@ CORPORA = ("ptb", "wikitext2", "sst2", "air", "text", "grammar")
 # What the layers compute in while training. Parameters, sums, latents and all of evaluation are
 # float32 in any case.
 PRECISIONS = ("float32", "bfloat16")
+NONFINITE = ("stop", "skip")
 PROBE_LATENTS = ("sample", "mean")
 PROBE_FITS = ("paper", "closed")
 TOKENIZERS = ("bpe", "unigram", "wordpiece", "gpt2")
@@ -69,6 +70,11 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
     config.data.sentences = 20_000  # training rows of `grammar`
     config.data.held_out = 2_000  # rows of its validation and of its test split
 
+    config.mesh = ConfigDict()
+    # The optimizer's moments and the large tables split over the devices: less memory on each, more
+    # traffic between them.
+    config.mesh.shard_state = False
+
     config.tokenizer = ConfigDict()
     config.tokenizer.kind = "gpt2" if model == "vae_gpt2" else "bpe"
     config.tokenizer.vocab_size = 30_522  # at most; a small corpus gives fewer pieces
@@ -101,6 +107,7 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
     config.train.beta1 = 0.9
     config.train.beta2 = 0.999
     config.train.clip_norm = 0.0  # largest global norm of the gradient; 0: never clipped
+    config.train.nonfinite = "stop"  # at a loss or gradient that is not finite; or skip the step
     config.train.precision = "float32"  # of training's products; or bfloat16
     config.train.init_from = ""  # a work folder whose parameters this run starts from
     config.train.log_every = 50  # steps
@@ -153,6 +160,7 @@ def validate(config: ConfigDict) -> None:
         one_of("train.decay", ("all", "matrices"))
     one_of("objective.annealing", ANNEALINGS)
     one_of("train.precision", PRECISIONS)
+    one_of("train.nonfinite", NONFINITE)
     one_of("probe.latent", PROBE_LATENTS)
     one_of("probe.fit", PROBE_FITS)
     for key, value in flatten(config.to_dict()).items():

@@ -6,6 +6,7 @@ if __name__ == "__main__":
     huge_pages.restart()
 
 # isort: split
+import contextlib
 import pathlib
 import platform
 
@@ -13,7 +14,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from vaetx_jax import __version__, command_line
+from vaetx_jax import __version__, command_line, distributed, processes
 from vaetx_jax import config as config_lib
 from vaetx_jax import workdir as workdir_lib
 from vaetx_jax.api import load
@@ -29,12 +30,14 @@ def define_flags() -> None:
     """The command's flags."""
     config_flags.DEFINE_config_file("config", None, "The run's settings: configs/NAME.py[:MODEL].")
     flags.DEFINE_string("workdir", None, "The run's folder; given again, the run goes on.")
+    distributed.define_flags()
 
 
 def main() -> int:
     """The command."""
     command_line.require("config")
     folder = command_line.require("workdir")
+    distributed.start()
     return run(flags.FLAGS.config, pathlib.Path(folder))
 
 
@@ -49,9 +52,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     """
     config_lib.validate(config)
     use_compilation_cache(config)
-    with workdir_lib.claim(folder):
-        for notice in workdir_lib.keep_config(folder, config):
-            print(f"note: {notice}")
+    distributed.check_agreement(config)
+    with contextlib.ExitStack() as stack:
+        distributed.first_does(lambda: _prepare(config, folder, stack))
         parts = assemble(config, folder)
         trainer = Trainer(parts)
         greet(parts, trainer)
@@ -59,9 +62,24 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
             _train(trainer)
         except StoppedError as stopped:
             print(f"{stopped}. Start the same command again to go on.")
+            distributed.leave()
             return command_line.STOPPED
-        judge(load(folder))
+        model = load(folder).alone()
+        distributed.leave()
+        if processes.is_first():
+            judge(model)
     return 0
+
+
+def _prepare(config: ConfigDict, folder: pathlib.Path, stack: contextlib.ExitStack) -> None:
+    """Claims the folder, and makes what all processes then find there and in the cache."""
+    stack.enter_context(workdir_lib.claim(folder))
+    for notice in workdir_lib.keep_config(folder, config):
+        print(f"note: {notice}")
+    if jax.process_count() > 1:
+        parts = assemble(config, folder)
+        for name in ("train", "valid", "test"):
+            parts.split(name)
 
 
 def greet(parts: Parts, trainer: Trainer) -> None:
@@ -73,7 +91,7 @@ def greet(parts: Parts, trainer: Trainer) -> None:
     print(
         f"vaetx_jax {__version__}, jax {jax.__version__}, "
         f"Python {platform.python_version()}; {jax.process_count()} process(es), "
-        f"{len(devices)} device(s): {devices[0].device_kind}\n"
+        f"{len(devices)} device(s): {devices[0].device_kind}{_mesh_words(parts)}\n"
         f"folder     {parts.folder}\n"
         f"corpus     {parts.corpus.describe()}\n"
         f"tokenizer  {parts.tokenizer.kind}, {parts.tokenizer.size:,} pieces\n"
@@ -87,6 +105,15 @@ def greet(parts: Parts, trainer: Trainer) -> None:
         f"annealing {plan.annealing}, {plan.cycles} cycles",
         flush=True,
     )
+
+
+def _mesh_words(parts: Parts) -> str:
+    """How several devices share the work; nothing of one alone."""
+    if parts.mesh.size == 1:
+        return ""
+    share = parts.config.data.batch_size // parts.mesh.size
+    split = ", the state split over them" if parts.config.mesh.shard_state else ""
+    return f"; mesh {dict(parts.mesh.shape)}, {share} sentences each{split}"
 
 
 def _lengths(shapes: tuple[int, ...]) -> str:

@@ -1,10 +1,12 @@
 """The one device mesh: where the axis is named, and how arrays lie on it.
 
-The mesh has one axis, `data`: batches are split over it, the state is on every device. It is built
+The mesh has one axis, `data`: batches are split over it, and the state is on every device or, with
+`mesh.shard_state`, its large arrays are split, too. It is built
 with `Mesh` and not with `jax.make_mesh`, whose axes are Explicit by default, under which linen's
 Embed fails.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from vaetx_jax.errors import ConfigError
 
 DATA_AXIS = "data"
+LEAST_SPLIT = 2**14  # elements of an array; one that is smaller is cheaper kept than fetched
 
 
 def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
@@ -29,6 +32,33 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def split_over_data(mesh: Mesh) -> NamedSharding:
     """The first axis split over the devices."""
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+
+
+def split_longest(shape: tuple[int, ...], mesh: Mesh, *, least: int = LEAST_SPLIT) -> NamedSharding:
+    """Split along the longest axis that the devices divide; whole where there is none.
+
+    Args:
+      least: arrays of fewer elements stay whole.
+    """
+    axes = [axis for axis, size in enumerate(shape) if size % mesh.size == 0]
+    if mesh.size == 1 or not axes or math.prod(shape) < least:
+        return replicated(mesh)
+    longest = max(axes, key=lambda axis: shape[axis])
+    return NamedSharding(mesh, PartitionSpec(*[None] * longest, DATA_AXIS))
+
+
+def process_share(mesh: Mesh) -> tuple[int, int]:
+    """(this process's number among those of the mesh, how many they are)."""
+    numbers = sorted({device.process_index for device in mesh.devices.flat})
+    return numbers.index(jax.process_index()), len(numbers)
+
+
+def whole(tree: Any, mesh: Mesh) -> Any:
+    """Arrays of the mesh as they are on every device of it; what is so already costs nothing."""
+    sharding = replicated(mesh)
+    if all(leaf.sharding == sharding for leaf in jax.tree.leaves(tree)):
+        return tree
+    return jax.jit(lambda tree: tree, out_shardings=sharding)(tree)
 
 
 def check_batch_size(key: str, batch_size: int, mesh: Mesh) -> None:

@@ -5,7 +5,6 @@ import functools
 import pathlib
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -17,7 +16,7 @@ from vaetx_jax.data.corpora import Corpus, CorpusSpec, open_corpus
 from vaetx_jax.data.encoded import EncodedSplit, encode_split
 from vaetx_jax.data.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.estimate import SplitFacts
-from vaetx_jax.mesh import check_batch_size, data_mesh
+from vaetx_jax.mesh import check_batch_size, data_mesh, process_share
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.text_vae import LanguageModel
 
@@ -79,14 +78,14 @@ class Parts:
         return EvalBatches(split, batch_size=size, shapes=shapes, **self._layout())
 
     def _layout(self) -> dict[str, Any]:
-        tokenizer = self.tokenizer
+        tokenizer, (index, count) = self.tokenizer, process_share(self.mesh)
         return {
             "max_len": self.config.data.max_len,
             "pad_id": tokenizer.pad_id,
             "cls_id": tokenizer.cls_id,
             "sep_id": tokenizer.sep_id,
-            "process_index": jax.process_index(),
-            "process_count": jax.process_count(),
+            "process_index": index,
+            "process_count": count,
         }
 
 

@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from vaetx_jax.data.batches import read_ahead
+from vaetx_jax.data.layout import Batch
 from vaetx_jax.errors import UserError
 from vaetx_jax.mesh import data_mesh, put_replicated
 from vaetx_jax.parts import Parts
 from vaetx_jax.step import StepMetrics, init_replicas, make_replica_step
-from vaetx_jax.train import StoppedError, StopSignals, Trainer
+from vaetx_jax.stop_signals import StopSignals
+from vaetx_jax.train import StoppedError, Trainer
 
 
 class Replicas:
@@ -43,11 +45,6 @@ class Replicas:
         lost = max(sum(step > common for step in own) for own in steps)
         return common if lost <= 1 else None
 
-    def close(self) -> None:
-        """Closes the checkpoints of runs that go on alone."""
-        for trainer in self._trainers:
-            trainer.checkpoints.close()
-
     def run(self) -> dict[int, UserError]:
         """Trains all to their last step; gives the error of each run that was not finite.
 
@@ -59,7 +56,6 @@ class Replicas:
         if first is None:
             raise ValueError("the runs have no common step; let each go on alone")
         if first == self._total:
-            self.close()
             return {}
         states = self._start(first)
         for trainer in self._trainers:
@@ -91,37 +87,38 @@ class Replicas:
 
     def _steps(self, states: Any, first: int, stop: StopSignals) -> None:
         keys_R = jnp.stack([trainer.key for trainer in self._trainers])
-        late: tuple[int, StepMetrics] | None = None
+        late: tuple[int, StepMetrics, Batch] | None = None
         for index, batch in read_ahead(self._batches, first, self._total):
             done = index + 1
             whole = {"ids": batch["ids"], "weight": batch["weight"]}
             states, metrics = self._step(states, put_replicated(whole, self._mesh), keys_R)
             if late:
                 self._read(*late)
-            late = (done, metrics)
+            late = (done, metrics, batch)
             if not self._going():
                 return
             if stop.asked or any(trainer.saves_at(done) for trainer in self._trainers):
                 self._read(*late)
                 late = None
-                self._save(done, states, always=stop.asked)
+                self._save(done, states, stopping=stop.asked)
             if stop.asked and done < self._total:
                 raise StoppedError(f"stopped after step {done:,} of {self._total:,}; saved")
         if late:
             self._read(*late)
 
-    def _read(self, done: int, metrics: StepMetrics) -> None:
+    def _read(self, done: int, metrics: StepMetrics, batch: Batch) -> None:
         metrics = jax.device_get(metrics)
         for number, trainer in self._going():
             try:
-                trainer.read(done, jax.tree.map(lambda leaf: leaf[number], metrics))  # noqa: B023
+                mine = jax.tree.map(lambda leaf: leaf[number], metrics)  # noqa: B023
+                trainer.read(done, mine, batch)
             except UserError as error:
                 self._broken[number] = error
 
-    def _save(self, done: int, states: Any, *, always: bool) -> None:
+    def _save(self, done: int, states: Any, *, stopping: bool) -> None:
         for number, trainer in self._going():
-            if always or trainer.saves_at(done):
-                trainer.save(done, self._one(states, number))
+            if stopping or trainer.saves_at(done):
+                trainer.save(done, self._one(states, number), stopping=stopping)
 
     def _going(self) -> list[tuple[int, Trainer]]:
         return [(i, t) for i, t in enumerate(self._trainers) if i not in self._broken]

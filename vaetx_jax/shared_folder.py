@@ -4,7 +4,6 @@
 not as it was written is refused.
 """
 
-import hashlib
 import json
 import pathlib
 from typing import Any
@@ -18,6 +17,7 @@ from vaetx_jax import __version__
 from vaetx_jax import config as config_lib
 from vaetx_jax.data.tokenizer_base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.manifest import MANIFEST, sha256_of
 from vaetx_jax.mesh import put_replicated
 from vaetx_jax.parts import Parts, load_parts
 from vaetx_jax.step import params_like
@@ -25,7 +25,6 @@ from vaetx_jax.workdir import CONFIG, PLACES, TOKENIZER
 from vaetx_jax.writer import write_text
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 _AGAIN = "copy the folder again from its source"
 
@@ -82,12 +81,6 @@ def named_leaves(params: Any) -> dict[str, Any]:
         ".".join(str(key.key) for key in path): leaf
         for path, leaf in jax.tree.leaves_with_path(params)
     }
-
-
-def sha256_of(path: pathlib.Path) -> str:
-    """Hex, of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _portable(parts: Parts) -> Any:

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vaetx_jax import objective, schedules
 from vaetx_jax.estimate import perplexity
-from vaetx_jax.mesh import DATA_AXIS, replicated, split_over_data
+from vaetx_jax.mesh import DATA_AXIS, LEAST_SPLIT, replicated, split_longest, split_over_data
 from vaetx_jax.models.text_vae import LanguageModel
+
+LEAST_TABLE = 2**20  # elements of a parameter that `mesh.shard_state` splits: embeddings, heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Plan:
       clip_norm: largest global norm of the gradient; 0: never clipped.
       free_bits: nats of KL a latent dimension that cost nothing.
       window: steps over which logged sums run.
+      skip_nonfinite: a step that is not finite counts as done without an update; else it is not
+        done, and the host stops.
     """
 
     total_steps: int
@@ -48,6 +52,7 @@ class Plan:
     clip_norm: float
     free_bits: float
     window: int
+    skip_nonfinite: bool
 
 
 class Sums(NamedTuple):
@@ -74,7 +79,7 @@ class TrainState(NamedTuple):
 class StepMetrics(NamedTuple):
     """What the host reads of a step, one step late."""
 
-    finite: jax.Array  # false: the step was not taken
+    finite: jax.Array  # false: the step changed no parameter
     sums: Sums
     kl_weight: jax.Array
     learning_rate: jax.Array
@@ -108,11 +113,35 @@ def params_like(model: LanguageModel, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), shapes)
 
 
-def init_state(model: LanguageModel, plan: Plan, key: jax.Array, mesh: Mesh) -> TrainState:
+def state_places(model: LanguageModel, plan: Plan, mesh: Mesh, *, shard_state: bool) -> Any:
+    """Where each array of the state lies: a tree of shardings like it, or one for all.
+
+    Args:
+      shard_state: split the moments of the optimizer and the large tables among the parameters over
+        the mesh; the compiler then fetches what a device lacks.
+    """
+    if not shard_state:
+        return replicated(mesh)
+    shapes = jax.eval_shape(functools.partial(_fresh_state, model, plan), jax.random.key(0))
+
+    def place(leaf: Any, least: int) -> NamedSharding:
+        return split_longest(leaf.shape, mesh, least=least)
+
+    places = jax.tree.map(lambda leaf: replicated(mesh), shapes)
+    return places._replace(
+        params=jax.tree.map(lambda leaf: place(leaf, LEAST_TABLE), shapes.params),
+        optimizer=jax.tree.map(lambda leaf: place(leaf, LEAST_SPLIT), shapes.optimizer),
+    )
+
+
+def init_state(
+    model: LanguageModel, plan: Plan, key: jax.Array, mesh: Mesh, *, shard_state: bool = False
+) -> TrainState:
     """The state before the first step, made on the mesh (every process makes the same)."""
 
     make = functools.partial(_fresh_state, model, plan)
-    return jax.jit(make, out_shardings=replicated(mesh))(key)
+    places = state_places(model, plan, mesh, shard_state=shard_state)
+    return jax.jit(make, out_shardings=places)(key)
 
 
 def _fresh_state(model: LanguageModel, plan: Plan, key: jax.Array) -> TrainState:
@@ -126,22 +155,26 @@ def count_parameters(model: LanguageModel) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
-def make_train_step(model: LanguageModel, plan: Plan, mesh: Mesh) -> Any:
+def make_train_step(
+    model: LanguageModel, plan: Plan, mesh: Mesh, *, shard_state: bool = False
+) -> Any:
     """The compiled step: (state, batch, root key) -> (state, StepMetrics).
 
     The old state's memory is given to the new one. A step whose loss or gradient is not finite
-    changes nothing but says so, so that no such state can ever be saved.
+    changes nothing (with `plan.skip_nonfinite`, nothing but the number of steps) but says so, so
+    that no such state can ever be saved.
     """
 
     def step(state: TrainState, batch: dict, key: jax.Array) -> tuple[TrainState, StepMetrics]:
         return _step(model, plan, mesh, state, batch, key, *_schedules(plan, state.step))
 
     whole = replicated(mesh)
+    places = state_places(model, plan, mesh, shard_state=shard_state)
     return jax.jit(
         step,
         donate_argnums=0,
-        in_shardings=(whole, split_over_data(mesh), whole),
-        out_shardings=whole,
+        in_shardings=(places, split_over_data(mesh), whole),
+        out_shardings=(places, whole),
     )
 
 
@@ -244,10 +277,17 @@ def _step(
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
             updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        return TrainState(state.step + 1, params, moments, _add(state, terms, norm, plan.window))
+        sums = _add(state, _sums(terms, norm), plan.window)
+        return TrainState(state.step + 1, params, moments, sums)
+
+    def left_out(state: TrainState, gradient: Any) -> TrainState:
+        if not plan.skip_nonfinite:
+            return state
+        sums = _add(state, _no_sums(), plan.window)
+        return state._replace(step=state.step + 1, sums=sums)
 
     # A choice and not a `where`, which would read and write all of the state once more.
-    new = jax.lax.cond(finite, taken, lambda state, gradient: state, state, gradient)
+    new = jax.lax.cond(finite, taken, left_out, state, gradient)
     return new, StepMetrics(finite, new.sums, alpha, rate)
 
 
@@ -262,10 +302,8 @@ def _no_sums() -> Sums:
     return Sums(*(jnp.float32(0.0) for _ in Sums._fields))
 
 
-def _add(state: TrainState, terms: objective.Terms, norm: jax.Array, window: int) -> Sums:
-    """The window's sums with this step's terms; a new window begins after a logged step."""
-    carried = (state.step % window != 0).astype(jnp.float32)
-    now = Sums(
+def _sums(terms: objective.Terms, norm: jax.Array) -> Sums:
+    return Sums(
         loss=terms.loss,
         nll=terms.nll,
         kl=terms.kl,
@@ -274,20 +312,26 @@ def _add(state: TrainState, terms: objective.Terms, norm: jax.Array, window: int
         grad_norm=norm,
         steps=jnp.float32(1.0),
     )
+
+
+def _add(state: TrainState, now: Sums, window: int) -> Sums:
+    """The window's sums with this step's; a new window begins after a logged step."""
+    carried = (state.step % window != 0).astype(jnp.float32)
     return jax.tree.map(lambda old, new: carried * old + new, state.sums, now)
 
 
 def window_metrics(metrics: StepMetrics) -> dict[str, float]:
-    """A logging window's means as named in `metrics.jsonl` (train/...)."""
+    """A logging window's means as named in `metrics.jsonl` (train/...), over the steps taken."""
     sums = {name: float(value) for name, value in metrics.sums._asdict().items()}
     sentences, tokens = max(sums["sentences"], 1.0), max(sums["tokens"], 1.0)
+    steps = max(sums["steps"], 1.0)
     return {
-        "train/loss": sums["loss"] / sums["steps"],
+        "train/loss": sums["loss"] / steps,
         "train/nll": sums["nll"] / sentences,
         "train/kl": sums["kl"] / sentences,
         "train/kl_weight": float(metrics.kl_weight),
         "train/ppl_rec": perplexity(sums["nll"], tokens),
         "train/ppl_elbo": perplexity(sums["nll"] + sums["kl"], tokens),
         "train/learning_rate": float(metrics.learning_rate),
-        "train/grad_norm": sums["grad_norm"] / sums["steps"],
+        "train/grad_norm": sums["grad_norm"] / steps,
     }

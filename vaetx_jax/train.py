@@ -2,8 +2,7 @@
 
 import dataclasses
 import pathlib
-import signal
-import threading
+import sys
 import time
 from typing import Any
 
@@ -11,19 +10,26 @@ import jax
 from ml_collections import ConfigDict
 
 from vaetx_jax import config as config_lib
-from vaetx_jax import schedules
+from vaetx_jax import processes, schedules
 from vaetx_jax import step as step_lib
-from vaetx_jax.checkpoint import Checkpoints, Facts, choose
+from vaetx_jax.checkpoint import Checkpoints, Facts, UnsavedError, choose
 from vaetx_jax.data.batches import read_ahead
+from vaetx_jax.data.layout import Batch
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.estimate import Estimator, summary
-from vaetx_jax.mesh import put_batch
+from vaetx_jax.mesh import put_batch, whole
 from vaetx_jax.models import gpt2
+from vaetx_jax.nonfinite import keep_batch
 from vaetx_jax.parts import Parts, load_parts, split_facts
 from vaetx_jax.presets import ModelSettings
 from vaetx_jax.step import Plan, StepMetrics, TrainState
+from vaetx_jax.stop_signals import StopSignals
 from vaetx_jax.workdir import CHECKPOINTS
 from vaetx_jax.writer import MetricWriter, Progress
+
+AGREE_EVERY = 8  # steps between two times that several processes ask each other whether to stop
+SAVE_AGAIN = (1.0, 5.0, 20.0)  # seconds before each further try to save a state that must be
+MOST_SKIPPED = 20  # steps in a row; what is not finite so often will not become so
 
 
 class StoppedError(Exception):
@@ -61,6 +67,7 @@ def make_plan(config: ConfigDict, steps_per_epoch: int) -> Plan:
         clip_norm=train.clip_norm,
         free_bits=objective.free_bits,
         window=train.log_every,
+        skip_nonfinite=train.nonfinite == "skip",
     )
 
 
@@ -82,13 +89,20 @@ class Trainer:
         self._valid = parts.split("valid")
         self._estimator = Estimator(parts.model, parts.mesh, seed=config.evaluation.seed)
         self.init_key, self.key = jax.random.split(jax.random.key(config.seed))
-        self._train_step = step_lib.make_train_step(parts.training_model(), self.plan, parts.mesh)
+        self._shard_state = bool(config.mesh.shard_state)
+        self._train_step = step_lib.make_train_step(
+            parts.training_model(), self.plan, parts.mesh, shard_state=self._shard_state
+        )
         self.checkpoints = Checkpoints(parts.folder / CHECKPOINTS, writable=True)
+        self._unsaved = False  # the last save failed: the next comes at the next logged step
+        self._skipped = 0  # steps in a row that were not finite
 
     def start_state(self) -> tuple[TrainState, str]:
         """The state to go on from, and words for where it comes from."""
         parts = self._parts
-        state = step_lib.init_state(parts.model, self.plan, self.init_key, parts.mesh)
+        state = step_lib.init_state(
+            parts.model, self.plan, self.init_key, parts.mesh, shard_state=self._shard_state
+        )
         latest = self.checkpoints.latest()
         if latest is not None:
             return self.checkpoints.restore(latest, state), f"goes on after step {latest:,}"
@@ -111,7 +125,7 @@ class Trainer:
 
         Raises:
           StoppedError: a signal asked to stop; the state is saved.
-          UserError: a step was not finite.
+          UserError: a step was not finite, or the last state cannot be saved.
         """
         first, began = int(state.step), time.monotonic()
         self.open(first)
@@ -124,88 +138,143 @@ class Trainer:
 
     def open(self, first: int) -> None:
         """Opens the files of metrics of a run that goes on after step `first`."""
-        self._writer = MetricWriter(self._parts.folder, step=first)
+        self._writer = (
+            MetricWriter(self._parts.folder, step=first) if processes.is_first() else None
+        )
         self.progress = Progress(self.plan.total_steps, done=first)
         self._window = _Window(first)
 
     def close(self) -> None:
-        """Closes them, and the checkpoints."""
-        self._writer.close()
-        self.checkpoints.close()
+        """Closes them."""
+        if self._writer:
+            self._writer.close()
 
     def _steps(self, state: TrainState, first: int, stop: "StopSignals") -> TrainState:
         total = self.plan.total_steps
-        late: tuple[int, StepMetrics] | None = None
+        late: tuple[int, StepMetrics, Batch] | None = None
         for index, batch in read_ahead(self.batches, first, total):
             done = index + 1
             arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, self._parts.mesh)
             state, metrics = self._train_step(state, arrays, self.key)
             if late:
                 self.read(*late)
-            late = (done, metrics)
-            if self.saves_at(done) or stop.asked:
+            late = (done, metrics, batch)
+            stops = self._stops(done, stop)
+            if self.saves_at(done) or stops:
                 self.read(*late)  # nothing is saved before it is known to be finite
                 late = None
-                self.save(done, state)
-            if stop.asked and done < total:
+                self.save(done, state, stopping=stops)
+            if stops and done < total:
                 self.progress.clear()
                 raise StoppedError(f"stopped after step {done:,} of {total:,}; its state is saved")
         if late:
             self.read(*late)
         return state
 
+    def _write(self, done: int, numbers: dict[str, Any]) -> None:
+        if self._writer:
+            self._writer.write(done, numbers)
+
+    def _stops(self, done: int, stop: StopSignals) -> bool:
+        """Whether to stop after this step; processes agree on it, now and then."""
+        if jax.process_count() == 1:
+            return stop.asked
+        return done % AGREE_EVERY == 0 and processes.any_of(stop.asked)
+
     def saves_at(self, done: int) -> bool:
         """Whether a checkpoint (and perhaps a validation) is due after `done` updates."""
-        every = self._parts.config.train.checkpoint_every
+        train = self._parts.config.train
+        every = train.log_every if self._unsaved else train.checkpoint_every
         return done in self._validate_at or bool(every and done % every == 0)
 
-    def read(self, done: int, metrics: StepMetrics) -> None:
+    def read(self, done: int, metrics: StepMetrics, batch: Batch) -> None:
         """Looks at a step's metrics, logs them where it is due.
 
         Raises:
-          UserError: the step was not finite.
+          UserError: the step was not finite, and the run is not to skip it.
         """
-        if not bool(metrics.finite):
-            latest = self.checkpoints.latest()
-            saved = f"checkpoint {latest:,} is the last one" if latest else "nothing was saved"
-            raise UserError(
-                f"step {done:,}: the loss or its gradient is not finite; the step was not taken "
-                f"and the run stops ({saved}). Try a smaller config.train.learning_rate or "
-                "config.train.clip_norm=1.0"
-            )
+        if bool(metrics.finite):
+            self._skipped = 0
+        else:
+            self._not_finite(done, batch)
         config = self._parts.config
         if done % config.train.log_every == 0 or done == self.plan.total_steps:
             numbers = step_lib.window_metrics(metrics)
+            if self.plan.skip_nonfinite:
+                of_window = (done - 1) % self.plan.window + 1
+                numbers["train/skipped"] = of_window - int(metrics.sums.steps)
             numbers |= self._window.rates(done, float(metrics.sums.tokens))
             numbers["perf/padding"] = self.batches.padding
             if self._together > 1:
                 numbers["perf/together"] = self._together
-            self._writer.write(done, numbers)
+            self._write(done, numbers)
             words = _words(done, numbers, self.batches.steps_per_epoch)
             self.progress.line(done, self._label + words)
         else:
             self.progress.tick(done)
 
-    def save(self, done: int, state: TrainState) -> None:
-        """Saves a state after `done` updates; validates it where that is due."""
+    def _not_finite(self, done: int, batch: Batch) -> None:
+        """Keeps the batch; tells of it, or raises UserError where the run is to stop."""
+        folder, latest = self._parts.folder, self.checkpoints.latest()
+        path = keep_batch(folder, done, batch, pad_id=self._parts.tokenizer.pad_id)
+        what = f"step {done:,}: the loss or its gradient is not finite; its batch is in {path}"
+        self._skipped += 1
+        if self.plan.skip_nonfinite and self._skipped < MOST_SKIPPED:
+            print(f"warning: {self._label}{what}; the step is skipped", file=sys.stderr)
+            return
+        saved = f"checkpoint {latest:,} is the last one" if latest else "nothing was saved"
+        many = f", the {self._skipped}th in a row," if self.plan.skip_nonfinite else ""
+        raise UserError(
+            f"{what}. The step{many} was not taken and the run stops ({saved}). Try a smaller "
+            "config.train.learning_rate or config.train.clip_norm=1.0"
+        )
+
+    def save(self, done: int, state: TrainState, *, stopping: bool = False) -> None:
+        """Saves a state after `done` updates; validates it where that is due.
+
+        Where it cannot be saved the training goes on and tries again later, but for the last state,
+        for which it waits a while.
+
+        Raises:
+          UnsavedError: the last state cannot be saved.
+        """
         began = time.monotonic()
         perplexity = None
         if done in self._validate_at:
             figures = self._validation(state.params)
-            self._writer.write(done, {f"valid/{name}": v for name, v in figures.items()})
+            self._write(done, {f"valid/{name}": v for name, v in figures.items()})
             perplexity = figures["ppl_elbo"]
             self.progress.line(done, self._label + _valid_words(figures))
         cyclic = self.plan.annealing == "cyclic"
         ends = schedules.cycle_ends(self.plan.total_steps, self.plan.cycles)
         facts = Facts(done, perplexity, candidate=not cyclic or done in ends)
-        self.checkpoints.save(state, facts)
+        pauses = SAVE_AGAIN if stopping or done == self.plan.total_steps else ()
+        self._save(state, facts, pauses)
         self._window.leave_out(time.monotonic() - began)
+
+    def _save(self, state: TrainState, facts: Facts, pauses: tuple[float, ...]) -> None:
+        latest = self.checkpoints.latest()
+        kept = f"checkpoint {latest:,} stays the last" if latest else "nothing is saved yet"
+        for number, pause in enumerate([0.0, *pauses]):
+            time.sleep(pause)
+            try:
+                self.checkpoints.save(state, facts)
+            except UnsavedError as error:
+                self._unsaved = True
+                if jax.process_count() > 1 or (pauses and number == len(pauses)):
+                    raise UnsavedError(f"{error}; {kept}") from error
+                print(f"warning: {error}; {kept}; it is tried again", file=sys.stderr)
+            else:
+                if self._unsaved:
+                    print(f"note: the state after step {facts.step:,} is saved", file=sys.stderr)
+                self._unsaved = False
+                return
 
     def _validation(self, params: Any) -> dict[str, Any]:
         batches = self._parts.eval_batches(self._valid)
         progress = Progress(len(batches))
         estimates = self._estimator.run(
-            params,
+            whole(params, self._parts.mesh),
             batches,
             sentences=len(self._valid),
             progress=lambda done, total: progress.tick(done, "validation"),
@@ -271,32 +340,6 @@ class _Window:
             "perf/steps_per_second": steps / seconds,
             "perf/tokens_per_second": tokens / seconds,
         }
-
-
-class StopSignals:
-    """SIGINT and SIGTERM ask to stop after this step; a second one leaves at once."""
-
-    asked = False
-
-    def __enter__(self) -> "StopSignals":
-        numbers: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
-        if threading.current_thread() is not threading.main_thread():
-            numbers = ()  # Python hands signals to the main thread alone
-        self._before = {s: signal.getsignal(s) for s in numbers}
-        for number in self._before:
-            signal.signal(number, self._ask)
-        return self
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def __exit__(self, *error: object) -> None:
-        self._restore()
 
 
 def _words(done: int, numbers: dict[str, float], steps_per_epoch: int) -> str:

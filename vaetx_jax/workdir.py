@@ -20,7 +20,7 @@ CHECKPOINTS = "checkpoints"
 
 # May change between two starts of one run: how long and how it is trained and judged, and where
 # files lie on this machine (what they hold is checked by the corpus's fingerprint).
-_MAY_CHANGE = ("train.", "evaluation.", "samples.", "probe.")
+_MAY_CHANGE = ("train.", "evaluation.", "samples.", "probe.", "mesh.")
 PLACES = (
     "data.manual_dir",
     "data.cache_dir",

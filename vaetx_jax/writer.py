@@ -1,14 +1,20 @@
 """Where a run's numbers go: `metrics.jsonl`, TensorBoard events and the progress line."""
 
+import contextlib
 import json
 import math
 import os
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from vaetx_jax import processes
 
 METRICS = "metrics.jsonl"
 
@@ -16,30 +22,89 @@ METRICS = "metrics.jsonl"
 class MetricWriter:
     """Appends rows of named numbers to `metrics.jsonl` and to TensorBoard events.
 
+    A full disk does not end a training: rows wait until they can be written, and TensorBoard's
+    events, which can be made of them again, end there; standard error says so.
+
     Args:
       folder: the run's folder.
       step: updates done when the run goes on; rows past it are cut, they will be written again.
     """
 
     def __init__(self, folder: pathlib.Path, *, step: int):
-        path = folder / METRICS
-        cut_rows(path, after=step)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  # open as long as we are
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._path = folder / METRICS
+        cut_rows(self._path, after=step)
+        # Without a buffer, so that what could not be written is known; open as long as we are.
+        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
+        self._waiting = b""
+        self._events = _Events(folder / "tensorboard", step)
 
     def write(self, step: int, numbers: dict[str, Any]) -> None:
         """One row; what is None or not finite is null in the row and left out of the events."""
         row = {"step": step} | {name: finite_or_none(value) for name, value in numbers.items()}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-        for name, value in row.items():
-            if name != "step" and isinstance(value, int | float):
-                self._events.add_scalar(name, value, step)
+        told = bool(self._waiting)
+        self._waiting += json.dumps(row).encode() + b"\n"
+        try:
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+        except OSError as error:
+            if not told:
+                why = f"cannot be written ({error.strerror}); its rows wait, the training goes on"
+                print(f"warning: {self._path}: {why}", file=sys.stderr)
+        self._events.write(step, {k: v for k, v in row.items() if k != "step"})
 
     def close(self) -> None:
-        """Writes out what is still held."""
-        self._file.close()
-        self._events.close()
+        """Writes out what is still held.
+
+        Raises:
+          OSError: rows wait and still cannot be written.
+        """
+        try:
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+        finally:
+            self._file.close()
+            self._events.close()
+
+
+class _Events:
+    """TensorBoard's file, written at once.
+
+    tensorboardX's own writer has a thread for it: where that cannot write, the training would wait
+    for it without end.
+    """
+
+    def __init__(self, folder: pathlib.Path, step: int):
+        self._folder = folder
+        self._file: EventsWriter | None = None
+        with self._or_none():
+            folder.mkdir(exist_ok=True)
+            self._file = EventsWriter(str(folder / "events"))
+            log = SessionLog(status=SessionLog.START)  # later steps are written again
+            self._file.write_event(Event(wall_time=time.time(), step=step + 1, session_log=log))
+            self._file.flush()
+
+    def write(self, step: int, row: dict[str, Any]) -> None:
+        with self._or_none():
+            for name, value in row.items():
+                if self._file and isinstance(value, int | float):
+                    summary = scalar(name, value)
+                    self._file.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+            if self._file:
+                self._file.flush()
+
+    def close(self) -> None:
+        with self._or_none():
+            if self._file:
+                self._file.close()
+
+    @contextlib.contextmanager
+    def _or_none(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._file = None
+            why = f"cannot be written ({error.strerror}); there will be no more TensorBoard events"
+            print(f"warning: {self._folder}: {why}", file=sys.stderr)
 
 
 def finite_or_none(value: Any) -> Any:
@@ -85,8 +150,10 @@ class Progress:
     """
 
     def __init__(self, total: int, *, done: int = 0, stream: TextIO | None = None):
+        # Of several processes one tells; the others would tell the same.
+        self._silent = stream is None and not processes.is_first()
         self._stream = stream or sys.stderr
-        self._terminal = self._stream.isatty()
+        self._terminal = self._stream.isatty() and not self._silent
         self._total = total
         self._first = done
         self._began = time.monotonic()
@@ -94,6 +161,8 @@ class Progress:
 
     def line(self, done: int, text: str) -> None:
         """Says that `done` of the total are done, and `text`; this line stays."""
+        if self._silent:
+            return
         self._stream.write(("\r\x1b[K" if self._terminal else "") + self._words(done, text) + "\n")
         self._stream.flush()
 

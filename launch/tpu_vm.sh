@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Trains on a Cloud TPU VM or pod slice, on all its workers.
+#
+#   launch/tpu_vm.sh [--dry-run] OPTIONS VERB [-- FLAGS OF vaetx_jax.main]
+#
+#   create    makes the TPU (and waits until it is there)
+#   copy      copies what is committed here to every worker
+#   install   makes the environment on every worker
+#   run       starts the training on every worker, under supervise.sh, and shows its output
+#   stop      asks the training to save and leave
+#   watch     run; where the TPU was preempted: delete, create, copy, install and run again
+#   delete    deletes the TPU
+#   all       create, copy, install and watch
+#
+#   --name=NAME --zone=ZONE --type=v5litepod-16 [--project=PROJECT]
+#   [--version=v2-alpha-tpuv5-lite] [--spot] [--mount=BUCKET]
+#
+# All workers need the same --workdir: --mount=BUCKET mounts a Cloud Storage bucket as ~/shared on
+# each (with gcsfuse; take one with a hierarchical namespace, in which folders are renamed at once),
+# then say --workdir=~/shared/NAME. --dry-run prints every command and runs none.
+set -eu
+
+name='' zone='' type='' project='' version=v2-alpha-tpuv5-lite spot='' mount='' dry_run='' verb=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --name=*) name=${1#*=} ;;
+    --zone=*) zone=${1#*=} ;;
+    --type=*) type=${1#*=} ;;
+    --project=*) project=${1#*=} ;;
+    --version=*) version=${1#*=} ;;
+    --mount=*) mount=${1#*=} ;;
+    --spot) spot=--spot ;;
+    --dry-run) dry_run=1 ;;
+    --) shift; break ;;
+    create|copy|install|run|stop|watch|delete|all) verb=$1 ;;
+    *) echo "tpu_vm.sh: what is '$1'? See the top of this file" >&2; exit 2 ;;
+  esac
+  shift
+done
+fail() { echo "tpu_vm.sh: $*" >&2; exit 2; }
+[ -n "$verb" ] || fail "say what to do: create, copy, install, run, stop, watch, delete or all"
+if [ -z "$name" ] || [ -z "$zone" ]; then fail "--name and --zone are missing"; fi
+case $verb in
+  create|watch|all) [ -n "$type" ] || fail "--type is missing, for instance --type=v5litepod-16" ;;
+esac
+case $verb in
+  run|watch|all) [ $# -gt 0 ] || fail "give at least -- --config=... --workdir=..." ;;
+esac
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+where=(--zone="$zone")
+[ -n "$project" ] && where+=(--project="$project")
+
+do_it() {
+  if [ -n "$dry_run" ]; then printf '%q ' "$@"; echo; else "$@"; fi
+}
+tpu() { # VERB ARGUMENTS: on the TPU
+  local what=$1
+  shift
+  do_it gcloud compute tpus tpu-vm "$what" "$name" "${where[@]}" "$@"
+}
+everywhere() { tpu ssh --worker=all --command="$1"; }
+
+create() { tpu create --accelerator-type="$type" --version="$version" $spot; }
+
+copy() {
+  local archive
+  archive=$(mktemp -d)/vaetx_jax.tar.gz
+  do_it git -C "$here" archive --format=tar.gz --output="$archive" HEAD
+  do_it gcloud compute tpus tpu-vm scp "$archive" "$name:vaetx_jax.tar.gz" "${where[@]}" --worker=all
+  everywhere 'mkdir -p vaetx_jax && tar -xzf vaetx_jax.tar.gz -C vaetx_jax'
+  rm -rf "$(dirname "$archive")"
+}
+
+install() {
+  everywhere 'cd vaetx_jax && python3 -m venv .venv && .venv/bin/pip install -q --constraint constraints.txt -e ".[tpu]"'
+  if [ -n "$mount" ]; then
+    everywhere "mkdir -p shared && { mountpoint -q shared || gcsfuse --implicit-dirs $(printf %q "$mount") shared; }"
+  fi
+}
+
+run() {
+  local flags
+  flags=$(printf '%q ' "$@")
+  flags=${flags//--workdir=\\~/--workdir=\$HOME}
+  everywhere "cd vaetx_jax && launch/supervise.sh -- .venv/bin/python -m vaetx_jax.main --distributed=on $flags"
+}
+
+stop() { everywhere 'pkill -TERM -f launch/supervise.sh'; }
+
+delete() { tpu delete --quiet; }
+
+state() { gcloud compute tpus tpu-vm describe "$name" "${where[@]}" --format='value(state)'; }
+
+watch() {
+  if [ -n "$dry_run" ]; then
+    run "$@"
+    echo "# where it was preempted:"
+    delete; create; copy; install; run "$@"
+    return
+  fi
+  while ! run "$@"; do
+    case $(state || echo GONE) in
+      READY) echo "tpu_vm.sh: the run failed on a TPU that is there; see its output" >&2; exit 1 ;;
+      GONE) ;;
+      *) delete ;;
+    esac
+    until create; do echo "tpu_vm.sh: no TPU to be had; again in 60 s" >&2; sleep 60; done
+    copy; install
+  done
+}
+
+case $verb in
+  all) create; copy; install; watch "$@" ;;
+  *) "$verb" "$@" ;;
+esac

@@ -1,0 +1,165 @@
+"""The launch scripts: what they would do, and that the supervisor does it."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+LAUNCH = pathlib.Path(__file__).resolve().parent.parent / "launch"
+SCRIPTS = ["gpu_node.sh", "slurm.sbatch", "supervise.sh", "tpu_vm.sh"]
+
+
+def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["bash", str(LAUNCH / script), *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_shellcheck_finds_nothing(script):
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(
+        ["shellcheck", str(LAUNCH / script)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_bash_can_read_it(script):
+    done = subprocess.run(["bash", "-n", str(LAUNCH / script)], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_without_a_command_it_says_what_is_missing(script):
+    done = run(script)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{script}: ")
+
+
+@pytest.mark.parametrize("script", ["gpu_node.sh", "supervise.sh", "tpu_vm.sh"])
+def test_what_it_does_not_know_is_named(script):
+    done = run(script, "--wrong")
+    assert done.returncode == 2 and "--wrong" in done.stderr
+
+
+# Dry runs ---------------------------------------------------------------------------------------
+
+TPU = ("--dry-run", "--name=vae", "--zone=us-west4-a", "--type=v5litepod-16")
+FLAGS = ("--", "--config=configs/ptb.py", "--workdir=~/shared/ptb")
+
+
+def test_the_tpu_script_prints_every_command_of_the_whole_way():
+    done = run("tpu_vm.sh", *TPU, "--spot", "--mount=bucket", "all", *FLAGS)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "tpu-vm create vae --zone=us-west4-a" in lines[0] and lines[0].endswith("--spot ")
+    for words in ("archive", "scp", "pip\\ install", "gcsfuse", "vaetx_jax.main", "delete vae"):
+        assert any(words in line for line in lines), words
+    trains = [line for line in lines if "vaetx_jax.main" in line]
+    assert len(trains) == 2, "at first, and after a preemption"
+    assert "--worker=all" in trains[0] and "--distributed=on" in trains[0]
+    assert "HOME/shared/ptb" in trains[0] and "supervise.sh" in trains[0]
+
+
+@pytest.mark.parametrize("verb", ["create", "copy", "install", "run", "stop", "watch", "delete"])
+def test_every_verb_of_the_tpu_script_has_a_dry_run(verb):
+    done = run("tpu_vm.sh", *TPU, "--project=mine", verb, *FLAGS)
+    assert done.returncode == 0, done.stderr
+    assert "--project=mine" in done.stdout and "gcloud compute tpus tpu-vm" in done.stdout
+
+
+def test_the_tpu_script_wants_a_type_to_create_one():
+    done = run("tpu_vm.sh", "--name=vae", "--zone=z", "create")
+    assert done.returncode == 2 and "--type" in done.stderr
+
+
+def test_the_slurm_job_starts_a_process_a_task_and_is_queued_again():
+    done = run("slurm.sbatch", *FLAGS[1:], DRY_RUN="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("srun ") and "--distributed=on" in done.stdout
+    assert "scontrol requeue" in done.stdout
+
+
+def test_the_gpu_script_supervises_one_process():
+    done = run("gpu_node.sh", "--dry-run", "--gpus=0,1", *FLAGS)
+    assert done.returncode == 0, done.stderr
+    assert "-m vaetx_jax.main --distributed=off --config=configs/ptb.py" in done.stdout
+
+
+# The supervisor ---------------------------------------------------------------------------------
+
+
+def counting(tmp_path: pathlib.Path, script: str) -> list[str]:
+    """A command that notes each of its starts in `starts`, then does the script."""
+    return ["bash", "-c", f"echo start >> {tmp_path}/starts; {script}"]
+
+
+def starts(tmp_path: pathlib.Path) -> int:
+    return len((tmp_path / "starts").read_text().splitlines())
+
+
+@pytest.mark.parametrize("status", [0, 1, 2])
+def test_what_starting_again_would_not_help_is_passed_on(tmp_path, status):
+    done = run("supervise.sh", "--pause=0", "--", *counting(tmp_path, f"exit {status}"))
+    assert (done.returncode, starts(tmp_path)) == (status, 1)
+
+
+@pytest.mark.parametrize("end", ["exit 134", "kill -9 $$", "exit 75"])
+def test_an_abort_is_started_again_until_it_is_done(tmp_path, end):
+    script = f"[ $(wc -l < {tmp_path}/starts) -ge 3 ] || {{ {end}; }}"
+    done = run("supervise.sh", "--pause=0", "--", *counting(tmp_path, script))
+    assert (done.returncode, starts(tmp_path)) == (0, 3)
+    assert "start 3 of 10" in done.stderr
+
+
+def test_it_gives_up_after_so_many_starts_in_a_row(tmp_path):
+    done = run("supervise.sh", "--pause=0", "--tries=4", "--", *counting(tmp_path, "exit 134"))
+    assert (done.returncode, starts(tmp_path)) == (134, 4)
+    assert "giving up" in done.stderr
+
+
+def test_asked_to_stop_it_asks_the_command_and_does_not_start_again(tmp_path):
+    script = "trap 'exit 75' TERM; echo ready; while :; do read -t 1 < <(:); done"
+    command = ["bash", str(LAUNCH / "supervise.sh"), "--pause=0", "--"]
+    process = subprocess.Popen(
+        [*command, *counting(tmp_path, script)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert (process.wait(), starts(tmp_path)) == (75, 1)
+    process.stdout.close()
+
+
+# Several processes on this machine --------------------------------------------------------------
+
+
+def local(count: int, code: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(LAUNCH / "local_processes.py"), str(count), "--"]
+    return subprocess.run(
+        [*command, sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+def test_each_process_gets_its_number_and_the_same_coordinator():
+    done = local(3, "import sys; print(*sys.argv[1:])")
+    assert done.returncode == 0, done.stderr
+    lines = sorted(done.stdout.splitlines())
+    assert [line[:3] for line in lines] == ["[0]", "[1]", "[2]"]
+    assert [line.rpartition("=")[2] for line in lines] == ["0", "1", "2"]
+    assert len({line.split("--coordinator=")[1].split()[0] for line in lines}) == 1
+
+
+def test_the_status_of_the_process_that_failed_is_passed_on_and_said():
+    done = local(2, "import sys; sys.exit(75 * sys.argv[-1].endswith('1'))")
+    assert done.returncode == 75
+    assert "process 1 ended with status 75" in done.stderr
