@@ -142,6 +142,14 @@ def test_any_number_of_latents_is_decoded(model):
     assert len(set(model.decode(z))) == 1 and len(model.decode(z)) == len(z)
 
 
+def test_latents_are_decoded_alike_however_many_at_a_time(model):
+    z = np.random.default_rng(0).standard_normal((5, model.latent_dim)).astype(np.float32)
+    assert model.decode(z, batch=2) == model.decode(z)
+    assert model.decode(z, batch=2, temperature=1.0) == model.decode(z, temperature=1.0)
+    with pytest.raises(ConfigError, match="batch = 0"):
+        model.decode(z, batch=0)
+
+
 def test_sampling_is_the_same_for_a_seed_and_differs_for_another(model):
     assert model.sample(3, seed=1) == model.sample(3, seed=1)
     assert model.sample(3, seed=1) != model.sample(3, seed=2)

@@ -19,7 +19,8 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "vaetx_jax"
 FLOORS = {
     6: "main study",
     5: "evaluate probe generate export explore samples parameter_study timing_study judge cell_run "
-    "fitting sentence_vectors verbs model_card",
+    "fitting sentence_vectors verbs model_card explore_answers explore_figures explore_page "
+    "explore_sentences explore_server explore_session explore_style explore_words",
     4: "train api timing distributed command_line replicas grid_study language_table probe_table "
     "curves html_report",
     3: "step estimate checkpoint report parts workdir study_config study_report "
@@ -43,6 +44,7 @@ GIVEN_AWAY = {("api", "load"), ("fitting", "fit")}
 CONFIG_FLOOR = 3  # below it nothing sees a ConfigDict, except the module that defines the config
 # A library that only some modules may import, and which.
 RESERVED = {
+    "dash": {"explore", "explore_answers", "explore_page", "explore_server", "explore_words"},
     "orbax": {"checkpoint"},
     "pickle": set(),  # nothing is unpickled
     "tensorflow": set(),  # neither a dependency

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vaetx_jax.errors import ConfigError
-from vaetx_jax.latent_paths import linear_path, spherical_path
+from vaetx_jax.latent_paths import linear_path, principal_axes, spherical_path
 from vaetx_jax.neighbours import NearestRows
 
 NOISE = np.random.default_rng(0)
@@ -75,3 +75,21 @@ def test_lengths_change_evenly_on_a_great_circle():
 def test_where_there_is_no_circle_the_path_is_straight(a, b):
     a, b = np.asarray(a), np.asarray(b)
     np.testing.assert_array_equal(spherical_path(a, b, 3), linear_path(a, b, 3))
+
+
+def test_principal_axes_are_those_of_the_covariance():
+    points = np.random.default_rng(3).standard_normal((50, 4)) * np.asarray([[1.0, 5, 2, 3]]) + 7
+    found = principal_axes(points, 3)
+    values, vectors = np.linalg.eigh(np.cov(points.T, bias=True))
+    np.testing.assert_allclose(found.spread_K, np.sqrt(values[::-1][:3]))
+    np.testing.assert_allclose(found.shares_K, values[::-1][:3] / values.sum())
+    np.testing.assert_allclose(np.abs(found.axes_KxZ @ vectors[:, ::-1]), np.eye(4)[:3], atol=1e-9)
+    np.testing.assert_allclose(found.places(points).std(axis=0), found.spread_K)
+
+
+def test_axes_that_few_points_lack_are_zero():
+    found = principal_axes(np.asarray([[0.0, 0], [2.0, 0]]), 3)
+    np.testing.assert_allclose(found.spread_K, [1, 0, 0], atol=1e-12)
+    assert not found.axes_KxZ[2].any()
+    nothing = principal_axes(np.zeros((0, 2)), 2)
+    assert not nothing.spread_K.any() and nothing.centre_Z.tolist() == [0, 0]

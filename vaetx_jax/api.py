@@ -118,18 +118,32 @@ class TextModel:
             store(*batch)
         return mean, std
 
-    def decode(self, z: np.ndarray, *, seed: int = 0, first_row: int = 0, **how: Any) -> list[str]:
+    def decode(
+        self,
+        z: np.ndarray,
+        *,
+        seed: int = 0,
+        first_row: int = 0,
+        batch: int = BATCH,
+        **how: Any,
+    ) -> list[str]:
         """A sentence for each latent of z [N, Z]; by default the most probable pieces, greedily.
 
         A sentence that is drawn depends on the seed, its row's number and its latent alone; the
         rows are numbered from `first_row`, so that a long job may decode a part at a time.
+
+        Args:
+          batch: rows at a time. A program is compiled for each size; a small one answers a few
+            latents several times sooner, and may decide a tie otherwise.
 
         Raises:
           UserError: z has another width or holds NaN; the model is a language model.
           ConfigError: a way to decode that there is not.
         """
         self.needs_latent("decode")
-        return self._decode(self._latents(z), seed, decoding(how), first_row)
+        if batch < 1:
+            raise ConfigError(f"batch = {batch}: must be at least 1")
+        return self._decode(self._latents(z), seed, decoding(how), first_row, batch)
 
     def sample(self, n: int, *, seed: int = 0, **how: Any) -> list[str]:
         """n sentences from the prior: z from N(0, I), then pieces, at temperature 1 by default."""
@@ -241,10 +255,17 @@ class TextModel:
         self.needs_latent("latent_map")
         return principal_plane(self.encode(sentences)[0])
 
-    def _decode(self, z_NxZ: np.ndarray, seed: int, how: Decoding, first_row: int = 0) -> list[str]:
+    def _decode(
+        self,
+        z_NxZ: np.ndarray,
+        seed: int,
+        how: Decoding,
+        first_row: int = 0,
+        batch: int = BATCH,
+    ) -> list[str]:
         tokenizer = self.parts.tokenizer
         special = SpecialIds(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
-        batch = max(1, BATCH // how.beam)
+        batch = max(1, batch // how.beam)
         sentences: list[str] = []
         progress = Progress(len(z_NxZ))
         for start in range(0, len(z_NxZ), batch):

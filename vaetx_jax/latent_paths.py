@@ -1,4 +1,4 @@
-"""Ways through a latent space: between two points, and the plane that shows most of many."""
+"""Ways through a latent space: between two points, and the directions that show most of many."""
 
 from typing import NamedTuple
 
@@ -10,6 +10,26 @@ class LatentMap(NamedTuple):
 
     points_Nx2: np.ndarray
     shares_2: np.ndarray
+
+
+class PrincipalAxes(NamedTuple):
+    """Directions of a cloud of points.
+
+    Attributes:
+      centre_Z: the mean of the points.
+      axes_KxZ: unit vectors, at right angles to each other.
+      spread_K: the points' standard deviation along each.
+      shares_K: of the points' whole variance along each.
+    """
+
+    centre_Z: np.ndarray
+    axes_KxZ: np.ndarray
+    spread_K: np.ndarray
+    shares_K: np.ndarray
+
+    def places(self, points_NxZ: np.ndarray) -> np.ndarray:
+        """Where points [N, Z] lie along the axes: [N, K]."""
+        return (np.asarray(points_NxZ, np.float64) - self.centre_Z[None]) @ self.axes_KxZ.T
 
 
 def linear_path(a_Z: np.ndarray, b_Z: np.ndarray, steps: int) -> np.ndarray:
@@ -41,20 +61,27 @@ def spherical_path(a_Z: np.ndarray, b_Z: np.ndarray, steps: int) -> np.ndarray:
 PATHS = {"linear": linear_path, "spherical": spherical_path}
 
 
-def principal_plane(points_NxZ: np.ndarray) -> LatentMap:
-    """The two principal axes of points [N, Z]; what is missing with few points is 0.
+def principal_axes(points_NxZ: np.ndarray, count: int) -> PrincipalAxes:
+    """The axes along which points [N, Z] vary most, in order; what few points lack is 0.
 
-    An axis points where its largest weight is positive, so that the map is the same every time.
+    An axis points where its largest weight is positive, so that it is the same every time.
     """
-    points_Nx2, shares_2 = np.zeros((len(points_NxZ), 2), np.float32), np.zeros(2)
-    if not points_NxZ.size:
-        return LatentMap(points_Nx2, shares_2)
     points = np.asarray(points_NxZ, np.float64)
-    centred = points - points.mean(axis=0, keepdims=True)
-    _, values, axes = np.linalg.svd(centred, full_matrices=False)
-    total = np.sum(values**2)
-    for i, (value, axis) in enumerate(zip(values[:2], axes[:2], strict=True)):
-        sign = 1.0 if axis[np.argmax(np.abs(axis))] >= 0 else -1.0
-        points_Nx2[:, i] = sign * (centred @ axis)
-        shares_2[i] = value**2 / total if total else 0.0
-    return LatentMap(points_Nx2, shares_2)
+    rows, width = points.shape
+    centre_Z, axes_KxZ = np.zeros(width), np.zeros((count, width))
+    spread_K, shares_K = np.zeros(count), np.zeros(count)
+    if points.size:
+        centre_Z = points.mean(axis=0)
+        _, values, axes = np.linalg.svd(points - centre_Z[None], full_matrices=False)
+        total = np.sum(values**2)
+        for i, (value, axis) in enumerate(zip(values[:count], axes[:count], strict=True)):
+            axes_KxZ[i] = axis if axis[np.argmax(np.abs(axis))] >= 0 else -axis
+            spread_K[i] = value / np.sqrt(rows)
+            shares_K[i] = value**2 / total if total else 0.0
+    return PrincipalAxes(centre_Z, axes_KxZ, spread_K, shares_K)
+
+
+def principal_plane(points_NxZ: np.ndarray) -> LatentMap:
+    """The two principal axes of points [N, Z]; what is missing with few points is 0."""
+    axes = principal_axes(points_NxZ, 2)
+    return LatentMap(axes.places(points_NxZ).astype(np.float32), axes.shares_K)
