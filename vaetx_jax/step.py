@@ -166,9 +166,10 @@ def make_train_step(
     """
 
     def step(state: TrainState, batch: dict, key: jax.Array) -> tuple[TrainState, StepMetrics]:
-        return _step(model, plan, mesh, state, batch, key, *_schedules(plan, state.step))
+        numbers = _schedules(plan, state.step)
+        return _step(model, plan, mesh, state, batch, key, *numbers, split_over=split_over)
 
-    whole = replicated(mesh)
+    whole, split_over = replicated(mesh), mesh if shard_state else None
     places = state_places(model, plan, mesh, shard_state=shard_state)
     return jax.jit(
         step,
@@ -259,6 +260,8 @@ def _step(
     key: jax.Array,
     alpha: jax.Array,
     rate: jax.Array,
+    *,
+    split_over: Mesh | None = None,
 ) -> tuple[TrainState, StepMetrics]:
     loss = functools.partial(
         objective.negative_elbo,
@@ -269,7 +272,15 @@ def _step(
         free_bits=plan.free_bits,
         mesh=mesh,
     )
-    gradient, terms = jax.grad(loss, has_aux=True)(state.params)
+    params = state.params
+    if (
+        split_over
+    ):  # fetched whole, once: else the compiler splits the products and sends activations
+        params = jax.lax.with_sharding_constraint(params, replicated(split_over))
+    gradient, terms = jax.grad(loss, has_aux=True)(params)
+    if split_over:  # as the moments lie that it is added to
+        places = jax.tree.map(lambda leaf: split_longest(leaf.shape, split_over), gradient)
+        gradient = jax.lax.with_sharding_constraint(gradient, places)
     norm = _norm(gradient)
     finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
 
