@@ -234,6 +234,8 @@ def check_python(words, parse):
         called = parse(words[1], words[2:])
         check_ours(called)
         return called
+    elif words[0] == "launch/local_processes.py" and words[2:4] == ["--", "python"]:
+        return check_python(words[4:], parse)
     elif words[0] != "-m" and (ROOT / words[0]).is_file():
         if words[1:]:
             raise Wrong(f"arguments of a script: {words}")
