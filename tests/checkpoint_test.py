@@ -233,3 +233,34 @@ def test_a_folder_without_checkpoints_is_refused_by_its_name(opened, folder):
     assert not folder.exists(), "a reader makes no folder"
     with pytest.raises(UserError, match=f"{folder}.*train first"):
         choose(opened(), "best")
+
+
+# Other devices ----------------------------------------------------------------------------------
+
+
+def test_a_state_comes_back_on_another_number_of_devices_split_or_whole(tmp_path):
+    tiny.run_on_four_devices(f"""
+import pathlib
+import jax, numpy as np, tiny
+from vaetx_jax.checkpoint import Checkpoints, Facts
+from vaetx_jax.mesh import data_mesh
+from vaetx_jax.step import init_state
+
+model, plan = tiny.vae(vocab_size=2400), tiny.plan()
+def state(devices, sharded, seed):
+    mesh = data_mesh(jax.devices()[:devices])
+    return init_state(model, plan, jax.random.key(seed), mesh, shard_state=sharded)
+
+layouts = [(1, False), (4, True), (2, False), (2, True)]
+for number, (before, after) in enumerate(zip(layouts, layouts[1:] + layouts[:1])):
+    saved = state(*before, seed=0)
+    checkpoints = Checkpoints(pathlib.Path({str(tmp_path)!r}) / str(number), writable=True)
+    checkpoints.save(saved, Facts(1, 2.0, candidate=True))
+    like = state(*after, seed=1)
+    found = checkpoints.restore(1, like)
+    jax.tree.map(np.testing.assert_array_equal, found, saved)
+    same = jax.tree.map(lambda a, b: a.sharding == b.sharding, found, like)
+    assert jax.tree.all(same)
+    split = [x for x in jax.tree.leaves(found) if not x.sharding.is_fully_replicated]
+    assert bool(split) == after[1], (after, len(split))
+""")
