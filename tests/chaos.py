@@ -27,6 +27,7 @@ from vaetx_jax.writer import METRICS, read_metrics
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 EVERY = 5  # steps between two checkpoints
+STEPS = 16  # of the run for each kill
 SETTINGS = {
     "data.sentences": 400,
     "data.held_out": 40,
@@ -150,7 +151,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    home, steps = options.workdir.resolve(), 40 * options.kills
+    home, steps = options.workdir.resolve(), STEPS * options.kills
     undisturbed, killed = home / "undisturbed", home / "killed"
     for folder in (undisturbed, killed):
         shutil.rmtree(folder, ignore_errors=True)
@@ -160,7 +161,7 @@ def main() -> int:
         return 1
     chaos = Chaos(killed, steps, options.seed)
     for number in range(1, options.kills + 1):
-        chaos.kill_once(number, 38 * number)
+        chaos.kill_once(number, (STEPS - 1) * number)
     status = start(killed, steps).wait()
     if status:
         chaos.wrong.append(f"the last start: exit status {status}")
