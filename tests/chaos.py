@@ -118,6 +118,8 @@ class Chaos:
         finished = process.poll() is not None
         process.send_signal(chosen)
         status = process.wait()
+        if last_row(self.folder) == self.steps:
+            self.wrong.append(f"kill {number}: came after the last step; give it more steps")
         self.check(number, chosen, status, before, logged, starting)
         if finished:
             self.wrong.append(f"kill {number}: the run had ended with status {status}")
@@ -133,7 +135,7 @@ class Chaos:
         what = "starting" if starting else doing(self.folder)
         self.at[what if chosen == signal.SIGKILL else "asked to stop"] += 1
         self.lost.append(lost)
-        asked = chosen != signal.SIGKILL and not starting
+        asked = chosen != signal.SIGKILL and not starting and last_row(self.folder) < self.steps
         if asked and (status != 75 or lost):
             self.wrong.append(f"kill {number}: {chosen.name} gave {status}, {lost} steps lost")
         if "damaged" in log_of(self.folder).read_text():
@@ -151,7 +153,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    home, steps = options.workdir.resolve(), STEPS * options.kills
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
+    # More than the kills need: one while it starts may come late, and then it has gone far.
+    home, steps = options.workdir.resolve(), 3 * STEPS * options.kills // 2
     undisturbed, killed = home / "undisturbed", home / "killed"
     for folder in (undisturbed, killed):
         shutil.rmtree(folder, ignore_errors=True)
