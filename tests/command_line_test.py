@@ -213,3 +213,12 @@ def test_the_real_command_refuses_a_misspelt_key_without_a_traceback(tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: unknown key --config.model.lattent_dim")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_a_command_imports_ends_it_with_75_and_a_line(name):
+    code = "import os, signal; from vaetx_jax import stop_signals; stop_signals.leave_at_once(); "
+    code += f"os.kill(os.getpid(), signal.{name}); print('went on')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr == "interrupted before it began\n"

@@ -67,7 +67,8 @@ class Checkpoints:
 
     def __init__(self, folder: pathlib.Path, *, writable: bool):
         # Orbax warns that a step saved on other devices may not fit (we always say onto which
-        # devices to restore), and that a folder we only read from is read only.
+        # devices to restore), and that a folder we only read from is read only; its threads log,
+        # with a traceback, what we then raise.
         logging.getLogger("absl").addFilter(_worth_telling)
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
@@ -99,6 +100,9 @@ class Checkpoints:
             raise UnsavedError(f"{home}: could not be saved: {_reason(error)}") from error
         self._facts[facts.step] = facts
         self._delete_old()
+        if processes.is_first():  # orbax's threads may have written on after an error
+            for left in self.folder.glob(f"{_WRITING}*"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def steps(self) -> list[int]:
         """The steps there are, in order."""
@@ -217,7 +221,11 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
 
 
-_OF_NO_USE = ("Sharding info not provided", "Given directory is read only")
+_OF_NO_USE = (
+    "Sharding info not provided",
+    "Given directory is read only",
+    "run() raised an exception",
+)
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:

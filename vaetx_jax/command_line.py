@@ -15,8 +15,7 @@ from ml_collections import ConfigDict, config_flags
 
 from vaetx_jax.config import closest, flatten, value_of
 from vaetx_jax.errors import ConfigError, UserError
-
-STOPPED = 75  # 'stopped, resume me'
+from vaetx_jax.stop_signals import STOPPED
 
 # What the operating system says when it is the user's to act.
 _USERS_MATTER = {

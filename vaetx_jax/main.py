@@ -1,9 +1,10 @@
 """`python -m vaetx_jax.main --config=configs/ptb.py --workdir=DIR`: train, then evaluate."""
 
-from vaetx_jax import huge_pages
+from vaetx_jax import huge_pages, stop_signals
 
 if __name__ == "__main__":
     huge_pages.restart()
+    stop_signals.leave_at_once()
 
 # isort: split
 import contextlib
@@ -38,6 +39,7 @@ def main() -> int:
     """The command."""
     command_line.require("config")
     folder = command_line.require("workdir")
+    stop_signals.as_usual()
     distributed.start()
     return run(flags.FLAGS.config, pathlib.Path(folder))
 
