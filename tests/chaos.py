@@ -22,6 +22,8 @@ import subprocess
 import sys
 import time
 
+from metric_rows import steady_rows
+
 from vaetx_jax.checkpoint import Checkpoints
 from vaetx_jax.writer import METRICS, read_metrics
 
@@ -86,11 +88,6 @@ def doing(folder: pathlib.Path) -> str:
         if any(name.startswith(prefix) for name in names):
             return words
     return "stepping"
-
-
-def steady(folder: pathlib.Path) -> list[dict]:
-    rows = read_metrics(folder / METRICS)
-    return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in rows]
 
 
 class Chaos:
@@ -169,7 +166,7 @@ def main() -> int:
     status = start(killed, steps).wait()
     if status:
         chaos.wrong.append(f"the last start: exit status {status}")
-    if steady(killed) != steady(undisturbed):
+    if steady_rows(killed) != steady_rows(undisturbed):
         chaos.wrong.append("the rows are not those of the undisturbed run")
     figures = [json.loads((f / "evaluation.json").read_text()) for f in (killed, undisturbed)]
     if figures[0] != figures[1]:

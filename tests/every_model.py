@@ -24,6 +24,7 @@ import traceback
 import jax
 import numpy as np
 from absl import logging
+from metric_rows import steady_rows
 
 from vaetx_jax import paper, workdir
 from vaetx_jax.api import load
@@ -34,7 +35,6 @@ from vaetx_jax.evaluate import evaluate
 from vaetx_jax.parts import Parts, assemble
 from vaetx_jax.presets import MODELS, has_latent
 from vaetx_jax.train import Trainer
-from vaetx_jax.writer import METRICS, read_metrics
 
 LATENT_FIGURES = ("kl", "mi_b32", "mi", "mi_limit", "au")
 SMALL_GPT2 = {"dim": 64, "decoder_layers": 2, "decoder_heads": 4, "heads": 2}
@@ -88,11 +88,7 @@ def train(config, folder: pathlib.Path) -> tuple[str, list, str]:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(outcome.params):
         digest.update(np.ascontiguousarray(leaf).tobytes())
-    rows = [
-        {key: value for key, value in row.items() if not key.startswith("perf/")}
-        for row in read_metrics(folder / METRICS)
-    ]
-    return digest.hexdigest(), rows, words
+    return digest.hexdigest(), steady_rows(folder), words
 
 
 def judge(folder: pathlib.Path, model: str) -> dict:

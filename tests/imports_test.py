@@ -24,7 +24,7 @@ FLOORS = {
     4: "train api timing distributed command_line replicas grid_study language_table probe_table "
     "curves html_report",
     3: "step estimate checkpoint report parts workdir study_config study_report "
-    "cells compilation_cache schedule_study shared_folder nonfinite own_text "
+    "cells compilation_cache schedule_study shared_folder nonfinite own_text warm_start "
     "probe_field probe_few_labels probe_protocol probe_references probe_report probe_scores",
     2: "objective decoding beam models.text_vae models.build",
     1: "models.transformer models.recurrent models.gpt2 "

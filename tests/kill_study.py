@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 
+from metric_rows import steady_rows
 from ml_collections import ConfigDict
 
 from vaetx_jax.cells import EVALUATION, SEAL
@@ -133,12 +134,6 @@ def check_restart(before: dict[str, tuple[int, int]], log: pathlib.Path) -> list
     return wrong
 
 
-def steady(cell: pathlib.Path) -> list[dict]:
-    """A cell's metrics without what a clock measures."""
-    rows = read_metrics(cell / METRICS)
-    return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in rows]
-
-
 def compare(undisturbed: pathlib.Path, killed: pathlib.Path) -> list[str]:
     """What differs between the finished cells of two studies."""
     ours, theirs = cells_in(killed), cells_in(undisturbed)
@@ -147,7 +142,7 @@ def compare(undisturbed: pathlib.Path, killed: pathlib.Path) -> list[str]:
         a, b = ours[name], theirs[name]
         if (a / EVALUATION).read_bytes() != (b / EVALUATION).read_bytes():
             wrong.append(f"{name}: other figures")
-        if steady(a) != steady(b):
+        if steady_rows(a) != steady_rows(b):
             wrong.append(f"{name}: other metrics")
     return wrong
 

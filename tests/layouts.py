@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+from metric_rows import steady_rows
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 LOCAL = REPOSITORY / "launch" / "local_processes.py"
 BATCH = 16  # 8 devices divide it
@@ -102,14 +104,6 @@ def apart(a, b) -> float:
     return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
 
 
-def rows(folder: pathlib.Path) -> list[dict]:
-    """A run's metrics without what a clock measures."""
-    from vaetx_jax.writer import METRICS, read_metrics
-
-    kept = read_metrics(folder / METRICS)
-    return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in kept]
-
-
 def start(folder: pathlib.Path, *, supervised: bool = False) -> subprocess.Popen:
     """Starts a run of two processes; what they say goes to FOLDER.log."""
     command = [sys.executable, str(LOCAL), "2", "--", sys.executable, "-m", "vaetx_jax.main"]
@@ -140,7 +134,7 @@ def start(folder: pathlib.Path, *, supervised: bool = False) -> subprocess.Popen
 
 def wait_for_rows(process: subprocess.Popen, folder: pathlib.Path, count: int) -> None:
     """Waits until a run has logged so many, or has ended."""
-    while len(rows(folder)) < count and process.poll() is None:
+    while len(steady_rows(folder)) < count and process.poll() is None:
         time.sleep(0.05)
 
 
@@ -152,7 +146,7 @@ def said(folder: pathlib.Path) -> str:
 def same_run(a: pathlib.Path, b: pathlib.Path) -> bool:
     """Whether two runs have the same rows and the same evaluation, bit for bit."""
     figures = [(folder / "evaluation.json").read_text() for folder in (a, b)]
-    return rows(a) == rows(b) and figures[0] == figures[1]
+    return steady_rows(a) == steady_rows(b) and figures[0] == figures[1]
 
 
 def stop_and_resume(home: pathlib.Path, whole: pathlib.Path) -> bool:
@@ -162,7 +156,10 @@ def stop_and_resume(home: pathlib.Path, whole: pathlib.Path) -> bool:
     wait_for_rows(process, folder, 30)
     process.send_signal(signal.SIGTERM)
     status = process.wait()
-    print(f"stopped after step {rows(folder)[-1]['step']} with exit status {status}", flush=True)
+    print(
+        f"stopped after step {steady_rows(folder)[-1]['step']} with exit status {status}",
+        flush=True,
+    )
     if status != 75 or start(folder).wait():
         raise SystemExit(said(folder)[-3000:])
     return same_run(folder, whole)

@@ -174,9 +174,8 @@ KEYS = sorted(config_lib.flatten(config_lib.default_config().to_dict()))
 def test_settings_are_good_or_refused_and_good_ones_come_back(folder, changes):
     config = config_lib.default_config()
     for key, value in changes.items():
-        *groups, name = key.split(".")
         try:
-            (config[groups[0]] if groups else config)[name] = value
+            config_lib.set_value(config, key, value)
         except (TypeError, ValueError):
             continue  # ml_collections checks types
     try:

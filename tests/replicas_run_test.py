@@ -5,6 +5,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from metric_rows import steady_rows
 from ml_collections import ConfigDict
 from tiny_run import fit
 from train_test import interrupt_at
@@ -59,21 +60,13 @@ def alone(config, tmp_path_factory):
     return folder
 
 
-def rows_of(folder):
-    """The metrics without what a clock measures."""
-    return [
-        {key: value for key, value in row.items() if not key.startswith("perf/")}
-        for row in read_metrics(folder / METRICS)
-    ]
-
-
 def saved_in(folder):
     return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
 
 
 def assert_same(folder, other, name):
     """The same metrics and the same parameters, bit for bit."""
-    assert rows_of(folder / name) == rows_of(other / name)
+    assert steady_rows(folder / name) == steady_rows(other / name)
     ours, theirs = (load(home / name, checkpoint="last") for home in (folder, other))
     jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
 
@@ -84,7 +77,7 @@ def numbers_of(params):
 
 @pytest.mark.parametrize("name", NAMES[::2])
 def test_a_run_has_the_metrics_that_it_has_alone(together, alone, name):
-    ours, theirs = rows_of(together / name), rows_of(alone / name)
+    ours, theirs = steady_rows(together / name), steady_rows(alone / name)
     assert [sorted(row) for row in ours] == [sorted(row) for row in theirs]
     for mine, own in zip(ours, theirs, strict=True):
         for key, value in mine.items():
@@ -172,11 +165,11 @@ def test_runs_that_are_far_apart_are_not_set_back(config, half):
 
 
 def test_a_finished_group_is_left_as_it_is(config, together):
-    before = [rows_of(together / name) for name in NAMES]
+    before = [steady_rows(together / name) for name in NAMES]
     replicas = Replicas(parts_in(together, config))
     assert replicas.common_step() == STEPS
     assert replicas.run() == {}
-    assert [rows_of(together / name) for name in NAMES] == before
+    assert [steady_rows(together / name) for name in NAMES] == before
 
 
 # Beginnings and ends of their own ---------------------------------------------------------------
@@ -189,7 +182,7 @@ def test_a_run_that_is_not_finite_fails_alone(config, together, tmp_path, number
     broken = Replicas(parts_in(tmp_path, config, of=number, **WILD)).run()
     assert list(broken) == [number]
     assert "not finite" in str(broken[number])
-    assert rows_of(tmp_path / NAMES[number]) == []
+    assert steady_rows(tmp_path / NAMES[number]) == []
     for name in set(NAMES) - {NAMES[number]}:
         assert_same(tmp_path, together, name)
 

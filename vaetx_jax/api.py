@@ -18,7 +18,7 @@ from vaetx_jax.decoding import Decoding, SpecialIds, decode
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.estimate import Estimator
 from vaetx_jax.latent_paths import PATHS, LatentMap, principal_plane
-from vaetx_jax.mesh import data_mesh, put_replicated, replicated
+from vaetx_jax.mesh import data_mesh, process_share, put_replicated, replicated
 from vaetx_jax.neighbours import NearestRows, Neighbours
 from vaetx_jax.parts import Parts, load_parts
 from vaetx_jax.sentence_rows import (
@@ -81,6 +81,8 @@ class TextModel:
 
     def alone(self) -> "TextModel":
         """The same model on this process's devices, so that it is used without the others."""
+        if process_share(self.parts.mesh)[1] == 1:
+            return self
         mesh = data_mesh(jax.local_devices())
         parts = dataclasses.replace(self.parts, mesh=mesh)
         return dataclasses.replace(

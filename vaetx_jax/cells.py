@@ -19,7 +19,7 @@ from vaetx_jax import config as config_lib
 from vaetx_jax import paper
 from vaetx_jax.config import default_config
 from vaetx_jax.errors import ConfigError
-from vaetx_jax.manifest import sha256_of
+from vaetx_jax.manifest import rename_aside, sha256_of
 from vaetx_jax.presets import PRESET_FIELDS, PRESETS, has_latent
 from vaetx_jax.workdir import CHECKPOINTS, CONFIG, PLACES, TOKENIZER
 from vaetx_jax.writer import METRICS, write_text
@@ -95,7 +95,7 @@ def cells_of(config: ConfigDict) -> list[Cell]:
                 run = cell_config(corpus, model, annealing, study.latent_dim, seed)
                 for key, (_, value) in changed.items():
                     if _has(model, config.run.model.preset, key):
-                        _set(run, key, value)
+                        config_lib.set_value(run, key, value)
                 if study.epochs[corpus]:
                     run.train.epochs, run.train.steps = study.epochs[corpus], 0
                 latent = study.latent_dim if has_latent(model) else 0
@@ -123,13 +123,6 @@ def cell_config(corpus: str, model: str, annealing: str, latent_dim: int, seed: 
     if has_latent(model):
         run.model.latent_dim = latent_dim
     return run
-
-
-def _set(config: ConfigDict, key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        config = config[section]
-    config[last] = value
 
 
 def seal(folder: pathlib.Path, facts: dict[str, Any]) -> None:
@@ -195,11 +188,7 @@ def condition(
 
 def set_aside(folder: pathlib.Path) -> pathlib.Path:
     """Renames a damaged cell, so that it can be trained anew and still be looked at."""
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
-        number += 1
-    folder.rename(aside)
-    return aside
+    return rename_aside(folder, f"{folder.name}.damaged")
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 
 from vaetx_jax import processes
 from vaetx_jax.errors import DamagedError, UserError
-from vaetx_jax.manifest import check_files, read_facts, write_manifest
+from vaetx_jax.manifest import check_files, read_facts, rename_aside, write_manifest
 from vaetx_jax.step import TrainState
 
 KEEP_LATEST = 2
@@ -179,10 +179,7 @@ class Checkpoints:
         if not self._writable:
             print(f"warning: {error}; this checkpoint is passed over", file=sys.stderr)
             return
-        number = 1
-        while (aside := path.with_name(f"damaged-{path.name}-{number}")).exists():
-            number += 1
-        path.rename(aside)
+        aside = rename_aside(path, f"damaged-{path.name}")
         print(f"warning: {error}; this checkpoint was set aside as {aside}", file=sys.stderr)
 
     def _delete_old(self) -> None:

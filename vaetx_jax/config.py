@@ -304,6 +304,16 @@ def value_of(config: ConfigDict, key: str) -> Any:
     return value
 
 
+def set_value(config: ConfigDict, key: str, value: Any) -> None:
+    """Sets the value at a dotted key.
+
+    Raises:
+      TypeError, ValueError: it is of the wrong type.
+    """
+    section, _, name = key.rpartition(".")
+    (value_of(config, section) if section else config)[name] = value
+
+
 def cache_dir(config: ConfigDict) -> pathlib.Path:
     """`data.cache_dir`, else $VAETX_CACHE, else ~/.cache/vaetx_jax."""
     chosen = config.data.cache_dir or os.environ.get("VAETX_CACHE", "~/.cache/vaetx_jax")

@@ -109,19 +109,16 @@ def check_agreement(config: ConfigDict) -> None:
         )
 
 
-def first_does(work: Callable[[], Any]) -> Any:
+def first_does(work: Callable[[], None]) -> None:
     """Lets the first process do what is done once, while the others wait.
-
-    Returns:
-      What `work` gives, on all processes: anything that JSON has.
 
     Raises:
       UserError: what the first process raised, on all.
     """
-    value, said = None, None
+    said = None
     if processes.is_first():
         try:
-            value = work()
+            work()
         except UserError as error:
             said = error
     failed = processes.from_first(str(said) if said else None)
@@ -129,7 +126,6 @@ def first_does(work: Callable[[], Any]) -> Any:
         raise said
     if failed:
         raise UserError(f"process 0: {failed}")
-    return processes.from_first(value)
 
 
 def leave() -> None:

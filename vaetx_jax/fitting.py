@@ -176,9 +176,8 @@ def _settings(model: str, chosen: Mapping[str, Any]) -> ConfigDict:
     for key, value in chosen.items():
         if key not in known:
             raise ConfigError(f"there is no setting {key!r}{config_lib.closest(key, known)}")
-        *groups, name = key.split(".")
         try:
-            (config[groups[0]] if groups else config)[name] = value
+            config_lib.set_value(config, key, value)
         except (TypeError, ValueError):
             default = config_lib.value_of(config, key)
             wanted = "" if default is None else f", as {default!r} is"

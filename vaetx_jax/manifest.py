@@ -63,6 +63,15 @@ def sha256_of(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def rename_aside(path: pathlib.Path, name: str) -> pathlib.Path:
+    """Renames what is damaged to NAME-1, or the next free number, beside it; gives where."""
+    number = 1
+    while (aside := path.with_name(f"{name}-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
 def _read(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:

@@ -28,15 +28,7 @@ def barrier(name: str) -> None:
 
 def from_first(value: Any) -> Any:
     """What the first process passes, on all of them: anything that JSON has."""
-    if jax.process_count() == 1:
-        return value
-    text = json.dumps(value if is_first() else None).encode()
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    buffer = np.zeros(size, np.uint8)
-    if is_first():
-        buffer[:] = np.frombuffer(text, np.uint8)
-    sent = np.asarray(multihost_utils.broadcast_one_to_all(buffer), np.uint8)
-    return json.loads(sent.tobytes())
+    return from_all(value if is_first() else None)[0]
 
 
 def from_all(value: Any) -> list[Any]:

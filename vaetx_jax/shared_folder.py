@@ -88,10 +88,10 @@ def _portable(parts: Parts) -> Any:
     config = parts.config.copy_and_resolve_references()
     with config.unlocked():
         for key in PLACES:
-            group, name = key.split(".")
             keeps_name = key in ("data.train", "data.valid", "data.test")
-            place = config[group][name]
-            config[group][name] = pathlib.PurePath(place).name if place and keeps_name else ""
+            place = config_lib.value_of(config, key)
+            kept = pathlib.PurePath(place).name if place and keeps_name else ""
+            config_lib.set_value(config, key, kept)
         config.train.init_from = ""
     return config
 

@@ -12,6 +12,18 @@ from vaetx_jax.schedules import ANNEALINGS
 KINDS = ("parameters", "timing", "schedules", "grid")
 SHOWN = ("language", "probe", "curves")
 UNLABELLED = ("ptb", "wikitext2")  # corpora without anything for a probe to read
+PAPER_CORPORA = ("ptb", "wikitext2", "sst2", "air")  # the paper's, in its tables' order
+# (model, annealing) of the rows that Tables 2, 4 and 5 have in common.
+LANGUAGE_ROWS = (
+    ("vae_transformer", "cyclic"),
+    ("vae_transformer", "linear"),
+    ("vae_transformer", "none"),
+    ("transformer_lm", "none"),
+    ("vae_lstm", "cyclic"),
+    ("vae_lstm", "linear"),
+    ("vae_lstm", "none"),
+    ("lstm_lm", "none"),
+)
 # What a grid's rows, corpora and seeds decide; `config.run` may not.
 AXES = ("data.corpus", "model.name", "model.latent_dim", "objective.annealing", "seed")
 

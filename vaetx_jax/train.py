@@ -12,18 +12,17 @@ from ml_collections import ConfigDict
 from vaetx_jax import config as config_lib
 from vaetx_jax import processes, schedules
 from vaetx_jax import step as step_lib
-from vaetx_jax.checkpoint import Checkpoints, Facts, UnsavedError, choose
+from vaetx_jax.checkpoint import Checkpoints, Facts, UnsavedError
 from vaetx_jax.data.batches import read_ahead
 from vaetx_jax.data.layout import Batch
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.estimate import Estimator, summary
 from vaetx_jax.mesh import put_batch, whole
-from vaetx_jax.models import gpt2
 from vaetx_jax.nonfinite import keep_batch
-from vaetx_jax.parts import Parts, load_parts, split_facts
-from vaetx_jax.presets import ModelSettings
+from vaetx_jax.parts import Parts, split_facts
 from vaetx_jax.step import Plan, StepMetrics, TrainState
 from vaetx_jax.stop_signals import StopSignals
+from vaetx_jax.warm_start import foreign_params, pretrained
 from vaetx_jax.workdir import CHECKPOINTS
 from vaetx_jax.writer import MetricWriter, Progress
 
@@ -113,11 +112,11 @@ class Trainer:
         parts, config = self._parts, self._parts.config
         if config.train.init_from:
             source = pathlib.Path(config.train.init_from)
-            params, step = _foreign_params(source, parts, state.params)
+            params, step = foreign_params(source, parts, state.params)
             return state._replace(params=params), f"starts from {source}, step {step:,}"
         settings = config_lib.model_settings(config)
         if settings.weights is not None:
-            return _pretrained(state, settings)
+            return pretrained(state, settings)
         return state, "starts from random parameters"
 
     def run(self, state: TrainState) -> Outcome:
@@ -289,37 +288,6 @@ def _validation_steps(config: ConfigDict, plan: Plan, steps_per_epoch: int) -> f
     ends = schedules.cycle_ends(plan.total_steps, plan.cycles)
     cycles = ends if plan.annealing == "cyclic" else ends[-1:]
     return frozenset(range(every, plan.total_steps + 1, every)) | frozenset(cycles)
-
-
-def _foreign_params(source: pathlib.Path, parts: Parts, like: Any) -> tuple[Any, int]:
-    """The best parameters of another run, which must have this model and this vocabulary."""
-    other = load_parts(source)
-    mine, theirs = parts.tokenizer, other.tokenizer
-    if mine.fingerprint != theirs.fingerprint:
-        raise UserError(
-            f"config.train.init_from = {source}: its tokenizer ({theirs.kind}, {theirs.size:,} "
-            f"pieces) is not this run's ({mine.kind}, {mine.size:,} pieces); its parameters would "
-            "mean other pieces"
-        )
-    if other.model != parts.model:
-        raise UserError(
-            f"config.train.init_from = {source}: its model has other settings "
-            f"(there: {dict(other.config.model)}; here: {dict(parts.config.model)})"
-        )
-    checkpoints = Checkpoints(source / CHECKPOINTS, writable=False)
-    step, _ = choose(checkpoints, "best")
-    return checkpoints.restore_params(step, like), step
-
-
-def _pretrained(state: TrainState, settings: ModelSettings) -> tuple[TrainState, str]:
-    """The state with GPT-2's published weights in its decoder, where there are any."""
-    if not settings.weights:
-        words = "starts from random parameters, GPT-2's too: config.model.weights names none"
-        return state, words
-    folder, fresh = gpt2.find_weights(settings.weights), jax.device_get(state.params)
-    params = gpt2.load_weights(folder, fresh, heads=settings.decoder_heads or 1)
-    placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, state.params)
-    return state._replace(params=placed), f"starts from GPT-2's weights in {folder}"
 
 
 class _Window:

@@ -44,8 +44,7 @@ class MetricWriter:
         told = bool(self._waiting)
         self._waiting += json.dumps(row).encode() + b"\n"
         try:
-            while self._waiting:
-                self._waiting = self._waiting[self._file.write(self._waiting) :]
+            self._write_waiting()
         except OSError as error:
             if not told:
                 why = f"cannot be written ({error.strerror}); its rows wait, the training goes on"
@@ -59,11 +58,14 @@ class MetricWriter:
           OSError: rows wait and still cannot be written.
         """
         try:
-            while self._waiting:
-                self._waiting = self._waiting[self._file.write(self._waiting) :]
+            self._write_waiting()
         finally:
             self._file.close()
             self._events.close()
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) :]
 
 
 class _Events:

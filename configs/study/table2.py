@@ -10,7 +10,7 @@ VAE-GPT2 starts from GPT-2's weights only where --config.run.model.weights names
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import default_study
+from vaetx_jax.study_config import LANGUAGE_ROWS, PAPER_CORPORA, default_study
 
 
 def get_config() -> ConfigDict:
@@ -18,16 +18,9 @@ def get_config() -> ConfigDict:
     config = default_study("table2", "grid")
     config.study.title = "Language modelling, latent 64 (Table 2)"
     config.study.show = ("language",)
-    config.study.corpora = ("ptb", "wikitext2", "sst2", "air")
+    config.study.corpora = PAPER_CORPORA
     config.study.rows = (
-        ("vae_transformer", "cyclic"),
-        ("vae_transformer", "linear"),
-        ("vae_transformer", "none"),
-        ("transformer_lm", "none"),
-        ("vae_lstm", "cyclic"),
-        ("vae_lstm", "linear"),
-        ("vae_lstm", "none"),
-        ("lstm_lm", "none"),
+        *LANGUAGE_ROWS,
         ("vae_gpt2", "none"),
     )
     return config

@@ -10,7 +10,7 @@ Its cells are those of Table 5 without the GRU's; language models share theirs w
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import default_study
+from vaetx_jax.study_config import LANGUAGE_ROWS, PAPER_CORPORA, default_study
 
 
 def get_config() -> ConfigDict:
@@ -18,16 +18,7 @@ def get_config() -> ConfigDict:
     config = default_study("table4", "grid")
     config.study.title = "Language modelling, latent 32 (Table 4)"
     config.study.show = ("language",)
-    config.study.corpora = ("ptb", "wikitext2", "sst2", "air")
-    config.study.rows = (
-        ("vae_transformer", "cyclic"),
-        ("vae_transformer", "linear"),
-        ("vae_transformer", "none"),
-        ("transformer_lm", "none"),
-        ("vae_lstm", "cyclic"),
-        ("vae_lstm", "linear"),
-        ("vae_lstm", "none"),
-        ("lstm_lm", "none"),
-    )
+    config.study.corpora = PAPER_CORPORA
+    config.study.rows = LANGUAGE_ROWS
     config.study.latent_dim = 32
     return config

@@ -9,7 +9,7 @@ fewer epochs of a corpus (other cells: the hash in their names tells them apart)
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import default_study
+from vaetx_jax.study_config import LANGUAGE_ROWS, PAPER_CORPORA, default_study
 
 
 def get_config() -> ConfigDict:
@@ -17,16 +17,9 @@ def get_config() -> ConfigDict:
     config = default_study("table5", "grid")
     config.study.title = "Language modelling, latent 32, with GRUs (Table 5)"
     config.study.show = ("language",)
-    config.study.corpora = ("ptb", "wikitext2", "sst2", "air")
+    config.study.corpora = PAPER_CORPORA
     config.study.rows = (
-        ("vae_transformer", "cyclic"),
-        ("vae_transformer", "linear"),
-        ("vae_transformer", "none"),
-        ("transformer_lm", "none"),
-        ("vae_lstm", "cyclic"),
-        ("vae_lstm", "linear"),
-        ("vae_lstm", "none"),
-        ("lstm_lm", "none"),
+        *LANGUAGE_ROWS,
         ("vae_gru", "cyclic"),
         ("vae_gru", "linear"),
         ("vae_gru", "none"),
