@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
+from vaetx_jax import checkpoint
 from vaetx_jax.checkpoint import Checkpoints, Facts, UnsavedError, choose
 from vaetx_jax.errors import UserError
 from vaetx_jax.mesh import put_replicated
@@ -30,7 +31,8 @@ def state_after(step, seed=0):
 
 @pytest.fixture
 def folder(tmp_path):
-    return tmp_path / "checkpoints"
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run" / "checkpoints"
 
 
 @pytest.fixture
@@ -135,6 +137,53 @@ def test_what_could_not_be_saved_can_be_saved_later(opened, folder):
     folder.unlink()
     save(checkpoints, [5.0])
     assert_identical(opened().restore(10, state_after(0)), state_after(10))
+
+
+def test_a_folder_that_was_moved_away_is_not_made_anew(opened, folder):
+    checkpoints = opened()
+    save(checkpoints, [5.0])
+    elsewhere = folder.parent.rename(folder.parent.with_name("elsewhere"))
+    with pytest.raises(UnsavedError, match="20: could not be saved: its folder is gone"):
+        checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+    assert not folder.parent.exists()
+    elsewhere.rename(folder.parent)
+    checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+    assert opened().steps() == [10, 20]
+
+
+def test_a_folder_moved_away_while_it_is_written_to_leaves_nothing_in_its_place(opened, folder):
+    checkpoints, elsewhere = opened(), folder.parent.with_name("elsewhere")
+    save(checkpoints, [5.0])
+    with pytest.MonkeyPatch.context() as patch:
+        move_before(patch, "write_manifest", folder.parent, elsewhere)
+        with pytest.raises(UnsavedError, match="20: could not be saved: its folder is gone"):
+            checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+    assert not folder.parent.exists()
+    elsewhere.rename(folder.parent)
+    assert opened().steps() == [10]
+
+
+def test_nothing_is_saved_into_another_folder_of_the_same_name(opened, folder):
+    checkpoints = opened()
+    folder.parent.rename(folder.parent.with_name("elsewhere"))
+    folder.mkdir(parents=True)
+    mine = folder.parent / "mine.txt"
+    mine.write_text("another run's")
+    with pytest.raises(UnsavedError, match="its folder is gone"):
+        checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+    assert list(folder.parent.iterdir()) == [mine]
+
+
+def move_before(patch, name, source, target):
+    work = getattr(checkpoint, name)
+
+    def moved(*args):
+        source.rename(target)
+        # As orbax does, which makes what is missing of its path.
+        (source / "checkpoints" / "writing-20").mkdir(parents=True)
+        return work(*args)
+
+    patch.setattr(checkpoint, name, moved)
 
 
 def raise_(error):

@@ -24,6 +24,7 @@ from vaetx_jax.step import TrainState
 
 KEEP_LATEST = 2
 _STATE = "state"
+_GONE = "its folder is gone"
 _WRITING, _DELETING = "writing-", "deleting-"  # before a step, while it is not one
 
 
@@ -67,9 +68,10 @@ class Checkpoints:
 
     def __init__(self, folder: pathlib.Path, *, writable: bool):
         # Orbax warns that a step saved on other devices may not fit (we always say onto which
-        # devices to restore), and that a folder we only read from is read only; its threads log,
-        # with a traceback, what we then raise.
-        logging.getLogger("absl").addFilter(_worth_telling)
+        # devices to restore), and that a folder we only read from is read only; its threads and
+        # asyncio log, with a traceback, what we then raise.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).addFilter(_worth_telling)
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
         self.folder = folder.resolve()  # orbax wants absolute paths
@@ -77,6 +79,7 @@ class Checkpoints:
         # The first process looks for all: they must agree, and every file is read once.
         found = self._survey() if processes.is_first() else None
         self._facts = {facts["step"]: Facts(**facts) for facts in processes.from_first(found)}
+        self._home = self._home_now()
 
     def save(self, state: TrainState, facts: Facts) -> None:
         """Saves a state under its step; a step that is there already is left as it is.
@@ -88,21 +91,45 @@ class Checkpoints:
             return
         home, temporary = self.folder / str(facts.step), self.folder / f"{_WRITING}{facts.step}"
         try:
+            self._check_home()
             self.folder.mkdir(parents=False, exist_ok=True)
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
                 writer.save(temporary / _STATE, args=ocp.args.StandardSave(state), force=True)
             if processes.is_first():
                 write_manifest(temporary, _plain(facts))
+                self._check_home()
                 temporary.rename(home)
             processes.barrier(f"checkpoint {facts.step} written")
         except Exception as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise UnsavedError(f"{home}: could not be saved: {_reason(error)}") from error
+            why = _reason(error)
+            if self._home_now() != self._home:
+                why = _GONE
+                with contextlib.suppress(OSError):  # somebody else's, with something in it
+                    self.folder.rmdir()
+                    self.folder.parent.rmdir()
+            raise UnsavedError(f"{home}: could not be saved: {why}") from error
         self._facts[facts.step] = facts
         self._delete_old()
         if processes.is_first():  # orbax's threads may have written on after an error
             for left in self.folder.glob(f"{_WRITING}*"):
                 shutil.rmtree(left, ignore_errors=True)
+
+    def _check_home(self) -> None:
+        """Orbax makes what is missing of a path: a folder moved away would come back all but empty.
+
+        Raises:
+          FileNotFoundError: the run's folder is not where it was, or it is another.
+        """
+        if self._home_now() != self._home:
+            raise FileNotFoundError(f"No such file or directory: {self.folder.parent}")
+
+    def _home_now(self) -> int | None:
+        """What tells the run's folder from another of its name; None where there is none."""
+        try:
+            return self.folder.parent.stat().st_ino
+        except FileNotFoundError:
+            return None
 
     def steps(self) -> list[int]:
         """The steps there are, in order."""
@@ -211,7 +238,7 @@ def _reason(error: Exception) -> str:
         ("Disk quota", "your quota is used up"),
         ("Read-only file system", "the disk is read-only"),
         ("Permission denied", "you have no right to it"),
-        ("No such file", "its folder is gone"),
+        ("No such file", _GONE),
     ):
         if words in text:
             return meaning
@@ -222,6 +249,7 @@ _OF_NO_USE = (
     "Sharding info not provided",
     "Given directory is read only",
     "run() raised an exception",
+    "exception was never retrieved",
 )
 
 
