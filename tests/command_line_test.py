@@ -222,3 +222,12 @@ def test_a_signal_while_a_command_imports_ends_it_with_75_and_a_line(name):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (75, "")
     assert done.stderr == "interrupted before it began\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["main", "study", "evaluate", "probe", "generate", "export", "explore"]
+)
+def test_every_command_can_be_interrupted_while_it_imports(command):
+    text = (ROOT / "vaetx_jax" / f"{command}.py").read_text()
+    before_the_slow_imports, _, _ = text.partition("# isort: split")
+    assert "stop_signals.leave_at_once()" in before_the_slow_imports

@@ -107,6 +107,18 @@ def test_what_the_first_process_refuses_all_refuse(monkeypatch):
         distributed.first_does(lambda: pytest.fail("only the first one does it"))
 
 
+def test_whatever_the_first_process_raises_the_others_are_told(monkeypatch):
+    told = []
+    monkeypatch.setattr(processes, "from_first", told.append)
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        distributed.first_does(full)
+    assert told == ["OSError: [Errno 28] No space left on device"]
+
+
 # Processes of their own -------------------------------------------------------------------------
 
 TWO_SETTINGS = """

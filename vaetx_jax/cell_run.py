@@ -30,7 +30,7 @@ if __name__ == "__main__":
 import jax
 from ml_collections import ConfigDict
 
-from vaetx_jax import __version__, cells, command_line
+from vaetx_jax import __version__, cells, command_line, stop_signals
 from vaetx_jax import config as config_lib
 from vaetx_jax import workdir as workdir_lib
 from vaetx_jax.api import load
@@ -195,7 +195,7 @@ def carry_out(order: dict[str, Any], events: Events) -> int:
                 train_alone(group[0])
         except StoppedError as stopped:
             print(f"{stopped}.", flush=True)
-            return command_line.STOPPED
+            return stop_signals.STOPPED
         except Exception as error:  # whatever it is, the study goes on without it
             failed |= {run.name: error for run in group}
         taken = (time.monotonic() - began) / len(group)

@@ -13,9 +13,9 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from vaetx_jax import stop_signals
 from vaetx_jax.config import closest, flatten, value_of
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.stop_signals import STOPPED
 
 # What the operating system says when it is the user's to act.
 _USERS_MATTER = {
@@ -56,12 +56,13 @@ def quiet() -> None:
 
 
 def _guarded(main: Callable[[], int | None]) -> int:
+    stop_signals.as_usual()
     try:
         return main() or 0
     except UserError as error:
         return fail(str(error), error.exit_status)
     except KeyboardInterrupt:
-        return fail("interrupted", STOPPED)
+        return fail("interrupted", stop_signals.STOPPED)
     except BrokenPipeError:
         # The reader of our output has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

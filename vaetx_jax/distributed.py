@@ -113,19 +113,23 @@ def first_does(work: Callable[[], None]) -> None:
     """Lets the first process do what is done once, while the others wait.
 
     Raises:
-      UserError: what the first process raised, on all.
+      UserError: on the others, whatever the first process raised.
     """
-    said = None
+    raised = None
     if processes.is_first():
         try:
             work()
-        except UserError as error:
-            said = error
-    failed = processes.from_first(str(said) if said else None)
-    if said:
-        raise said
+        except Exception as error:  # the others must not wait for one that has left
+            raised = error
+    failed = processes.from_first(_told(raised) if raised else None)
+    if raised:
+        raise raised
     if failed:
         raise UserError(f"process 0: {failed}")
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def leave() -> None:

@@ -1,5 +1,11 @@
 """`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: every number of a trained model."""
 
+from vaetx_jax import stop_signals
+
+if __name__ == "__main__":
+    stop_signals.leave_at_once()
+
+# isort: split
 import json
 import math
 import pathlib

@@ -9,6 +9,12 @@ a line, .txt or .jsonl, each also .gz) gives what is mapped. It is an extra:
 `pip install 'vaetx-jax[explore]'`.
 """
 
+from vaetx_jax import stop_signals
+
+if __name__ == "__main__":
+    stop_signals.leave_at_once()
+
+# isort: split
 import pathlib
 import signal
 from typing import Any

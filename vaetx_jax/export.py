@@ -5,6 +5,12 @@ evaluation if there is one of this checkpoint, a model card (README.md) and the 
 `vaetx_jax.load(FOLDER)` reads. Neither the optimizer's state nor a sentence of the corpus is in it.
 """
 
+from vaetx_jax import stop_signals
+
+if __name__ == "__main__":
+    stop_signals.leave_at_once()
+
+# isort: split
 import json
 import os
 import pathlib

@@ -15,6 +15,12 @@ know. encode writes .npy (the means) or .parquet (lines, means, deviations) by t
 constant memory. A line that cannot be read is fatal, or left out with --on_error=skip.
 """
 
+from vaetx_jax import stop_signals
+
+if __name__ == "__main__":
+    stop_signals.leave_at_once()
+
+# isort: split
 import contextlib
 import functools
 import json

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from vaetx_jax import cells as cells_lib
 from vaetx_jax.cells import Cell, Condition
-from vaetx_jax.command_line import STOPPED
+from vaetx_jax.stop_signals import STOPPED
 from vaetx_jax.study_config import chosen
 from vaetx_jax.train import StoppedError
 from vaetx_jax.writer import duration

@@ -39,7 +39,6 @@ def main() -> int:
     """The command."""
     command_line.require("config")
     folder = command_line.require("workdir")
-    stop_signals.as_usual()
     distributed.start()
     return run(flags.FLAGS.config, pathlib.Path(folder))
 
@@ -68,7 +67,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
         except StoppedError as stopped:
             print(f"{stopped}. Start the same command again to go on.")
             distributed.leave()
-            return command_line.STOPPED
+            return stop_signals.STOPPED
         model = load(folder).alone()
         distributed.leave()
         if processes.is_first():

@@ -4,6 +4,12 @@ The paper's extrinsic evaluation (Section 4.1.2, Tables 3 and 6): the encoder fr
 classifier on z, beside what needs no model at all.
 """
 
+from vaetx_jax import stop_signals
+
+if __name__ == "__main__":
+    stop_signals.leave_at_once()
+
+# isort: split
 import dataclasses
 import json
 import pathlib

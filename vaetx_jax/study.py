@@ -1,9 +1,10 @@
 """`python -m vaetx_jax.study --config=configs/study/NAME.py --workdir=DIR`: the paper's tables."""
 
-from vaetx_jax import huge_pages
+from vaetx_jax import huge_pages, stop_signals
 
 if __name__ == "__main__":
     huge_pages.restart()
+    stop_signals.leave_at_once()
 
 # isort: split
 import dataclasses
@@ -63,7 +64,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
         outcome = _do(config, folder)
     except StoppedError as stopped:
         print(f"{stopped}. Start the same command again to go on.")
-        return command_line.STOPPED
+        return stop_signals.STOPPED
     for table in outcome.tables:
         print_table(table)
     grid, name = outcome.grid, config.study.name
