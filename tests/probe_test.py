@@ -53,6 +53,11 @@ def test_what_it_gives_is_what_it_writes(probed):
     assert json.loads(path.read_text()) == result
 
 
+def test_a_probe_of_another_kind_leaves_the_first_ones_file(probed):
+    result, path = probed
+    assert json.loads(path.with_name("probe-sample-paper.json").read_text()) == result
+
+
 def test_the_file_says_what_was_probed_and_how(probed):
     result, _ = probed
     protocol = {"latent": "sample", "fit": "paper", "epochs": 3, "seed": 0}
@@ -141,9 +146,11 @@ def test_the_command_writes_and_names_its_file(trained, config, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(tiny.TESTS.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"written: {tmp_path / 'run' / 'probe.json'}" in done.stdout
+    path = tmp_path / "run" / "probe-mean-closed.json"
+    assert f"written: {path}" in done.stdout
     assert "linear probe of number (singular, plural)" in done.stdout
-    assert json.loads((tmp_path / "run" / "probe.json").read_text())["protocol"]["fit"] == "closed"
+    assert json.loads(path.read_text())["protocol"]["fit"] == "closed"
+    assert path.read_text() == path.with_name("probe.json").read_text()
 
 
 # What cannot be probed --------------------------------------------------------------------------

@@ -41,7 +41,9 @@ TRAINING_ROWS = 5_000  # of the quick probe: enough for some dozen dimensions
 def run_probe(
     model: TextModel, *, fields: Sequence[str] = (), few_labels: bool = True
 ) -> dict[str, Any]:
-    """Probes the latent of a model as `config.probe` says, and writes `probe.json`.
+    """Probes the latent of a model as `config.probe` says.
+
+    It writes `probe-LATENT-FIT.json` and, the latest under the name that all know, `probe.json`.
 
     Args:
       fields: the label fields; none: all that the corpus has.
@@ -73,8 +75,15 @@ def run_probe(
             for field in fields
         },
     }
-    write_text(parts.folder / "probe.json", json.dumps(result, indent=2) + "\n")
+    for path in (own_file(model), parts.folder / "probe.json"):
+        write_text(path, json.dumps(result, indent=2) + "\n")
     return result
+
+
+def own_file(model: TextModel) -> pathlib.Path:
+    """The file of a probe of this kind, which another kind's does not replace."""
+    settings = model.parts.config.probe
+    return model.parts.folder / f"probe-{settings.latent}-{settings.fit}.json"
 
 
 def _chosen_fields(model: TextModel, wanted: Sequence[str]) -> list[str]:
@@ -218,7 +227,7 @@ def main() -> None:
     settings.latent, settings.fit = chosen.latent or settings.latent, chosen.fit or settings.fit
     fields = [chosen.label] if chosen.label else []
     print_probe(run_probe(model, fields=fields, few_labels=chosen.few_labels))
-    print(f"written: {folder / 'probe.json'}")
+    print(f"written: {own_file(model)}")
 
 
 if __name__ == "__main__":
