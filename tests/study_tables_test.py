@@ -309,18 +309,19 @@ def drawn(monkeypatch):
     return kept
 
 
-def with_metrics(result, nll):
+def with_metrics(result, nats):
     """Gives a cell's folder metrics of 50 epochs of 2 steps, logged every 10."""
     result.folder.mkdir(parents=True)
     rows = [
         {
             "step": step,
-            "train/nll": nll / step,
+            "train/ppl_rec": math.exp(nats / step),
             "train/kl": 0.01 * step * bool(result.cell.latent_dim),
         }
         for step in range(10, 101, 10)
     ]
-    rows.append({"step": 100, "valid/nll": nll, "valid/kl": 1.0 * bool(result.cell.latent_dim)})
+    kl = 1.0 * bool(result.cell.latent_dim)
+    rows.append({"step": 100, "valid/ppl_rec": math.exp(nats), "valid/kl": kl})
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (result.folder / "metrics.jsonl").write_text(text)
     return result
@@ -335,13 +336,13 @@ def test_learning_curves_are_means_over_seeds_against_epochs(tmp_path, drawn):
     results.append(with_metrics(result_of(tmp_path, *LM), 50))
     path = curves.learning_curves_of(results, tmp_path / "curves.png", "ptb")
     assert is_picture(path)
-    nll, kl = drawn[0].axes
-    trained, validated, _, _ = nll.lines
+    nats, kl = drawn[0].axes
+    trained, validated, _, _ = nats.lines
     np.testing.assert_allclose(trained.get_xdata(), np.arange(5, 51, 5))
     np.testing.assert_allclose(trained.get_ydata(), 20 / np.arange(10, 101, 10))
     np.testing.assert_allclose([validated.get_xdata()[0], validated.get_ydata()[0]], [50, 20])
     assert len(kl.lines) == 2, "a language model has no KL to draw"
-    names = [text.get_text() for text in nll.get_legend().get_texts()]
+    names = [text.get_text() for text in nats.get_legend().get_texts()]
     assert names == ["vae_transformer, cyclic", "transformer_lm"]
 
 

@@ -1,7 +1,7 @@
 """Figure 9: learning curves of cross entropy and KL, every row of a grid in one picture."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,9 +13,11 @@ from vaetx_jax.report import save_figure
 from vaetx_jax.writer import METRICS, read_metrics
 
 _STYLES = {"none": ":", "linear": "--", "cyclic": "-"}
-_PANELS = (
-    ("nll", "cross entropy (reconstruction), nats a sentence"),
-    ("kl", "KL, nats a sentence"),
+# A piece and not a sentence: a batch holds sentences of like length, so that a mean over the
+# sentences of fifty batches goes up and down with their lengths.
+_PANELS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+    ("ppl_rec", "cross entropy (reconstruction), nats a piece", np.log),
+    ("kl", "KL, nats a sentence", np.asarray),
 )
 
 
@@ -36,11 +38,11 @@ def learning_curves_of(
     colours = matplotlib.colormaps["tab10"]
     models = list(dict.fromkeys(model for model, _ in groups))
     figure = Figure(figsize=(11, 4.6), layout="constrained")
-    for axes, (name, title) in zip(figure.subplots(1, 2), _PANELS, strict=True):
+    for axes, (name, title, scale) in zip(figure.subplots(1, 2), _PANELS, strict=True):
         for (model, annealing), group in groups.items():
             colour = colours(models.index(model) % 10)
             for part, style in (("train", _STYLES[annealing]), ("valid", "")):
-                epochs, values = _mean_curve(group, f"{part}/{name}")
+                epochs, values = _mean_curve(group, f"{part}/{name}", scale)
                 if not len(epochs) or not np.any(values):
                     continue  # a language model has no KL
                 if part == "valid":
@@ -57,14 +59,16 @@ def learning_curves_of(
     return save_figure(figure, path)
 
 
-def _mean_curve(group: Sequence[Result], name: str) -> tuple[np.ndarray, np.ndarray]:
+def _mean_curve(
+    group: Sequence[Result], name: str, scale: Callable[[Any], Any]
+) -> tuple[np.ndarray, np.ndarray]:
     """(epochs, mean over the cells), at the steps that all of them have logged."""
     curves: list[dict[int, float]] = []
     for result in group:
         rows = read_metrics(result.folder / METRICS)
         curves.append({row["step"]: row[name] for row in rows if row.get(name) is not None})
     steps = sorted(set.intersection(*(set(curve) for curve in curves)))
-    mean = np.array([np.mean([curve[step] for curve in curves]) for step in steps])
+    mean = np.array([np.mean(scale([curve[step] for curve in curves])) for step in steps])
     return np.array(steps) / _steps_an_epoch(group[0]), mean
 
 
