@@ -14,7 +14,7 @@ from vaetx_jax.study_config import default_study
 def get_config() -> ConfigDict:
     """Three rows, two corpora, three seeds."""
     config = default_study("table3", "grid")
-    config.study.title = "Linear probe of z (Table 3)"
+    config.study.title = "Sentiment on SST-2 and AIR (Table 3)"
     config.study.show = ("probe",)
     config.study.corpora = ("sst2", "air")
     config.study.rows = (

@@ -13,7 +13,7 @@ from vaetx_jax.study_config import default_study
 def get_config() -> ConfigDict:
     """Three rows, two corpora, three seeds."""
     config = default_study("table6", "grid")
-    config.study.title = "Linear probe of z, with the GRU (Table 6)"
+    config.study.title = "Sentiment on SST-2 and AIR, with the GRU (Table 6)"
     config.study.show = ("probe",)
     config.study.corpora = ("sst2", "air")
     config.study.rows = (
