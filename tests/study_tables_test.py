@@ -88,6 +88,15 @@ def test_ours_is_mean_and_spread_over_seeds_above_the_published_figure(tmp_path)
     assert table.columns[1:] == ("ptb PPL\n(50 epochs)", "ptb KL", "ptb MI")
 
 
+def test_what_was_published_stands_below_a_cell_that_was_not_run(tmp_path):
+    results = [result_of(tmp_path, *CYCLIC, ppl_rec=70.5)]
+    results.append(result_of(tmp_path, *LM, ppl_rec=90.0, corpus="air"))
+    table, _ = language_table(results, CYCLIC, LM, corpora=("ptb", "air"))
+    shown = {line[0]: line[1:] for line in table.shown}
+    assert shown["vae_transformer, cyclic"][3] == "–\n**83.70**"
+    assert shown["transformer_lm"][0] == "–\n118.69"
+
+
 def test_every_figure_is_among_the_rows_for_programs(tmp_path):
     results = [result_of(tmp_path, *CYCLIC, seed=seed, au=5 + seed) for seed in (0, 2)]
     (row,) = language_table(results, CYCLIC)[0].rows

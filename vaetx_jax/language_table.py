@@ -41,7 +41,7 @@ def language_tables(study: Any, grid: Grid) -> list[StudyTable]:
             corpora,
             rows,
             [name for name, _ in _PAPERS],
-            paper_too=any(row["published"] for row in rows.values()),
+            published if any(row["published"] for row in rows.values()) else None,
         ),
         notes=notes,
     )
@@ -49,7 +49,7 @@ def language_tables(study: Any, grid: Grid) -> list[StudyTable]:
         title=f"{study.title or study.name}: figures to compare models by",
         columns=("model, annealing", *_head(corpora, _OURS, rows)),
         rows=(),
-        shown=_shown(models, corpora, rows, _OURS, paper_too=False),
+        shown=_shown(models, corpora, rows, _OURS, None),
         notes=[
             "`ppl_elbo` is an upper bound, `ppl_iw` a tighter one (importance weighted); `_word` "
             "is a word and its end-of-sentence, comparable across tokenizers; `mi` is over the "
@@ -61,7 +61,7 @@ def language_tables(study: Any, grid: Grid) -> list[StudyTable]:
 
 def _row(key: Key, group: Sequence[Result], published: Any) -> dict[str, Any]:
     corpus, model, annealing = key
-    theirs = published.get((model, annealing if has_latent(model) else None), {}).get(corpus)
+    theirs = _theirs(published, key)
     facts = group[0].figures
     return {
         "corpus": corpus,
@@ -109,18 +109,20 @@ def _shown(
     corpora: Sequence[str],
     rows: dict[Key, Any],
     names: Sequence[str],
-    *,
-    paper_too: bool,
+    published: Any,
 ) -> list[list[str]]:
-    """The printed rows; the best perplexity of each corpus is bold, the second best italic."""
+    """The printed rows; the best perplexity of each corpus is bold, the second best italic.
+
+    Below ours stands what was published, where `published` is not None; of cells not run, too.
+    """
     shown = [[_name(*model)] for model in models]
     for corpus in corpora:
         here = [rows.get((corpus, *model)) for model in models]
         for name in names:
             ours = [None if row is None else row["ours"][name] for row in here]
             cells = _marked([o and o["mean"] for o in ours], name, [_ours(o, name) for o in ours])
-            if paper_too:
-                theirs = [_published(row, name) for row in here]
+            if published is not None:
+                theirs = [_figure(_theirs(published, (corpus, *model)), name) for model in models]
                 beside = _marked(theirs, name, [_number(v, name) for v in theirs])
                 cells = [f"{a}\n{b}" for a, b in zip(cells, beside, strict=True)]
             for line, cell in zip(shown, cells, strict=True):
@@ -132,9 +134,15 @@ def _name(model: str, annealing: str) -> str:
     return f"{model}, {annealing}" if has_latent(model) else model
 
 
-def _published(row: dict[str, Any] | None, name: str) -> float | None:
+def _theirs(published: Any, key: Key) -> Any:
+    """The paper's figures of a row on a corpus; None where it has none."""
+    corpus, model, annealing = key
+    return published.get((model, annealing if has_latent(model) else None), {}).get(corpus)
+
+
+def _figure(theirs: Any, name: str) -> float | None:
     short = {"ppl_rec": "ppl", "kl": "kl", "mi_b32": "mi"}[name]
-    return None if row is None or row["published"] is None else row["published"][short]
+    return None if theirs is None else getattr(theirs, short)
 
 
 def _ours(summary: dict[str, Any] | None, name: str) -> str:
