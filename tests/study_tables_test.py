@@ -167,7 +167,7 @@ def test_a_row_without_cells_in_one_corpus_keeps_its_place(tmp_path):
     results += [result_of(tmp_path, *NONE, corpus="air")]
     table, _ = language_table(results, CYCLIC, LINEAR, NONE, corpora=("ptb", "sst2", "air"))
     assert [line[0] for line in table.shown] == ["vae_transformer, cyclic", "vae_transformer, none"]
-    assert table.shown[1][1] == "–\n–" and table.shown[1][4] == "**70.00**\n88.65"
+    assert table.shown[1][1] == "–\n91.52" and table.shown[1][4] == "**70.00**\n88.65"
     assert [column.split()[0] for column in table.columns[1:]] == ["ptb"] * 3 + ["air"] * 3
 
 
