@@ -5,7 +5,8 @@
 #
 #   create    makes the TPU (and waits until it is there)
 #   copy      copies what is committed here to every worker
-#   install   makes the environment on every worker
+#   install   makes the environment on every worker, whose image needs Python 3.11 to 3.13 with venv
+#             (--python=python3.11 names it; the default is python3)
 #   run       starts the training on every worker, under supervise.sh, and shows its output
 #   stop      asks the training to save and leave
 #   watch     run; where the TPU was preempted: delete, create, copy, install and run again
@@ -13,14 +14,14 @@
 #   all       create, copy, install and watch
 #
 #   --name=NAME --zone=ZONE --type=v5litepod-16 [--project=PROJECT]
-#   [--version=v2-alpha-tpuv5-lite] [--spot] [--mount=BUCKET]
+#   [--version=v2-alpha-tpuv5-lite] [--python=python3] [--spot] [--mount=BUCKET]
 #
 # All workers need the same --workdir: --mount=BUCKET mounts a Cloud Storage bucket as ~/shared on
 # each (with gcsfuse; take one with a hierarchical namespace, in which folders are renamed at once),
 # then say --workdir=~/shared/NAME. --dry-run prints every command and runs none.
 set -eu
 
-name='' zone='' type='' project='' version=v2-alpha-tpuv5-lite spot='' mount='' dry_run='' verb=''
+name='' zone='' type='' project='' version=v2-alpha-tpuv5-lite spot='' mount='' python=python3 dry_run='' verb=''
 while [ $# -gt 0 ]; do
   case $1 in
     --name=*) name=${1#*=} ;;
@@ -30,6 +31,7 @@ while [ $# -gt 0 ]; do
     --version=*) version=${1#*=} ;;
     --mount=*) mount=${1#*=} ;;
     --spot) spot=--spot ;;
+    --python=*) python=${1#*=} ;;
     --dry-run) dry_run=1 ;;
     --) shift; break ;;
     create|copy|install|run|stop|watch|delete|all) verb=$1 ;;
@@ -73,7 +75,9 @@ copy() {
 }
 
 install() {
-  everywhere 'cd vaetx_jax && python3 -m venv .venv && .venv/bin/pip install -q --constraint constraints.txt -e ".[tpu]"'
+  local suits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+  everywhere "$python -c '$suits' || { echo \"tpu_vm.sh: needs Python 3.11 to 3.13: install one on the workers, name it with --python\" >&2; exit 2; }"
+  everywhere "cd vaetx_jax && $python -m venv .venv"' && .venv/bin/pip install -q --constraint constraints.txt -e ".[tpu]"'
   if [ -n "$mount" ]; then
     everywhere "mkdir -p shared && { mountpoint -q shared || gcsfuse --implicit-dirs $(printf %q "$mount") shared; }"
   fi

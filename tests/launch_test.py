@@ -90,6 +90,16 @@ def test_the_slurm_job_starts_a_process_a_task_and_is_queued_again():
     assert "scontrol requeue" in done.stdout
 
 
+def test_a_slurm_process_has_all_gpus_of_its_node():
+    done = run("slurm.sbatch", *FLAGS[1:], DRY_RUN="1", SLURM_GPUS_ON_NODE="4")
+    assert "with the GPUs 0,1,2,3 of its node" in done.stdout
+
+
+def test_the_tpu_script_looks_at_the_python_it_is_given():
+    done = run("tpu_vm.sh", "--name=vae", "--zone=z", "--python=python3.12", "--dry-run", "install")
+    assert done.stdout.count("python3.12") == 2 and "python3.11" not in done.stdout
+
+
 def test_the_gpu_script_supervises_one_process():
     done = run("gpu_node.sh", "--dry-run", "--gpus=0,1", *FLAGS)
     assert done.returncode == 0, done.stderr

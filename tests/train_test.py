@@ -85,6 +85,21 @@ def test_best_is_among_the_ends_of_cycles(trained):
     assert best.label == "best"
 
 
+def test_with_one_cycle_every_validation_may_be_best(config, tmp_path, monkeypatch):
+    """It ends with the run: else `best` were the last, however much it overfits."""
+    save, saved = Checkpoints.save, []
+
+    def noted(self, state, facts):
+        saved.append((facts.step, facts.candidate))
+        save(self, state, facts)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    config = config.copy_and_resolve_references()
+    config.objective.cycles, config.train.steps = 1, 20
+    fit(config, tmp_path)
+    assert saved == [(10, True), (20, True)]
+
+
 def test_validation_perplexity_falls(trained):
     rows = [row["valid/ppl_elbo"] for row in comparable(trained) if "valid/ppl_elbo" in row]
     assert rows[-1] < 0.95 * rows[0]

@@ -244,7 +244,8 @@ class Trainer:
             self._write(done, {f"valid/{name}": v for name, v in figures.items()})
             perplexity = figures["ppl_elbo"]
             self.progress.line(done, self._label + _valid_words(figures))
-        cyclic = self.plan.annealing == "cyclic"
+        # A single cycle ends with the run: then every validation counts, as without annealing.
+        cyclic = self.plan.annealing == "cyclic" and self.plan.cycles > 1
         ends = schedules.cycle_ends(self.plan.total_steps, self.plan.cycles)
         facts = Facts(done, perplexity, candidate=not cyclic or done in ends)
         pauses = SAVE_AGAIN if stopping or done == self.plan.total_steps else ()
