@@ -43,13 +43,13 @@ pass_on() {
   asked=1
   [ -n "$child" ] && kill -s "$1" "$child" 2>/dev/null
 }
-trap 'pass_on TERM' TERM
+trap 'pass_on TERM' TERM HUP
 trap 'pass_on INT' INT
 
 failed=0 next=$pause
 while :; do
   began=$SECONDS
-  "$@" &
+  setsid "$@" & # a session of its own: a Ctrl-C reaches it through us, once and not twice
   child=$!
   wait "$child"; status=$?
   while kill -0 "$child" 2>/dev/null; do # a signal to us ends `wait`, not the command

@@ -165,7 +165,8 @@ class Events:
         """Keeps the whole story in the cell's folder and tells of its last line."""
         text = "".join(traceback.format_exception(error))
         if run.folder.is_dir():
-            (run.folder / ERROR).write_text(text, encoding="utf-8")
+            with contextlib.suppress(OSError):  # a full disk; the study is told all the same
+                (run.folder / ERROR).write_text(text, encoding="utf-8")
         told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         damaged = isinstance(error, DamagedError)
         self._tell(cell=run.name, seconds=0.0, error=told, damaged=damaged)

@@ -31,6 +31,8 @@ _HASHED = 8  # hexadecimal digits of a name
 
 # May differ between two studies that share a cell: nothing is trained anew for it.
 _JUDGING = ("evaluation.", "samples.", "probe.")
+# Nor for where files lie, but for those that are the corpus itself.
+_ELSEWHERE = set(PLACES) - {"data.train", "data.valid", "data.test"}
 
 
 class Condition(enum.Enum):
@@ -65,7 +67,7 @@ class Cell:
         changed = {
             key: new
             for key, (_, new) in config_lib.differences(default, self.config).items()
-            if key not in PLACES and not key.startswith(_JUDGING)
+            if key not in _ELSEWHERE and not key.startswith(_JUDGING)
         }
         text = json.dumps(changed, sort_keys=True)
         return f"{self.label}-{hashlib.sha256(text.encode()).hexdigest()[:_HASHED]}"
@@ -164,7 +166,7 @@ def condition(
     try:
         sealed = json.loads((folder / SEAL).read_text(encoding="utf-8"))["sha256"]
         sealed = {str(name): str(digest) for name, digest in sealed.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Condition.DAMAGED, f"{SEAL} cannot be read"
     wrong = [name for name, digest in sealed.items() if _sha256(folder / name) != digest]
     results = {EVALUATION, PROBE}
@@ -199,4 +201,7 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _sha256(path: pathlib.Path) -> str:
-    return sha256_of(path) if path.is_file() else "missing"
+    try:
+        return sha256_of(path) if path.is_file() else "missing"
+    except OSError:
+        return "unreadable"

@@ -11,7 +11,6 @@ import logging
 import math
 import pathlib
 import shutil
-import sys
 from typing import Any
 
 import jax
@@ -21,6 +20,7 @@ from vaetx_jax import processes
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.manifest import check_files, read_facts, rename_aside, write_manifest
 from vaetx_jax.step import TrainState
+from vaetx_jax.writer import tell
 
 KEEP_LATEST = 2
 _STATE = "state"
@@ -79,7 +79,7 @@ class Checkpoints:
         # The first process looks for all: they must agree, and every file is read once.
         found = self._survey() if processes.is_first() else None
         self._facts = {facts["step"]: Facts(**facts) for facts in processes.from_first(found)}
-        self._home = self._home_now()
+        self._home = self.folder.parent.stat().st_ino  # tells it from another of its name
 
     def save(self, state: TrainState, facts: Facts) -> None:
         """Saves a state under its step; a step that is there already is left as it is.
@@ -103,7 +103,7 @@ class Checkpoints:
         except Exception as error:
             shutil.rmtree(temporary, ignore_errors=True)
             why = _reason(error)
-            if self._home_now() != self._home:
+            if self._has_moved():
                 why = _GONE
                 with contextlib.suppress(OSError):  # somebody else's, with something in it
                     self.folder.rmdir()
@@ -119,17 +119,19 @@ class Checkpoints:
         """Orbax makes what is missing of a path: a folder moved away would come back all but empty.
 
         Raises:
-          FileNotFoundError: the run's folder is not where it was, or it is another.
+          OSError: it cannot be looked at; FileNotFoundError: it is not there, or it is another.
         """
-        if self._home_now() != self._home:
+        if self.folder.parent.stat().st_ino != self._home:
             raise FileNotFoundError(f"No such file or directory: {self.folder.parent}")
 
-    def _home_now(self) -> int | None:
-        """What tells the run's folder from another of its name; None where there is none."""
+    def _has_moved(self) -> bool:
         try:
-            return self.folder.parent.stat().st_ino
+            self._check_home()
         except FileNotFoundError:
-            return None
+            return True
+        except OSError:  # no right to look, a server that does not answer
+            return False
+        return False
 
     def steps(self) -> list[int]:
         """The steps there are, in order."""
@@ -189,7 +191,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self.folder.iterdir()):
             if path.name.startswith((_WRITING, _DELETING)) and self._writable:
-                shutil.rmtree(path)  # a kill left it
+                shutil.rmtree(path, ignore_errors=True)  # a kill left it
             elif path.name.isdecimal():
                 try:
                     facts = read_facts(path)
@@ -204,10 +206,10 @@ class Checkpoints:
 
     def _pass_over(self, path: pathlib.Path, error: DamagedError) -> None:
         if not self._writable:
-            print(f"warning: {error}; this checkpoint is passed over", file=sys.stderr)
+            tell(f"warning: {error}; this checkpoint is passed over")
             return
         aside = rename_aside(path, f"damaged-{path.name}")
-        print(f"warning: {error}; this checkpoint was set aside as {aside}", file=sys.stderr)
+        tell(f"warning: {error}; this checkpoint was set aside as {aside}")
 
     def _delete_old(self) -> None:
         kept = {*self.steps()[-KEEP_LATEST:], self.best()}
@@ -218,9 +220,9 @@ class Checkpoints:
         del self._facts[step]
         if processes.is_first():
             going = self.folder / f"{_DELETING}{step}"
-            with contextlib.suppress(FileNotFoundError):  # somebody else did
+            with contextlib.suppress(OSError):  # it may stay; the next start looks again
                 (self.folder / str(step)).rename(going)
-                shutil.rmtree(going)
+                shutil.rmtree(going, ignore_errors=True)
 
 
 def _plain(facts: Facts) -> dict[str, Any]:
@@ -239,6 +241,7 @@ def _reason(error: Exception) -> str:
         ("Read-only file system", "the disk is read-only"),
         ("Permission denied", "you have no right to it"),
         ("No such file", _GONE),
+        ("Stale file handle", _GONE),
     ):
         if words in text:
             return meaning

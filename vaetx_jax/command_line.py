@@ -17,6 +17,8 @@ from vaetx_jax import stop_signals
 from vaetx_jax.config import closest, flatten, value_of
 from vaetx_jax.errors import ConfigError, UserError
 
+CRASHED = 70  # exit status: 'not the user's fault'; supervisors start it again
+
 # What the operating system says when it is the user's to act.
 _USERS_MATTER = {
     errno.ENOSPC: "the disk is full; free some space and start again",
@@ -24,6 +26,9 @@ _USERS_MATTER = {
     errno.EROFS: "this is read-only; choose another folder",
     errno.EACCES: "you have no right to it; choose another folder or change its rights",
     errno.EPERM: "you have no right to it; choose another folder or change its rights",
+    errno.EISDIR: "this is a folder, not a file; choose another name",
+    errno.EIO: "the disk does not answer (an input/output error); look after it and start again",
+    errno.ESTALE: "the disk is not there any more; mount it again and start again",
     errno.ENOTDIR: "a part of this path is a file; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose another",
 }
@@ -32,11 +37,12 @@ _USERS_MATTER = {
 def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> None:
     """Runs a command: parses its flags, calls `main`, turns the user's errors into one message.
 
-    Exit status: what `main` returns, 1 or 2 for the user's errors, 75 when stopped.
+    Exit status: what `main` returns, 1 or 2 for the user's errors, 75 when stopped, 70 for a fault
+    that is not the user's.
     """
     quiet()
     define_flags()
-    app.run(lambda _: sys.exit(_guarded(main)), flags_parser=_parse)
+    app.run(lambda _: sys.exit(_status(main)), flags_parser=_parse)
 
 
 def run_with_words(
@@ -47,7 +53,7 @@ def run_with_words(
     define_flags()
     flags.FLAGS.set_gnu_getopt(True)
     parse = functools.partial(_parse, words=True)
-    app.run(lambda argv: sys.exit(_guarded(lambda: main(argv[1:]))), flags_parser=parse)
+    app.run(lambda argv: sys.exit(_status(lambda: main(argv[1:]))), flags_parser=parse)
 
 
 def quiet() -> None:
@@ -71,6 +77,15 @@ def _guarded(main: Callable[[], int | None]) -> int:
         if error.errno not in _USERS_MATTER:
             raise
         return fail(f"{error.filename or 'file'}: {_USERS_MATTER[error.errno]}", 1)
+
+
+def _status(main: Callable[[], int | None]) -> int:
+    """A fault of ours or of a driver keeps its traceback, and a status that starts it again."""
+    try:
+        return _guarded(main)
+    except Exception:
+        traceback.print_exc()
+        return CRASHED
 
 
 def fail(message: str, status: int) -> int:

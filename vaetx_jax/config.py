@@ -141,6 +141,8 @@ def validate(config: ConfigDict) -> None:
     Raises:
       ConfigError: one line for each broken rule: the key, its value, what it may be.
     """
+    if "data" not in config:
+        raise ConfigError("--config: this is not the config of a run; those are in configs/")
     problems: list[str] = []
 
     def rule(key: str, holds: bool, must: str) -> None:

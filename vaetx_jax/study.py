@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 
 from vaetx_jax import command_line
 from vaetx_jax.curves import learning_curves_of, rate_distortion
+from vaetx_jax.errors import UserError
 from vaetx_jax.grid_study import Grid, GridStudy
 from vaetx_jax.html_report import write_report
 from vaetx_jax.language_table import language_tables
@@ -58,7 +59,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
       The exit status: 0; 1 when cells failed; 75 when it was stopped and the same call goes on.
     """
     validate_study(config)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
     began = time.monotonic()
     try:
         outcome = _do(config, folder)

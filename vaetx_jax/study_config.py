@@ -1,6 +1,7 @@
 """The settings of a study: what it is called, what it does, over which rows."""
 
 import fnmatch
+import re
 
 from ml_collections import ConfigDict
 
@@ -89,11 +90,19 @@ def validate_study(config: ConfigDict) -> None:
     if config.study.kind not in KINDS:
         have = f"{', '.join(KINDS)}{closest(config.study.kind, KINDS)}"
         problems.append(f"config.study.kind = {config.study.kind!r}: must be one of {have}")
+    if not re.fullmatch(r"[\w-][\w.-]*", str(config.study.name)):
+        problems.append(
+            f"config.study.name = {config.study.name!r}: its files are named so; letters, digits, "
+            "_, - and . alone"
+        )
     for size in config.study.get("sizes", ()):
-        model, dim, vocab_size = size
-        if model not in MODELS or dim < 1 or vocab_size < 5:
+        fits = isinstance(size, tuple | list) and len(size) == 3
+        if not fits or size[0] not in MODELS or size[1] < 1 or size[2] < 5:
             wanted = f"(model of {', '.join(MODELS)}; dimension; vocabulary of 5 and more)"
-            problems.append(f"config.study.sizes: {tuple(size)!r} is no {wanted}")
+            problems.append(f"config.study.sizes: {size!r} is no {wanted}")
+    for kind, key in (("grid", "rows"), ("timing", "dims"), ("schedules", "cycles")):
+        if config.study.kind == kind and key not in config.study:
+            raise ConfigError(f"config.study.kind = {kind!r}: this config has no settings of one")
     if config.study.kind == "timing":
         problems += _timing_problems(config.study)
     if config.study.kind == "grid":
@@ -113,9 +122,10 @@ def _grid_problems(config: ConfigDict) -> list[str]:
             have = f"{', '.join(CORPORA)}{closest(corpus, CORPORA)}"
             problems.append(f"config.study.corpora = {corpus!r}: must be some of {have}")
     for row in study.rows:
-        if len(row) != 2 or row[0] not in MODELS or row[1] not in ANNEALINGS:
+        fits = isinstance(row, tuple | list) and len(row) == 2
+        if not fits or row[0] not in MODELS or row[1] not in ANNEALINGS:
             wanted = f"(model of {', '.join(MODELS)}; annealing of {', '.join(ANNEALINGS)})"
-            problems.append(f"config.study.rows: {tuple(row)!r} is no {wanted}")
+            problems.append(f"config.study.rows: {row!r} is no {wanted}")
         elif not has_latent(row[0]) and row[1] != "none":
             problems.append(f"config.study.rows: {tuple(row)!r}: {row[0]} has no KL to anneal")
     for key in ("rows", "corpora", "seeds"):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import sys
 import time
 from typing import Any
 
@@ -24,7 +23,7 @@ from vaetx_jax.step import Plan, StepMetrics, TrainState
 from vaetx_jax.stop_signals import StopSignals
 from vaetx_jax.warm_start import foreign_params, pretrained
 from vaetx_jax.workdir import CHECKPOINTS
-from vaetx_jax.writer import MetricWriter, Progress
+from vaetx_jax.writer import MetricWriter, Progress, tell
 
 AGREE_EVERY = 8  # steps between two times that several processes ask each other whether to stop
 SAVE_AGAIN = (1.0, 5.0, 20.0)  # seconds before each further try to save a state that must be
@@ -215,11 +214,15 @@ class Trainer:
     def _not_finite(self, done: int, batch: Batch) -> None:
         """Keeps the batch; tells of it, or raises UserError where the run is to stop."""
         folder, latest = self._parts.folder, self.checkpoints.latest()
-        path = keep_batch(folder, done, batch, pad_id=self._parts.tokenizer.pad_id)
-        what = f"step {done:,}: the loss or its gradient is not finite; its batch is in {path}"
+        try:
+            path = keep_batch(folder, done, batch, pad_id=self._parts.tokenizer.pad_id)
+            where = f"its batch is in {path}"
+        except OSError as error:
+            where = f"its batch could not be kept ({error.strerror})"
+        what = f"step {done:,}: the loss or its gradient is not finite; {where}"
         self._skipped += 1
         if self.plan.skip_nonfinite and self._skipped < MOST_SKIPPED:
-            print(f"warning: {self._label}{what}; the step is skipped", file=sys.stderr)
+            tell(f"warning: {self._label}{what}; the step is skipped")
             return
         saved = f"checkpoint {latest:,} is the last one" if latest else "nothing was saved"
         many = f", the {self._skipped}th in a row," if self.plan.skip_nonfinite else ""
@@ -263,10 +266,10 @@ class Trainer:
                 self._unsaved = True
                 if jax.process_count() > 1 or (pauses and number == len(pauses)):
                     raise UnsavedError(f"{error}; {kept}") from error
-                print(f"warning: {error}; {kept}; it is tried again", file=sys.stderr)
+                tell(f"warning: {error}; {kept}; it is tried again")
             else:
                 if self._unsaved:
-                    print(f"note: the state after step {facts.step:,} is saved", file=sys.stderr)
+                    tell(f"note: the state after step {facts.step:,} is saved")
                 self._unsaved = False
                 return
 

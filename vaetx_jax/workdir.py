@@ -70,6 +70,20 @@ def _forget(folder: pathlib.Path) -> None:
     (folder / CONFIG).unlink()
 
 
+def _check_is_run(folder: pathlib.Path) -> None:
+    """Before anything is deleted: a model's `config.json` may be anybody's.
+
+    Raises:
+      UserError: the folder is no run's, or its checkpoints lie on a disk that is not there.
+    """
+    config_lib.read_config(folder / CONFIG)
+    if (folder / CHECKPOINTS).is_symlink() or any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"--workdir={folder}: there is a model in it, but no checkpoint of a run; give another "
+            "folder"
+        )
+
+
 def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
     """Writes `config.json`, if the folder is new or holds this very run.
 
@@ -82,6 +96,7 @@ def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
     notices = []
     path = folder / CONFIG
     if path.exists() and not _has_checkpoint(folder):
+        _check_is_run(folder)
         _forget(folder)
     if path.exists():
         changes = config_lib.differences(config_lib.read_config(path), config)

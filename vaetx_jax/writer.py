@@ -48,7 +48,7 @@ class MetricWriter:
         except OSError as error:
             if not told:
                 why = f"cannot be written ({error.strerror}); its rows wait, the training goes on"
-                print(f"warning: {self._path}: {why}", file=sys.stderr)
+                tell(f"warning: {self._path}: {why}")
         self._events.write(step, {k: v for k, v in row.items() if k != "step"})
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class _Events:
         except OSError as error:
             self._file = None
             why = f"cannot be written ({error.strerror}); there will be no more TensorBoard events"
-            print(f"warning: {self._folder}: {why}", file=sys.stderr)
+            tell(f"warning: {self._folder}: {why}")
 
 
 def finite_or_none(value: Any) -> Any:
@@ -148,6 +148,15 @@ def write_text(path: pathlib.Path, text: str) -> None:
         raise
 
 
+def tell(words: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
+    """Says something on the side (standard error); work goes on where nobody can be told.
+
+    The log may lie on the very disk that is full, or its reader be gone.
+    """
+    with contextlib.suppress(OSError):
+        print(words, end=end, file=stream or sys.stderr, flush=True)
+
+
 class Progress:
     """One line that says how far a long job is, what it measures, and how long it will take.
 
@@ -168,22 +177,19 @@ class Progress:
         """Says that `done` of the total are done, and `text`; this line stays."""
         if self._silent:
             return
-        self._stream.write(("\r\x1b[K" if self._terminal else "") + self._words(done, text) + "\n")
-        self._stream.flush()
+        tell(("\r\x1b[K" if self._terminal else "") + self._words(done, text), self._stream)
 
     def tick(self, done: int, text: str = "") -> None:
         """The same on a terminal, in place and at most four times a second."""
         now = time.monotonic()
         if self._terminal and (now - self._last > 0.25 or done == self._total):
             self._last = now
-            self._stream.write("\r\x1b[K" + self._words(done, text))
-            self._stream.flush()
+            tell("\r\x1b[K" + self._words(done, text), self._stream, end="")
 
     def clear(self) -> None:
         """Takes the line off a terminal."""
         if self._terminal:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            tell("\r\x1b[K", self._stream, end="")
 
     def _words(self, done: int, text: str) -> str:
         share = done / max(self._total, 1)
