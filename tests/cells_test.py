@@ -94,6 +94,16 @@ def test_a_setting_that_matters_makes_another_cell(key, value):
     assert cell_of(**{key: value}).label == cell_of().label
 
 
+def test_another_file_of_ones_own_makes_another_cell():
+    def name(path):
+        config = default_study("mine", "grid")
+        config.study.corpora, config.study.rows = ("text",), (("vae_gru", "none"),)
+        config.run.data.train = path
+        return cells_of(config)[0].name
+
+    assert name("a.txt") != name("b.txt")
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -161,6 +171,8 @@ def test_wrong_settings_of_a_cell_are_refused_before_anything_is_trained():
         ({"show": ("probes",)}, "did you mean probe"),
         ({"show": ("probe",), "corpora": ("ptb",)}, "ptb has no labels"),
         ({"together": -1}, "study.together = -1"),
+        ({"name": "../elsewhere"}, "study.name = '../elsewhere': its files are named so"),
+        ({"name": "a/b"}, "study.name = 'a/b'"),
         ({"epochs": {"air": -1}}, "study.epochs.air = -1"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import errno
 import math
+import os
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -172,6 +174,46 @@ def test_nothing_is_saved_into_another_folder_of_the_same_name(opened, folder):
     with pytest.raises(UnsavedError, match="its folder is gone"):
         checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
     assert list(folder.parent.iterdir()) == [mine]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_looked_at_is_a_state_unsaved(opened, folder, monkeypatch, number):
+    checkpoints, stat = opened(), pathlib.Path.stat
+    save(checkpoints, [5.0])
+
+    def failing(self, **how):
+        if self == folder.parent:
+            raise OSError(number, os.strerror(number))
+        return stat(self, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "stat", failing)
+        with pytest.raises(UnsavedError, match="20: could not be saved"):
+            checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+    assert opened().steps() == [10]
+
+
+def test_an_old_checkpoint_that_cannot_be_deleted_stays_and_the_run_goes_on(
+    opened, folder, monkeypatch
+):
+    checkpoints = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "rename", only_into(folder))
+        save(checkpoints, [2.0, 3.0, 4.0, 5.0])
+    assert checkpoints.steps() == [10, 30, 40]
+    assert opened().steps() == [10, 20, 30, 40]
+
+
+def only_into(folder):
+    """A rename that takes folders in, but lets none be marked for deletion."""
+    rename = pathlib.Path.rename
+
+    def guarded(self, target):
+        if target.name.startswith("deleting-"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(self, target)
+
+    return guarded
 
 
 def move_before(patch, name, source, target):

@@ -194,6 +194,11 @@ def test_our_own_bugs_keep_their_traceback(error):
         command_line._guarded(raising(error))
 
 
+def test_our_own_bugs_have_a_status_that_a_supervisor_starts_again(capsys):
+    assert command_line._status(raising(ValueError("a bug"))) == 70
+    assert "ValueError: a bug" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (75, 75)])
 def test_the_status_is_what_the_command_returns(returned, status):
     assert command_line._guarded(lambda: returned) == status

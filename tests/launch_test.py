@@ -109,6 +109,12 @@ def test_the_gpu_script_supervises_one_process():
 # The supervisor ---------------------------------------------------------------------------------
 
 
+def test_a_ctrl_c_reaches_the_command_once_being_in_a_session_of_its_own():
+    code = "import os; print(os.getsid(0) == os.getpid())"
+    done = run("supervise.sh", "--", sys.executable, "-c", code)
+    assert done.stdout.strip() == "True"
+
+
 def counting(tmp_path: pathlib.Path, script: str) -> list[str]:
     """A command that notes each of its starts in `starts`, then does the script."""
     return ["bash", "-c", f"echo start >> {tmp_path}/starts; {script}"]

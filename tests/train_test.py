@@ -163,6 +163,21 @@ def test_a_run_may_skip_steps_that_are_not_finite_and_counts_them(config, tmp_pa
     assert kept == ["step-4.json", "step-8.json", "step-9.json"]
 
 
+def test_a_batch_that_cannot_be_kept_does_not_end_a_run_that_skips(
+    config, tmp_path, monkeypatch, capsys
+):
+    broken_at(monkeypatch, {4})
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train, "keep_batch", full)
+    config = config.copy_and_resolve_references()
+    config.train.nonfinite, config.train.steps = "skip", 10
+    fit(config, tmp_path)
+    assert "its batch could not be kept (No space left on device)" in capsys.readouterr().err
+
+
 def test_a_run_that_skips_gives_up_where_nothing_else_comes(config, tmp_path, monkeypatch):
     broken_at(monkeypatch, set(range(5, STEPS + 1)))
     config = config.copy_and_resolve_references()

@@ -143,6 +143,29 @@ def test_a_run_that_saved_nothing_leaves_its_folder_to_another(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [CONFIG]
 
 
+def test_a_model_that_is_no_run_is_refused_and_left(tmp_path):
+    keep_config(tmp_path, default_config())
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match="a model in it, but no checkpoint of a run"):
+        keep_config(tmp_path, changed(seed=5))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_another_programs_config_is_refused_and_left(tmp_path):
+    (tmp_path / CONFIG).write_text('{"architectures": ["somebody else\'s"]}')
+    with pytest.raises(UserError):
+        keep_config(tmp_path, default_config())
+    assert "somebody else" in (tmp_path / CONFIG).read_text()
+
+
+def test_checkpoints_on_a_disk_that_is_not_there_are_not_taken_for_none(tmp_path):
+    keep_config(tmp_path, default_config())
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(UserError, match="no checkpoint of a run"):
+        keep_config(tmp_path, changed(seed=5))
+
+
 def test_files_may_move_without_a_word(run_folder):
     keep_config(run_folder, default_config())
     assert keep_config(run_folder, changed(**{"data.manual_dir": "/elsewhere"})) == []

@@ -1,5 +1,6 @@
 """Metric rows, events, whole files and the progress line."""
 
+import contextlib
 import errno
 import io
 import json
@@ -212,6 +213,17 @@ def test_clear_takes_the_line_off_a_terminal():
     stream = Terminal()
     Progress(4, stream=stream).clear()
     assert stream.getvalue() == "\r\x1b[K"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_log_on_a_full_disk_does_not_end_the_work():
+    with open("/dev/full", "w", buffering=1) as full:
+        progress = Progress(10, stream=full)
+        progress.line(5, "half")
+        writer.tell("warning: nobody hears it", full)
+        progress.clear()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_the_time_left_of_a_resumed_job_is_judged_by_its_own_steps(clock):
