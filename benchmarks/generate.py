@@ -20,11 +20,12 @@ import numpy as np
 from absl import flags
 
 from benchmarks.process import last_line_of, run
-from vaetx_jax.config import default_config, validate
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.validation import validate
 from vaetx_jax.errors import UserError
-from vaetx_jax.parts import assemble
-from vaetx_jax.shared_folder import named_leaves, write
-from vaetx_jax.step import init_params
+from vaetx_jax.inference.exported import named_leaves, write
+from vaetx_jax.run.run import assemble
+from vaetx_jax.training.state import init_params
 
 SIDES = ("ours", "pytorch")
 _DATA = flags.DEFINE_string("data", "../shared/data", "The folder of the corpora.")

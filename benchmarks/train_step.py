@@ -27,14 +27,15 @@ from absl import flags
 
 from benchmarks.process import run
 from benchmarks.sides import Facts
-from vaetx_jax.config import default_config, model_settings, validate
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.validation import model_settings, validate
 from vaetx_jax.errors import UserError
-from vaetx_jax.flops import forward_flops
-from vaetx_jax.huge_pages import with_huge_pages
-from vaetx_jax.parts import assemble
-from vaetx_jax.presets import MODELS
-from vaetx_jax.step import init_params
-from vaetx_jax.timing import matmul_rate
+from vaetx_jax.models.flops import forward_flops
+from vaetx_jax.models.presets import MODELS
+from vaetx_jax.run.run import assemble
+from vaetx_jax.runtime.huge_pages import with_huge_pages
+from vaetx_jax.study.timing import matmul_rate
+from vaetx_jax.training.state import init_params
 
 SIDES = ("ours", "eager_padded", "compiled_padded", "compiled_grouped")
 _MODEL = flags.DEFINE_enum("model", "vae_transformer", MODELS, "Which model.")

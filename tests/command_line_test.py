@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-import tiny
 from absl import flags
 from ml_collections import config_flags
 
+from tests.helpers import tiny
 from vaetx_jax import command_line
 from vaetx_jax.errors import ConfigError, UserError
 

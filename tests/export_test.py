@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from vaetx_jax.api import load
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.export import export
+from vaetx_jax.inference.text_model import load
 
 SENTENCES = ["i love this soup", "the chefs were happy"]
 
@@ -62,7 +62,7 @@ def test_the_card_says_what_it_is_and_how_to_load_it(exported):
 
 
 def test_the_card_has_the_numbers_of_this_checkpoint_with_their_kinds(model, trained, tmp_path):
-    from vaetx_jax.model_card import model_card
+    from vaetx_jax.export import model_card
 
     figures = {"split": "test", "sentences": 40, "tokens": 300, "truncated": 0, "nll": 20.5}
     figures |= {"kl": 1.25, "ppl_elbo": 7.125, "ppl_iw": None, "iw_samples": 2}
@@ -115,7 +115,7 @@ def test_a_later_format_is_refused_in_words(copied):
 
 def test_parameters_of_another_model_are_refused(copied):
     """Both files are whole and vouched for, but do not belong together."""
-    from vaetx_jax.manifest import sha256_of
+    from vaetx_jax.runtime.manifest import sha256_of
 
     config = json.loads((copied / "config.json").read_text())
     config["model"]["dim"] = 16

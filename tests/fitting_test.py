@@ -10,9 +10,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from vaetx_jax.api import load
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.fitting import _write_corpus, fit
+from vaetx_jax.inference.text_model import load
 from vaetx_jax.sentence_vectors import SentenceVectors
 
 SENTENCES = [f"the {a} {b} {c}" for a in ("old", "new") for b in ("cat", "dog") for c in "abcdefgh"]

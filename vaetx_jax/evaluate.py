@@ -1,9 +1,9 @@
 """`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: every number of a trained model."""
 
-from vaetx_jax import stop_signals
+from vaetx_jax.runtime import signals
 
 if __name__ == "__main__":
-    stop_signals.leave_at_once()
+    signals.leave_at_once()
 
 # isort: split
 import json
@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 from absl import flags
+from rich.console import Console
+from rich.table import Table
 
 from vaetx_jax import command_line
-from vaetx_jax.api import TextModel, load
-from vaetx_jax.data.encoded import EncodedSplit
-from vaetx_jax.estimate import Estimates, Estimator, summary
-from vaetx_jax.parts import split_facts
-from vaetx_jax.report import print_evaluation
-from vaetx_jax.step import count_parameters
-from vaetx_jax.writer import Progress, finite_or_none, write_text
+from vaetx_jax.data.tokenized import EncodedSplit
+from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.metrics.estimator import Estimates, Estimator
+from vaetx_jax.metrics.summary import split_facts, summary
+from vaetx_jax.run.metric_log import finite_or_none
+from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.runtime.console import Progress
+from vaetx_jax.training.state import count_parameters
 
 SPLITS = ("train", "valid", "test")
 
@@ -104,6 +107,56 @@ def main() -> None:
     figures, _ = evaluate(load(folder, checkpoint=flags.FLAGS.checkpoint), split)
     print_evaluation(figures)
     print(f"written: {folder / f'evaluation-{split}.json'}")
+
+
+_ROWS = (
+    ("nll", "nats a sentence", "reconstruction, -log p(x|z), z from the posterior"),
+    ("kl", "nats a sentence", "rate: KL of the posterior to the prior"),
+    ("ppl_rec", "a piece", "reconstruction perplexity (the paper's PPL; falls as KL rises)"),
+    ("ppl_elbo", "a piece", "upper bound by the ELBO"),
+    ("ppl_iw", "a piece", "tighter bound, {iw_samples} samples: compare models by this"),
+    ("ppl_rec_word", "a word", ""),
+    ("ppl_elbo_word", "a word", ""),
+    ("ppl_iw_word", "a word", "comparable across tokenizers"),
+    ("mi_b32", "nats", "mutual information in batches of 32 (the paper's; at most 3.47)"),
+    ("mi", "nats", "mutual information over the split (at most {mi_limit:.2f})"),
+    ("au", "units", "active of {latent_dim}"),
+    ("entropy", "nats a sentence", "of the corpus itself, known exactly"),
+    (
+        "behind_entropy",
+        "nats a sentence",
+        "the bound behind it (± {behind_entropy_se:.2f})",
+    ),
+)
+
+
+def print_evaluation(figures: dict[str, Any]) -> None:
+    """The figures of an evaluation as a table on the screen."""
+    title = (
+        f"{figures['model']} on {figures['corpus']}, {figures['split']} split, "
+        f"step {figures['checkpoint']:,} ({figures['checkpoint_is']})"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    table.add_column("what it is")
+    for name, unit, meaning in _ROWS:
+        value = figures.get(name)
+        if value is not None:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+            table.add_row(name, shown, unit, meaning.format(**figures))
+    counts = (
+        f"{figures['sentences']:,} sentences, {figures['tokens']:,} pieces, {figures['words']:,} "
+        f"words; {figures['truncated']:,} cut at the maximum length; "
+        f"{figures['tokenizer']} with {figures['vocab_size']:,} pieces; "
+        f"{figures['parameters']:,} parameters"
+    )
+    table.caption, table.caption_justify = counts, "left"
+    console = Console()
+    console.print(table)
+    if "evaluation_warning" in figures:
+        console.print(f"WARNING: {figures['evaluation_warning']}", style="bold red")
 
 
 if __name__ == "__main__":

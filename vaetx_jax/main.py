@@ -1,10 +1,10 @@
 """`python -m vaetx_jax.main --config=configs/ptb.py --workdir=DIR`: train, then evaluate."""
 
-from vaetx_jax import huge_pages, stop_signals
+from vaetx_jax.runtime import huge_pages, signals
 
 if __name__ == "__main__":
     huge_pages.restart()
-    stop_signals.leave_at_once()
+    signals.leave_at_once()
 
 # isort: split
 import contextlib
@@ -15,17 +15,21 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from vaetx_jax import __version__, command_line, distributed, processes
-from vaetx_jax import config as config_lib
-from vaetx_jax import workdir as workdir_lib
-from vaetx_jax.api import load
-from vaetx_jax.compilation_cache import use_compilation_cache
-from vaetx_jax.judge import judge
-from vaetx_jax.mesh import check_batch_size, data_mesh
-from vaetx_jax.parts import Parts, assemble
-from vaetx_jax.step import count_parameters
-from vaetx_jax.train import StoppedError, Trainer
-from vaetx_jax.writer import duration
+from vaetx_jax import command_line
+from vaetx_jax.config import keys, validation
+from vaetx_jax.config.stored import cache_dir
+from vaetx_jax.final_report import judge
+from vaetx_jax.inference.text_model import load
+from vaetx_jax.run import workdir
+from vaetx_jax.run import workdir as workdir_lib
+from vaetx_jax.run.run import Parts, assemble
+from vaetx_jax.runtime import distributed, processes
+from vaetx_jax.runtime.compilation_cache import use_compilation_cache
+from vaetx_jax.runtime.console import duration
+from vaetx_jax.runtime.mesh import check_batch_size, data_mesh
+from vaetx_jax.training.state import count_parameters
+from vaetx_jax.training.trainer import StoppedError, Trainer
+from vaetx_jax.version import __version__
 
 
 def define_flags() -> None:
@@ -52,11 +56,11 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     Raises:
       UserError: a setting, a file or the folder is wrong; nothing is half-written.
     """
-    config_lib.validate(config)
-    use_compilation_cache(config)
-    distributed.check_agreement(config)
+    validation.validate(config)
+    use_compilation_cache(cache_dir(config))
+    workdir.check_agreement(config)
     for key in ("data.batch_size", "evaluation.batch_size"):
-        check_batch_size(key, config_lib.value_of(config, key), data_mesh())
+        check_batch_size(key, keys.value_of(config, key), data_mesh())
     with contextlib.ExitStack() as stack:
         distributed.first_does(lambda: _prepare(config, folder, stack))
         parts = assemble(config, folder)
@@ -67,7 +71,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
         except StoppedError as stopped:
             print(f"{stopped}. Start the same command again to go on.")
             distributed.leave()
-            return stop_signals.STOPPED
+            return signals.STOPPED
         model = load(folder).alone()
         distributed.leave()
         if processes.is_first():

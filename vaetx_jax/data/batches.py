@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaetx_jax import errors
-from vaetx_jax.data.encoded import EncodedSplit, FrameIds
-from vaetx_jax.data.layout import Batch, lay_out
+from vaetx_jax.data.bucketing import Batch, lay_out
+from vaetx_jax.data.tokenized import EncodedSplit, FrameIds
 
 READ_THREADS = 2
 READ_AHEAD = 16  # batches

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaetx_jax import gaussian
+from vaetx_jax.models import gaussian
 from vaetx_jax.models.layers import dense, transposed_kernel_init
 
 
