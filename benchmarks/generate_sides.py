@@ -26,9 +26,9 @@ def ours(folder: pathlib.Path) -> tuple[Encode, Decode]:
     from vaetx_jax.inference.text_model import load
 
     model = load(folder / "model")
-    short = model.parts.config.copy_and_resolve_references()
+    short = model.run.config.copy_and_resolve_references()
     short.data.max_len = PIECES + 1
-    brief = dataclasses.replace(model, parts=dataclasses.replace(model.parts, config=short))
+    brief = dataclasses.replace(model, parts=dataclasses.replace(model.run, config=short))
     return lambda texts: model.encode(texts)[0], brief.decode
 
 

@@ -26,7 +26,7 @@ Once = Callable[[np.ndarray], float]  # one pass over ids [B, S]; returns its lo
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class CheckpointInfo:
     """What all sides know of the race."""
 
     settings: dict[str, Any]
@@ -52,7 +52,7 @@ def unflatten(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return tree
 
 
-def ours(facts: Facts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once, Once]:
+def ours(facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray) -> tuple[Once, Once]:
     """(the first loss, one timed pass) of JAX."""
     import jax
     import jax.numpy as jnp
@@ -108,7 +108,9 @@ def ours(facts: Facts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once,
     return lambda ids: judged(ids, noise), trained
 
 
-def theirs(name: str, facts: Facts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once, Once]:
+def theirs(
+    name: str, facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray
+) -> tuple[Once, Once]:
     """(the first loss, one timed pass) of PyTorch."""
     import torch
 
@@ -153,7 +155,7 @@ def theirs(name: str, facts: Facts, params: dict[str, Any], noise: np.ndarray) -
 
 def main(folder: pathlib.Path, name: str) -> None:
     """Answers a line for a line: the first loss, seconds of passes, the peak memory."""
-    facts = Facts(**json.loads((folder / "race.json").read_text()))
+    facts = CheckpointInfo(**json.loads((folder / "race.json").read_text()))
     with np.load(folder / "params.npz") as file:
         params = unflatten(dict(file))
     with np.load(folder / "batches.npz") as file:

@@ -62,7 +62,7 @@ def quiet() -> None:
 
 
 def _guarded(main: Callable[[], int | None]) -> int:
-    signals.as_usual()
+    signals.restore_default_handlers()
     try:
         return main() or 0
     except UserError as error:

@@ -3,7 +3,7 @@
 from vaetx_jax.runtime import signals
 
 if __name__ == "__main__":
-    signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import json
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vaetx_jax import command_line
-from vaetx_jax.data.tokenized import EncodedSplit
+from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.metrics.estimator import Estimates, Estimator
 from vaetx_jax.metrics.summary import split_facts, summary
@@ -35,11 +35,11 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
     Returns:
       The fields of `evaluation.json`, and the figures of every sentence.
     """
-    parts, settings = model.parts, model.parts.config.evaluation
-    split = parts.split(split_name)
-    batches = parts.eval_batches(split)
+    run, settings = model.run, model.run.config.evaluation
+    split = run.split(split_name)
+    batches = run.eval_batches(split)
     progress = Progress(len(batches))
-    estimates = Estimator(parts.model, parts.mesh, seed=settings.seed).run(
+    estimates = Estimator(run.model, run.mesh, seed=settings.seed).run(
         model.params,
         batches,
         sentences=len(split),
@@ -53,20 +53,20 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         "checkpoint_is": model.label,
         **summary(estimates, split_facts(split), iw_samples=settings.iw_samples),
         **behind_entropy(estimates, split),
-        "corpus": parts.config.data.corpus,
-        "model": parts.config.model.name,
-        "tokenizer": parts.tokenizer.kind,
-        "vocab_size": parts.tokenizer.size,
-        "parameters": count_parameters(parts.model),
-        "seed": parts.config.seed,
+        "corpus": run.config.data.corpus,
+        "model": run.config.model.name,
+        "tokenizer": run.tokenizer.kind,
+        "vocab_size": run.tokenizer.size,
+        "parameters": count_parameters(run.model),
+        "seed": run.config.seed,
     }
     text = json.dumps({k: finite_or_none(v) for k, v in figures.items()}, indent=2) + "\n"
-    write_text(parts.folder / f"evaluation-{split_name}.json", text)
-    write_text(parts.folder / "evaluation.json", text)
+    write_text(run.folder / f"evaluation-{split_name}.json", text)
+    write_text(run.folder / "evaluation.json", text)
     return figures, estimates
 
 
-def behind_entropy(estimates: Estimates, split: EncodedSplit) -> dict[str, Any]:
+def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any]:
     """How far the best bound stays behind the corpus's own log-probabilities, nats a sentence.
 
     Only for a corpus whose rows carry their exact log-probability (`grammar`) and no sentence of

@@ -8,7 +8,7 @@ evaluation if there is one of this checkpoint, a model card (README.md) and the 
 from vaetx_jax.runtime import signals
 
 if __name__ == "__main__":
-    signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import json
@@ -23,7 +23,7 @@ from vaetx_jax import command_line
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.inference.text_model import TextModel, load
-from vaetx_jax.run.run import Parts
+from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CORPUS
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.training.state import count_parameters
@@ -50,10 +50,10 @@ def export(model: TextModel, folder: str | pathlib.Path) -> pathlib.Path:
         fresh = pathlib.Path(temporary) / "fresh"
         fresh.mkdir()
         step, label = model.step, model.label
-        exported.write(fresh, model.parts, model.params, step=step, label=label)
+        exported.write(fresh, model.run, model.params, step=step, label=label)
         if evaluation is not None:
             write_text(fresh / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
-        write_text(fresh / CARD, model_card(model.parts, evaluation, step=step, label=label))
+        write_text(fresh / CARD, model_card(model.run, evaluation, step=step, label=label))
         os.replace(fresh, folder)  # an empty folder gives way
     return folder
 
@@ -62,7 +62,7 @@ def _evaluation(model: TextModel) -> dict[str, Any] | None:
     """What was measured of this very checkpoint, on the test split rather than another."""
     for name in ("evaluation-test.json", EVALUATION):
         try:
-            kept = json.loads((model.parts.folder / name).read_text(encoding="utf-8"))
+            kept = json.loads((model.run.folder / name).read_text(encoding="utf-8"))
             if kept["checkpoint"] == model.step:
                 return kept
         except (OSError, ValueError, KeyError, TypeError):
@@ -105,13 +105,13 @@ KINDS = {
 }
 
 
-def model_card(parts: Parts, evaluation: dict[str, Any] | None, *, step: int, label: str) -> str:
+def model_card(run: Run, evaluation: dict[str, Any] | None, *, step: int, label: str) -> str:
     """Markdown.
 
     Args:
       evaluation: the fields of `evaluation.json`, None where this checkpoint was not evaluated.
     """
-    config, latent = parts.config, parts.model.latent_dim
+    config, latent = run.config, run.model.latent_dim
     name = config.model.name
     lines = [
         f"# {name} on {config.data.corpus}",
@@ -123,14 +123,14 @@ def model_card(parts: Parts, evaluation: dict[str, Any] | None, *, step: int, la
         "|---|---|",
         f"| model | `{name}`, preset `{config.model.preset}`, dimension {config.model.dim} |",
         f"| latent | {latent or 'none'} |",
-        f"| parameters | {count_parameters(parts.model):,} |",
-        f"| tokenizer | `{parts.tokenizer.kind}`, {parts.tokenizer.size:,} pieces |",
+        f"| parameters | {count_parameters(run.model):,} |",
+        f"| tokenizer | `{run.tokenizer.kind}`, {run.tokenizer.size:,} pieces |",
         f"| longest sentence | {config.data.max_len} pieces, [CLS] and [SEP] counted |",
         f"| checkpoint | after {step:,} updates ({label}) |",
         "",
         "## Data",
         "",
-        *_data(parts),
+        *_data(run),
         "",
         "## Training",
         "",
@@ -153,8 +153,8 @@ def model_card(parts: Parts, evaluation: dict[str, Any] | None, *, step: int, la
     return "\n".join(lines)
 
 
-def _data(parts: Parts) -> list[str]:
-    data = parts.config.data
+def _data(run: Run) -> list[str]:
+    data = run.config.data
     lines = [f"Corpus `{data.corpus}`."]
     if data.corpus == "text":
         name = pathlib.PurePath(data.train).name
@@ -162,7 +162,7 @@ def _data(parts: Parts) -> list[str]:
     elif data.corpus == "grammar":
         lines = [f"Built in: {data.sentences:,} sentences of a grammar of known entropy."]
     try:
-        kept = json.loads((parts.folder / CORPUS).read_text(encoding="utf-8"))
+        kept = json.loads((run.folder / CORPUS).read_text(encoding="utf-8"))
         lines += ["", f"Fingerprint of its content: `{kept['fingerprint']}`"]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # a fact the card can do without

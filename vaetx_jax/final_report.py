@@ -11,22 +11,22 @@ from vaetx_jax.evaluate import evaluate, print_evaluation
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.estimator import Estimates
 from vaetx_jax.probe.quick import print_probes, probe_labels
-from vaetx_jax.reports.figures import latent_picture, learning_curves
+from vaetx_jax.reports.figures import learning_curves, plot_latents
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import duration
 
 
-def judge(model: TextModel) -> None:
+def write_final_report(model: TextModel) -> None:
     """Prints and writes the table, the quick probes, the samples and the pictures."""
     began = time.monotonic()
     figures, estimates = evaluate(model, "test")
     print_evaluation(figures)
-    written = [model.parts.folder / "evaluation.json", learning_curves(model.parts.folder)]
-    if model.latent_dim and model.parts.corpus.label_fields:
+    written = [model.run.folder / "evaluation.json", learning_curves(model.run.folder)]
+    if model.latent_dim and model.run.corpus.label_fields:
         print_probes(probe_labels(model, estimates.mu_NxZ))
     if model.latent_dim:
         written.append(_picture(model, estimates))
-    if model.parts.config.samples.count:
+    if model.run.config.samples.count:
         text, path = showcase(model)
         print(text)
         written.append(path)
@@ -36,8 +36,8 @@ def judge(model: TextModel) -> None:
 
 
 def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
-    parts = model.parts
-    test, fields = parts.split("test"), parts.corpus.label_fields
+    run = model.run
+    test, fields = run.split("test"), run.corpus.label_fields
     field = next(iter(fields), None)
     names = fields[field] if field else ("sentences",)
     labels_N = test.labels[field][:] if field else np.zeros(len(test), int)
@@ -51,7 +51,7 @@ def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
     else:
         points = PCA(2, random_state=0).fit_transform(points)
     title = f"posterior means of the test split, {axes}"
-    return latent_picture(parts.folder / "latent.png", points, labels_N, names, title)
+    return plot_latents(run.folder / "latent.png", points, labels_N, names, title)
 
 
 RECONSTRUCTIONS = 3
@@ -65,12 +65,12 @@ def showcase(model: TextModel) -> tuple[str, pathlib.Path]:
 
     Sentences to reconstruct and to go between are the first of the test split.
     """
-    settings = model.parts.config.samples
+    settings = model.run.config.samples
     lines = [f"# Samples after {model.step:,} steps", "", "## Drawn from the prior", ""]
     drawn = model.sample(settings.count, temperature=settings.temperature, seed=settings.seed)
     lines += [f"- {sentence}" for sentence in drawn]
     if model.latent_dim:
-        test = model.parts.corpus.split("test")
+        test = model.run.corpus.split("test")
         shown = [test[i].text for i in range(min(RECONSTRUCTIONS, len(test)))]
         lines += ["", "## Reconstructed (greedy, from the posterior mean)", ""]
         for sentence, back in zip(shown, model.reconstruct(shown), strict=True):
@@ -80,7 +80,7 @@ def showcase(model: TextModel) -> tuple[str, pathlib.Path]:
         lines += [f"  {i}. {s}" for i, s in enumerate(model.interpolate(first, last, STEPS))]
         lines += [f"- to: {last}"]
     text = "\n".join(lines) + "\n"
-    folder = model.parts.folder / "samples"
+    folder = model.run.folder / "samples"
     folder.mkdir(exist_ok=True)
     path = folder / f"step-{model.step}.md"
     write_text(path, text)

@@ -21,7 +21,7 @@ from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.batching import check_sentences
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.run import workdir as workdir_lib
-from vaetx_jax.run.run import assemble
+from vaetx_jax.run.run import create_run
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.training.trainer import StoppedError, Trainer
 
@@ -92,7 +92,7 @@ def _train(
             config.data[split] = str(folder / "corpus" / f"{split}.csv")
     validation.validate(config)
     workdir_lib.keep_config(folder, config)
-    trainer = Trainer(assemble(config, folder))
+    trainer = Trainer(create_run(config, folder))
     state, _ = trainer.start_state()
     if int(state.step) >= trainer.plan.total_steps:
         return

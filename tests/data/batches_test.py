@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from vaetx_jax.data.batches import EvalBatches, TrainBatches, read_ahead
 from vaetx_jax.data.bucketing import best_shapes
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
-from vaetx_jax.data.tokenized import EncodedSplit, encode_split
-from vaetx_jax.data.tokenizers.tokenizers import wordpiece_from_file
+from vaetx_jax.data.tokenized import TokenizedSplit, tokenize_split
+from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
 from vaetx_jax.errors import UserError
 
 PAD, CLS, SEP = 0, 2, 3
@@ -25,7 +25,7 @@ FIXED = {"max_len": MAX_LEN, "pad_id": PAD, "cls_id": CLS, "sep_id": SEP}
 def split_of(lengths, labels=None):
     """Sentences with the given numbers of ids, [CLS] and [SEP] counted; ids tell the row."""
     sizes = np.asarray(lengths) - 2
-    return EncodedSplit(
+    return TokenizedSplit(
         tokens=np.repeat(np.arange(4, 4 + len(sizes)), sizes).astype(np.int32),
         offsets=np.concatenate([[0], np.cumsum(sizes)]),
         words=sizes.astype(np.int32),
@@ -430,7 +430,7 @@ def ptb(real_data, tmp_path_factory):
     corpus = open_corpus(CorpusSpec(name="ptb", cache_dir=cache, manual_dir=str(real_data)))
     tokenizer = wordpiece_from_file(real_data / "bert" / "vocab.txt")
     ids = {"pad_id": tokenizer.pad_id, "cls_id": tokenizer.cls_id, "sep_id": tokenizer.sep_id}
-    split = encode_split(corpus, "train", tokenizer, 64, cache)
+    split = tokenize_split(corpus, "train", tokenizer, 64, cache)
     return TrainBatches(split, batch_size=32, seed=0, max_len=64, **ids)
 
 

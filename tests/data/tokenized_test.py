@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from vaetx_jax.data import tokenized
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.tokenizers.kept_words import words_kept
-from vaetx_jax.data.tokenizers.tokenizers import train_sentencepiece
+from vaetx_jax.data.tokenizers.sentencepiece import train_sentencepiece
 from vaetx_jax.errors import ConfigError, UserError
 
 PAD, CLS, SEP = 0, 2, 3
@@ -85,7 +85,9 @@ class DroppingTokenizer(FakeTokenizer):
 
 def encode(tmp_path, rows, tokenizer=None, max_len=8, **settings_):
     corpus = rows if isinstance(rows, FakeCorpus) else FakeCorpus(rows, **settings_)
-    return tokenized.encode_split(corpus, "train", tokenizer or FakeTokenizer(), max_len, tmp_path)
+    return tokenized.tokenize_split(
+        corpus, "train", tokenizer or FakeTokenizer(), max_len, tmp_path
+    )
 
 
 def sentence(split, i):
@@ -166,7 +168,7 @@ def test_a_real_corpus_and_tokenizer_come_back_as_they_were(tmp_path):
     corpus = open_corpus(spec)
     rows = list(corpus.split("train"))
     tokenizer = train_sentencepiece("bpe", [row.text for row in rows], 400)
-    split = tokenized.encode_split(corpus, "train", tokenizer, 64, tmp_path)
+    split = tokenized.tokenize_split(corpus, "train", tokenizer, 64, tmp_path)
     assert [tokenizer.decode(sentence(split, i)) for i in range(200)] == [r.text for r in rows]
     assert split.words.tolist() == [len(row.text.split()) for row in rows]
     assert split.log_prob.tolist() == [row.log_prob for row in rows]
@@ -265,7 +267,7 @@ def plain_fill(split, rows, width):
 @given(data=st.data(), sizes=st.lists(st.integers(0, 9), min_size=1, max_size=8))
 def test_fill_equals_a_plain_loop(data, sizes):
     offsets = np.concatenate([[0], np.cumsum(sizes)])
-    split = tokenized.EncodedSplit(
+    split = tokenized.TokenizedSplit(
         tokens=np.arange(4, 4 + offsets[-1], dtype=np.uint16),
         offsets=offsets,
         words=np.zeros(len(sizes), np.int32),
@@ -367,7 +369,7 @@ def test_what_a_killed_process_left_is_removed_after_a_while(tmp_path):
         (folder / "tokens.npy").write_bytes(b"half")
     for path in [old / "tokens.npy", old]:
         os.utime(path, (0, 0))
-    tokenized.encode_split(FakeCorpus(TEXTS), "valid", FakeTokenizer(), 8, tmp_path)
+    tokenized.tokenize_split(FakeCorpus(TEXTS), "valid", FakeTokenizer(), 8, tmp_path)
     assert not old.exists()
     assert fresh.exists()
 

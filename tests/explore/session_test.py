@@ -4,8 +4,8 @@ import threading
 
 import numpy as np
 import pytest
-from api_test import language_model  # noqa: F401  # a fixture
 
+from tests.inference.text_model_test import language_model  # noqa: F401  # a fixture
 from vaetx_jax.errors import UserError
 from vaetx_jax.explore import session as session_lib
 from vaetx_jax.explore.__main__ import open_session
@@ -148,19 +148,17 @@ def test_a_waiting_question_is_overtaken_by_the_next_of_its_control(monkeypatch)
 
 
 def test_a_sample_of_a_split_is_bounded_and_the_same_every_time(model):
-    here, again = (
-        read_sentences(model.parts, split="train", file=None, limit=20) for _ in range(2)
-    )
+    here, again = (read_sentences(model.run, split="train", file=None, limit=20) for _ in range(2))
     assert here.texts == again.texts
     assert len(here.texts) == 20
     assert here.origin == "20 of the 200 sentences of grammar's train split, drawn at random."
 
 
 def test_a_sentence_keeps_its_labels(model):
-    rows = model.parts.corpus.split("test")
+    rows = model.run.corpus.split("test")
     there = {row.text: row.labels for row in rows}
-    sentences = read_sentences(model.parts, split="test", file=None, limit=10)
-    assert set(sentences.labels) == set(model.parts.corpus.label_fields)
+    sentences = read_sentences(model.run, split="test", file=None, limit=10)
+    assert set(sentences.labels) == set(model.run.corpus.label_fields)
     for field, label in sentences.labels.items():
         classes = [there[text][field] for text in sentences.texts]
         assert label.classes_N.tolist() == classes
@@ -170,7 +168,7 @@ def test_a_sentence_keeps_its_labels(model):
 def test_a_sample_of_a_file_is_spread_over_it(model, tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("".join(f"sentence {i}\n\n" for i in range(1_000)), encoding="utf-8")
-    sentences = read_sentences(model.parts, split="test", file=str(path), limit=50)
+    sentences = read_sentences(model.run, split="test", file=str(path), limit=50)
     numbers = [int(text.split()[1]) for text in sentences.texts]
     assert numbers == sorted(set(numbers))
     assert len(numbers) == 50
@@ -180,16 +178,16 @@ def test_a_sample_of_a_file_is_spread_over_it(model, tmp_path):
 
 def test_a_file_that_cannot_be_read_is_told(model, tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*none\.txt"):
-        read_sentences(model.parts, split="test", file=str(tmp_path / "none.txt"), limit=5)
+        read_sentences(model.run, split="test", file=str(tmp_path / "none.txt"), limit=5)
 
 
 def test_a_corpus_that_has_gone_can_be_replaced_by_a_file(model, monkeypatch):
     def gone(self):
         raise UserError("sentences.txt is missing")
 
-    monkeypatch.setattr(type(model.parts), "corpus", property(gone))
+    monkeypatch.setattr(type(model.run), "corpus", property(gone))
     with pytest.raises(UserError, match=r"sentences\.txt is missing .*give --sentences=FILE"):
-        read_sentences(model.parts, split="test", file=None, limit=5)
+        read_sentences(model.run, split="test", file=None, limit=5)
 
 
 def test_a_language_model_is_refused(language_model):  # noqa: F811

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.helpers.paths import REPOSITORY
-from vaetx_jax.config.defaults import ModelSettings, default_config
+from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.models.build import build_model
+from vaetx_jax.models.presets import ModelSettings
 from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.models.transformer import LayerShape, TransformerDecoder
 from vaetx_jax.runtime.mesh import data_mesh

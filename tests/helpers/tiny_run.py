@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.run import workdir
-from vaetx_jax.run.run import assemble
+from vaetx_jax.run.run import create_run
 from vaetx_jax.training import trainer as trainer_lib
 
 STEPS = 40
@@ -29,6 +29,6 @@ def tiny_config(cache: pathlib.Path) -> ConfigDict:
 def fit(config: ConfigDict, folder: pathlib.Path) -> trainer_lib.Trainer:
     folder.mkdir(exist_ok=True)
     workdir.keep_config(folder, config)
-    trainer = trainer_lib.Trainer(assemble(config, folder))
+    trainer = trainer_lib.Trainer(create_run(config, folder))
     trainer.run(trainer.start_state()[0])
     return trainer

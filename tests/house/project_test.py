@@ -1,4 +1,4 @@
-"""Facts about the project's own files that are easy to break unseen."""
+"""CheckpointInfo about the project's own files that are easy to break unseen."""
 
 import ast
 import pathlib

@@ -14,8 +14,8 @@ from vaetx_jax.config.validation import model_settings
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.inference import decoding
 from vaetx_jax.inference.beam_search import beam_search
-from vaetx_jax.inference.decoding import Decoding, SpecialIds, decode
-from vaetx_jax.inference.logits import nucleus, top_logits
+from vaetx_jax.inference.decoding import Decoding, decode
+from vaetx_jax.inference.logits import SpecialIds, keep_top_k, keep_top_p
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.presets import MODELS, PRESETS, has_latent
 
@@ -214,7 +214,7 @@ def kept_by_numpy(logits_V, top_k=0, top_p=1.0):
 @pytest.mark.parametrize("p", [1e-6, 0.1, 0.5, 0.9, 0.999])
 def test_the_nucleus_is_numpys(p):
     logits_BxV = np.random.default_rng(3).standard_normal((5, 300)).astype(np.float32) * 3
-    kept = np.isfinite(np.asarray(nucleus(jnp.asarray(logits_BxV), jnp.float32(p))))
+    kept = np.isfinite(np.asarray(keep_top_p(jnp.asarray(logits_BxV), jnp.float32(p))))
     for row, kept_V in zip(logits_BxV, kept, strict=True):
         share = np.sort(special.softmax(row.astype(np.float64)))[::-1]
         count = min(np.searchsorted(np.cumsum(share), p) + 1, len(row))
@@ -224,8 +224,8 @@ def test_the_nucleus_is_numpys(p):
 
 def test_pieces_as_probable_as_the_last_are_kept_too():
     logits_BxV = jnp.asarray([[2.0, 1.0, 1.0, 0.0]])
-    assert np.isfinite(top_logits(logits_BxV, 2)).tolist() == [[True, True, True, False]]
-    assert np.isfinite(nucleus(logits_BxV, jnp.float32(0.7)))[0, :3].all()
+    assert np.isfinite(keep_top_k(logits_BxV, 2)).tolist() == [[True, True, True, False]]
+    assert np.isfinite(keep_top_p(logits_BxV, jnp.float32(0.7)))[0, :3].all()
 
 
 def test_more_pieces_than_there_are_means_all(params):

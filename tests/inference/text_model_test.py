@@ -14,7 +14,7 @@ from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.batching import BATCH, length_classes, rows_by_length
 from vaetx_jax.inference.text_model import load, untrained
 from vaetx_jax.metrics import estimator as estimator_lib
-from vaetx_jax.run.run import Parts
+from vaetx_jax.run.run import Run
 
 SENTENCES = [
     "you will watch a bad storm",
@@ -48,14 +48,14 @@ def language_model(config, trained, tmp_path_factory):
     from vaetx_jax.config.validation import model_settings
     from vaetx_jax.models.build import build_model
 
-    parts = load(trained).parts
+    run = load(trained).run
     lm_config = default_config("transformer_lm")
     lm_config.data = tiny_config(config.data.cache_dir).data
     lm_config.model.dim = 8
     built = build_model(
-        model_settings(lm_config), vocab_size=parts.tokenizer.size, pad_id=parts.tokenizer.pad_id
+        model_settings(lm_config), vocab_size=run.tokenizer.size, pad_id=run.tokenizer.pad_id
     )
-    return untrained(Parts(lm_config, parts.folder, parts.tokenizer, built, parts.mesh), seed=0)
+    return untrained(Run(lm_config, run.folder, run.tokenizer, built, run.mesh), seed=0)
 
 
 def test_loading_says_nothing_that_is_of_no_use(trained, caplog):
@@ -206,10 +206,10 @@ def test_a_score_is_the_evaluations_bound_of_the_same_sentences(model):
     """Both by the mean over many seeds: a draw of z each."""
     scores = [model.score(SENTENCES, iw_samples=0, seed=seed) for seed in range(20)]
     mean = np.mean([s.elbo_N for s in scores], axis=0)
-    ids = [model.parts.tokenizer.encode([s])[0] for s in SENTENCES]
-    rows = next(iter(rows_by_length(ids[:1], model.parts.tokenizer, 40)))
+    ids = [model.run.tokenizer.encode([s])[0] for s in SENTENCES]
+    rows = next(iter(rows_by_length(ids[:1], model.run.tokenizer, 40)))
     batch = {"ids": rows.ids_BxS, "weight": np.ones(BATCH, np.float32), "index": np.arange(BATCH)}
-    estimator = estimator_lib.Estimator(model.parts.model, model.parts.mesh, seed=0)
+    estimator = estimator_lib.Estimator(model.run.model, model.run.mesh, seed=0)
     figures = estimator.of_batch(model.params, batch, seed=5)  # the first sentence, 64 draws
     bound = -np.asarray(figures["nll"] + figures["kl"])
     assert mean[0] == pytest.approx(bound.mean(), abs=5 * bound.std() / np.sqrt(20) + 1e-4)
@@ -217,7 +217,7 @@ def test_a_score_is_the_evaluations_bound_of_the_same_sentences(model):
 
 def test_a_score_counts_pieces_and_words_and_says_what_was_cut(model):
     scores = model.score([SENTENCES[0], "", "storm " * 100], iw_samples=0)
-    pieces = model.parts.tokenizer.encode([SENTENCES[0]])[0]
+    pieces = model.run.tokenizer.encode([SENTENCES[0]])[0]
     assert scores.pieces_N.tolist() == [len(pieces) + 1, 1, 39]
     assert scores.words_N[:2].tolist() == [6, 0] and 0 < scores.words_N[2] < 39
     assert scores.cut_N.tolist() == [False, False, True]

@@ -179,13 +179,13 @@ def test_over_four_devices_the_loss_and_its_gradients_are_those_of_one():
     tiny.run_on_four_devices("""
 import jax, jax.numpy as jnp, numpy as np
 from vaetx_jax.runtime.mesh import data_mesh, replicated, split_over_data
-from vaetx_jax.models.text_vae import Output
+from vaetx_jax.models.text_vae import OutputWeights
 from vaetx_jax.losses.elbo import reconstruction_loss
 
 noise = np.random.default_rng(0)
 B, T, D, V = 8, 6, 8, 37
 h = noise.standard_normal((B, T, D)).astype(np.float32)
-output = Output(*(noise.standard_normal(s).astype(np.float32) for s in ((V, D), (V,))))
+output = OutputWeights(*(noise.standard_normal(s).astype(np.float32) for s in ((V, D), (V,))))
 target = noise.integers(0, V, (B, T)).astype(np.int32)
 # Uneven shares of padding, one device with none but padding.
 mask = np.arange(T)[None] < np.array([6, 6, 5, 1, 0, 0, 3, 2])[:, None]

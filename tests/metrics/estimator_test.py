@@ -14,7 +14,7 @@ from scipy import integrate, special, stats
 from tests.helpers import tiny
 from vaetx_jax.metrics.estimator import Estimates, Estimator
 from vaetx_jax.metrics.summary import SplitFacts, perplexity, summary
-from vaetx_jax.models.text_vae import Output
+from vaetx_jax.models.text_vae import OutputWeights
 
 MODEL = tiny.vae(layers=1)
 PIECES = tiny.sentences(13)
@@ -79,7 +79,7 @@ class LinearGaussian(nn.Module):
         return jnp.stack([jnp.log1p(-jnp.exp(log_p)), log_p], axis=1)[:, None, :]
 
     def output(self):
-        return Output(jnp.eye(2), jnp.zeros(2))
+        return OutputWeights(jnp.eye(2), jnp.zeros(2))
 
 
 def linear_gaussian_batch(rows):
@@ -152,7 +152,7 @@ class BinaryToken(LinearGaussian):
         return jnp.stack([0 * logit_B - 1e9, logit_B, 0 * logit_B], axis=1)[:, None, :]
 
     def output(self):
-        return Output(jnp.eye(3), jnp.zeros(3))
+        return OutputWeights(jnp.eye(3), jnp.zeros(3))
 
 
 @pytest.mark.parametrize("piece", [1, 2])

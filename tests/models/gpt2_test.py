@@ -16,7 +16,7 @@ from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import UserError
 from vaetx_jax.models import gpt2
 from vaetx_jax.run import workdir
-from vaetx_jax.run.run import assemble
+from vaetx_jax.run.run import create_run
 from vaetx_jax.training import trainer as trainer_lib
 
 PARAMS = jax.device_get(params_of(tiny_gpt2.model()))
@@ -211,7 +211,7 @@ def gpt2_run(config, tmp_path):
 def start(run, folder):
     folder.mkdir(exist_ok=True)
     workdir.keep_config(folder, run)
-    trainer = trainer_lib.Trainer(assemble(run, folder))
+    trainer = trainer_lib.Trainer(create_run(run, folder))
     return trainer, *trainer.start_state()
 
 

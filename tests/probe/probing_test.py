@@ -21,7 +21,7 @@ from vaetx_jax.probe import probing
 from vaetx_jax.probe.classifiers import Latents
 from vaetx_jax.probe.label_field import SPLITS, Material, probe_field
 from vaetx_jax.probe.tables import print_probe
-from vaetx_jax.run.run import assemble
+from vaetx_jax.run.run import create_run
 from vaetx_jax.run.workdir import keep_config
 
 FIELDS = ("topic", "sentiment")
@@ -34,7 +34,7 @@ def model(trained, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     model = load(folder)
-    model.parts.config.probe.epochs = 3
+    model.run.config.probe.epochs = 3
     return model
 
 
@@ -44,7 +44,7 @@ def probed(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("probed") / "run"
     shutil.copytree(trained, folder)
     model = load(folder)
-    model.parts.config.probe.epochs = 3
+    model.run.config.probe.epochs = 3
     return probing.run_probe(model, fields=FIELDS), folder / "probe.json"
 
 
@@ -120,8 +120,8 @@ def test_a_fit_that_was_best_at_its_end_is_said_to_be_so(probed, capsys, epoch, 
 
 
 def test_the_mean_and_a_closed_fit_can_be_chosen(model):
-    model.parts.config.probe.latent = "mean"
-    model.parts.config.probe.fit = "closed"
+    model.run.config.probe.latent = "mean"
+    model.run.config.probe.fit = "closed"
     result = probing.run_probe(model, fields=["sentiment"], few_labels=False)
     assert tuple(result["labels"]) == ("sentiment",)
     assert (result["protocol"]["latent"], result["protocol"]["fit"]) == ("mean", "closed")
@@ -132,7 +132,7 @@ def test_the_mean_and_a_closed_fit_can_be_chosen(model):
 
 def test_the_seed_of_the_probe_decides_its_figures(model):
     def figures(seed):
-        model.parts.config.probe.seed = seed
+        model.run.config.probe.seed = seed
         result = probing.run_probe(model, fields=["sentiment"], few_labels=False)
         return result["labels"]["sentiment"]["splits"]
 
@@ -159,7 +159,7 @@ def test_the_command_writes_and_names_its_file(trained, config, tmp_path):
 def unfitted(config, folder):
     folder.mkdir()
     keep_config(folder, config)
-    return untrained(assemble(config, folder), seed=0)
+    return untrained(create_run(config, folder), seed=0)
 
 
 def test_a_language_model_is_refused(config, tmp_path):

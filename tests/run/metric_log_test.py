@@ -223,7 +223,7 @@ def test_a_log_on_a_full_disk_does_not_end_the_work():
     with open("/dev/full", "w", buffering=1) as full:
         progress = Progress(10, stream=full)
         progress.line(5, "half")
-        console.tell("warning: nobody hears it", full)
+        console.notify("warning: nobody hears it", full)
         progress.clear()
         with contextlib.suppress(OSError):
             full.close()

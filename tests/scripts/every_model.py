@@ -30,12 +30,12 @@ from vaetx_jax import paper
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.config.validation import validate
-from vaetx_jax.data.tokenized import EncodedSplit
+from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.evaluate import evaluate
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.models.presets import MODELS, has_latent
 from vaetx_jax.run import workdir
-from vaetx_jax.run.run import Parts, assemble
+from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.training.trainer import Trainer
 
@@ -43,14 +43,14 @@ LATENT_FIGURES = ("kl", "mi_b32", "mi", "mi_limit", "au")
 SMALL_GPT2 = {"dim": 64, "decoder_layers": 2, "decoder_heads": 4, "heads": 2}
 
 
-class FewSentences(Parts):
+class FewSentences(Run):
     """A run whose held-out splits are cut to their first sentences."""
 
-    def split(self, name: str) -> EncodedSplit:
+    def split(self, name: str) -> TokenizedSplit:
         whole, count = super().split(name), 64
         if name == "train" or len(whole) <= count:
             return whole
-        return EncodedSplit(
+        return TokenizedSplit(
             tokens=whole.tokens[: whole.offsets[count]],
             offsets=whole.offsets[: count + 1],
             words=whole.words[:count],
@@ -60,8 +60,8 @@ class FewSentences(Parts):
         )
 
 
-def few(parts: Parts) -> Parts:
-    return FewSentences(parts.config, parts.folder, parts.tokenizer, parts.model, parts.mesh)
+def few(run: Run) -> Run:
+    return FewSentences(run.config, run.folder, run.tokenizer, run.model, run.mesh)
 
 
 def run_config(corpus: str, model: str, dim: int, data: str):
@@ -85,7 +85,7 @@ def train(config, folder: pathlib.Path) -> tuple[str, list, str]:
     """(sha256 of the parameters at the end, metrics without speeds, where it started)."""
     with workdir.claim(folder):
         workdir.keep_config(folder, config)
-        trainer = Trainer(few(assemble(config, folder)))
+        trainer = Trainer(few(create_run(config, folder)))
         state, words = trainer.start_state()
         outcome = trainer.run(state)
     digest = hashlib.sha256()
@@ -94,12 +94,12 @@ def train(config, folder: pathlib.Path) -> tuple[str, list, str]:
     return digest.hexdigest(), steady_rows(folder), words
 
 
-def judge(folder: pathlib.Path, model: str) -> dict:
+def write_final_report(folder: pathlib.Path, model: str) -> dict:
     """The figures of the saved model, measured twice from its folder; says what is wrong."""
     figures = []
     for _ in range(2):
         loaded = load(folder)
-        held = dataclasses.replace(loaded, parts=few(loaded.parts))
+        held = dataclasses.replace(loaded, run=few(loaded.run))
         figures.append(evaluate(held, "test")[0])
     first, second = figures
     assert first == second, "two evaluations of one checkpoint differ"
@@ -113,7 +113,7 @@ def check(corpus: str, model: str, dim: int, data: str, folder: pathlib.Path) ->
     """One line on a run that did all it should; AssertionError where it did not."""
     config, began = run_config(corpus, model, dim, data), time.monotonic()
     before, metrics, _ = train(config, folder)
-    figures = judge(folder, model)
+    figures = write_final_report(folder, model)
     shutil.rmtree(folder / "checkpoints" / str(config.train.steps))
     after, again, words = train(config, folder)
     middle = config.train.checkpoint_every

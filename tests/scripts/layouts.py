@@ -36,7 +36,7 @@ def worker(options: argparse.Namespace) -> None:
     import numpy as np
 
     from tests.helpers.tiny_run import tiny_config
-    from vaetx_jax.run.run import assemble
+    from vaetx_jax.run.run import create_run
     from vaetx_jax.runtime.mesh import put_batch, whole
     from vaetx_jax.runtime.processes import is_first
     from vaetx_jax.training.state import LEAST_TABLE
@@ -49,30 +49,30 @@ def worker(options: argparse.Namespace) -> None:
     config.mesh.shard_state = options.sharded
     folder = options.home / options.out.stem
     folder.mkdir(exist_ok=True)
-    trainer = Trainer(assemble(config, folder))
-    parts = trainer._parts
+    trainer = Trainer(create_run(config, folder))
+    run = trainer._run
     state, _ = trainer.start_state()
     losses, gradient = [], None
     for step in range(options.steps):
         batch = trainer.batches.at(step)
-        arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, parts.mesh)
+        arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh)
         before = state.sums if step % trainer.plan.window else None
         carried = float(before.loss) if before else 0.0
         state, metrics = trainer._train_step(state, arrays, trainer.key)
         losses.append(float(metrics.sums.loss) - carried)
         if step == 0:  # Adam's first moment is a tenth of it
-            moments = whole(state.optimizer, parts.mesh)
+            moments = whole(state.optimizer, run.mesh)
             gradient = [np.asarray(leaf) for leaf in jax.tree.leaves(moments[0].mu)]
     split = [x for x in jax.tree.leaves(state.optimizer) if not x.is_fully_replicated]
     assert bool(split) == options.sharded, (len(split), LEAST_TABLE)
     if is_first():
         flat = np.concatenate([leaf.ravel() for leaf in gradient])
         final = np.concatenate(
-            [np.asarray(x).ravel() for x in jax.tree.leaves(whole(state.params, parts.mesh))]
+            [np.asarray(x).ravel() for x in jax.tree.leaves(whole(state.params, run.mesh))]
         )
         np.savez(options.out, losses=losses, gradient=flat, params=final)
     elif options.sharded:
-        whole(state.params, parts.mesh)
+        whole(state.params, run.mesh)
 
 
 def run(layout: str, home: pathlib.Path, name: str, steps: int) -> dict:

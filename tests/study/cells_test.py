@@ -305,7 +305,7 @@ def test_damage_is_found_and_what_rests_on_it_is_done_again(sealed, name, damage
     damage(sealed / name)
     found, why = condition(sealed, iw_samples=50, protocol=PROTOCOL)
     results = (cells.EVALUATION, cells.PROBE)
-    assert found is (Condition.UNJUDGED if name in results else Condition.DAMAGED)
+    assert found is (Condition.STALE_METRICS if name in results else Condition.DAMAGED)
     assert why == f"{name} is not what it was when the cell was finished"
 
 
@@ -325,8 +325,8 @@ def test_a_seal_that_cannot_be_read_vouches_for_nothing(sealed, text):
 
 
 def test_other_samples_and_other_protocols_are_judged_again(sealed):
-    assert wanted_of(sealed, iw_samples=500) is Condition.UNJUDGED
-    assert wanted_of(sealed, protocol={**PROTOCOL, "fit": "closed"}) is Condition.UNJUDGED
+    assert wanted_of(sealed, iw_samples=500) is Condition.STALE_METRICS
+    assert wanted_of(sealed, protocol={**PROTOCOL, "fit": "closed"}) is Condition.STALE_METRICS
     assert wanted_of(sealed, protocol=None) is Condition.FINISHED
 
 
@@ -340,7 +340,7 @@ def test_a_cell_that_was_not_probed_is_finished_where_no_probe_is_wanted(sealed)
 def test_a_sealed_cell_without_an_evaluation_is_judged_again(sealed):
     (sealed / cells.EVALUATION).unlink()
     seal(sealed, {})
-    assert wanted_of(sealed) is Condition.UNJUDGED
+    assert wanted_of(sealed) is Condition.STALE_METRICS
 
 
 def test_pictures_and_reports_may_come_and_go(sealed):

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 from ml_collections import ConfigDict
-from study_tables_test import figures_of
 
+from tests.study.tables_test import figures_of
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.keys import differences
 from vaetx_jax.config.study import default_study

@@ -11,7 +11,7 @@ import pytest
 from vaetx_jax.config.study import default_study, validate_study
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.models.flops import forward_flops
-from vaetx_jax.run.run import load_parts
+from vaetx_jax.run.run import open_run
 from vaetx_jax.study import __main__
 from vaetx_jax.study.timing import time_forward
 from vaetx_jax.training.state import init_params
@@ -19,32 +19,32 @@ from vaetx_jax.training.state import init_params
 
 @pytest.fixture(scope="module")
 def parts(trained):
-    return load_parts(trained)
+    return open_run(trained)
 
 
-def test_all_batches_are_timed_unless_a_sample_is_asked_for(parts):
-    total = parts.train_batches.steps_per_epoch
-    whole = time_forward(parts, sample=0, repetitions=1)
-    few = time_forward(parts, sample=3, repetitions=2)
+def test_all_batches_are_timed_unless_a_sample_is_asked_for(run):
+    total = run.train_batches.steps_per_epoch
+    whole = time_forward(run, sample=0, repetitions=1)
+    few = time_forward(run, sample=3, repetitions=2)
     assert (whole.measured, whole.batches) == (total, total)
     assert (few.measured, few.batches) == (3, total)
 
 
-def test_tokens_and_flops_are_those_of_the_whole_training_set(parts):
-    timing = time_forward(parts, sample=2, repetitions=1)
-    split = parts.split("train")
+def test_tokens_and_flops_are_those_of_the_whole_training_set(run):
+    timing = time_forward(run, sample=2, repetitions=1)
+    split = run.split("train")
     assert timing.tokens == len(split.tokens) + len(split)
-    params = jax.eval_shape(lambda: init_params(parts.model, jax.random.key(0)))
+    params = jax.eval_shape(lambda: init_params(run.model, jax.random.key(0)))
     assert timing.flops == forward_flops(params, split.lengths - 1)
 
 
-def test_a_sample_is_extrapolated_by_tokens(parts, monkeypatch):
+def test_a_sample_is_extrapolated_by_tokens(run, monkeypatch):
     """Every look at the clock finds one second more, so a pass over the sample takes one."""
     seconds = iter(range(100))
     monkeypatch.setattr("vaetx_jax.study.timing.time.perf_counter", lambda: float(next(seconds)))
-    timing = time_forward(parts, sample=1, repetitions=3)
-    batch = parts.train_batches.at(0)
-    tokens = int((batch["ids"][:, 1:] != parts.tokenizer.pad_id).sum())
+    timing = time_forward(run, sample=1, repetitions=3)
+    batch = run.train_batches.at(0)
+    tokens = int((batch["ids"][:, 1:] != run.tokenizer.pad_id).sum())
     assert timing.seconds == pytest.approx(timing.tokens / tokens)
     assert timing.compile_seconds == 1.0 and timing.spread == 1.0
 

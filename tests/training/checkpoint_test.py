@@ -14,7 +14,7 @@ from tests.helpers import tiny
 from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.mesh import put_replicated
 from vaetx_jax.training import checkpoint
-from vaetx_jax.training.checkpoint import Checkpoints, Facts, UnsavedError, choose
+from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError, choose
 from vaetx_jax.training.optimizer import optimizer
 from vaetx_jax.training.state import Sums, TrainState
 
@@ -53,7 +53,7 @@ def save(checkpoints, scores, *, candidates=None):
     first = (checkpoints.latest() or 0) + 10
     for i, score in enumerate(scores):
         step = first + 10 * i
-        facts = Facts(step, score, candidate=candidates is None or step in candidates)
+        facts = CheckpointInfo(step, score, candidate=candidates is None or step in candidates)
         checkpoints.save(state_after(step), facts)
 
 
@@ -97,7 +97,7 @@ def test_a_reader_gets_the_parameters_alone(opened):
 def test_a_step_that_is_there_is_left_as_it_is(opened):
     checkpoints = opened()
     save(checkpoints, [5.0])
-    checkpoints.save(state_after(10, seed=7), Facts(10, 1.0, candidate=True))
+    checkpoints.save(state_after(10, seed=7), CheckpointInfo(10, 1.0, candidate=True))
     assert_identical(checkpoints.restore(10, state_after(0)), state_after(10))
     assert checkpoints.steps() == [10]
 
@@ -126,7 +126,7 @@ def test_a_state_that_cannot_be_saved_leaves_what_was_there(opened, folder, erro
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vaetx_jax.training.checkpoint.write_manifest", lambda *_: raise_(error))
         with pytest.raises(UnsavedError, match=f"30: could not be saved: .*{words}"):
-            checkpoints.save(state_after(30), Facts(30, 3.0, candidate=True))
+            checkpoints.save(state_after(30), CheckpointInfo(30, 3.0, candidate=True))
     assert sorted(folder.rglob("*")) == before
     assert checkpoints.steps() == opened().steps() == [10, 20]
 
@@ -136,7 +136,7 @@ def test_what_could_not_be_saved_can_be_saved_later(opened, folder):
     folder.rmdir()
     folder.write_text("a file where the folder was")
     with pytest.raises(UnsavedError):
-        checkpoints.save(state_after(10), Facts(10, 3.0, candidate=True))
+        checkpoints.save(state_after(10), CheckpointInfo(10, 3.0, candidate=True))
     folder.unlink()
     save(checkpoints, [5.0])
     assert_identical(opened().restore(10, state_after(0)), state_after(10))
@@ -147,10 +147,10 @@ def test_a_folder_that_was_moved_away_is_not_made_anew(opened, folder):
     save(checkpoints, [5.0])
     elsewhere = folder.parent.rename(folder.parent.with_name("elsewhere"))
     with pytest.raises(UnsavedError, match="20: could not be saved: its folder is gone"):
-        checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+        checkpoints.save(state_after(20), CheckpointInfo(20, 4.0, candidate=True))
     assert not folder.parent.exists()
     elsewhere.rename(folder.parent)
-    checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+    checkpoints.save(state_after(20), CheckpointInfo(20, 4.0, candidate=True))
     assert opened().steps() == [10, 20]
 
 
@@ -160,7 +160,7 @@ def test_a_folder_moved_away_while_it_is_written_to_leaves_nothing_in_its_place(
     with pytest.MonkeyPatch.context() as patch:
         move_before(patch, "write_manifest", folder.parent, elsewhere)
         with pytest.raises(UnsavedError, match="20: could not be saved: its folder is gone"):
-            checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+            checkpoints.save(state_after(20), CheckpointInfo(20, 4.0, candidate=True))
     assert not folder.parent.exists()
     elsewhere.rename(folder.parent)
     assert opened().steps() == [10]
@@ -173,7 +173,7 @@ def test_nothing_is_saved_into_another_folder_of_the_same_name(opened, folder):
     mine = folder.parent / "mine.txt"
     mine.write_text("another run's")
     with pytest.raises(UnsavedError, match="its folder is gone"):
-        checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+        checkpoints.save(state_after(20), CheckpointInfo(20, 4.0, candidate=True))
     assert list(folder.parent.iterdir()) == [mine]
 
 
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_looked_at_is_a_state_unsaved(opened, folder, mo
     with monkeypatch.context() as patch:
         patch.setattr(pathlib.Path, "stat", failing)
         with pytest.raises(UnsavedError, match="20: could not be saved"):
-            checkpoints.save(state_after(20), Facts(20, 4.0, candidate=True))
+            checkpoints.save(state_after(20), CheckpointInfo(20, 4.0, candidate=True))
     assert opened().steps() == [10]
 
 
@@ -334,7 +334,7 @@ def test_a_state_comes_back_on_another_number_of_devices_split_or_whole(tmp_path
     tiny.run_on_four_devices(f"""
 import pathlib
 import jax, numpy as np, tiny
-from vaetx_jax.training.checkpoint import Checkpoints, Facts
+from vaetx_jax.training.checkpoint import Checkpoints, CheckpointInfo
 from vaetx_jax.runtime.mesh import data_mesh
 from vaetx_jax.training.state import init_state
 
@@ -347,7 +347,7 @@ layouts = [(1, False), (4, True), (2, False), (2, True)]
 for number, (before, after) in enumerate(zip(layouts, layouts[1:] + layouts[:1])):
     saved = state(*before, seed=0)
     checkpoints = Checkpoints(pathlib.Path({str(tmp_path)!r}) / str(number), writable=True)
-    checkpoints.save(saved, Facts(1, 2.0, candidate=True))
+    checkpoints.save(saved, CheckpointInfo(1, 2.0, candidate=True))
     like = state(*after, seed=1)
     found = checkpoints.restore(1, like)
     jax.tree.map(np.testing.assert_array_equal, found, saved)

@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from train_test import interrupt_at
 
 from tests.helpers.metric_rows import steady_rows
 from tests.helpers.tiny_run import fit
+from tests.training.trainer_test import interrupt_at
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.metric_log import METRICS, read_metrics
-from vaetx_jax.run.run import Parts, assemble
+from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.training.checkpoint import Checkpoints
 from vaetx_jax.training.replicas import Replicas
 from vaetx_jax.training.trainer import StoppedError
@@ -32,7 +32,7 @@ def settings_of(config: ConfigDict, number: int) -> ConfigDict:
     return one
 
 
-def parts_in(folder, config, of=2, **changes) -> list[Parts]:
+def parts_in(folder, config, of=2, **changes) -> list[Run]:
     """The parts of the three runs; `changes` are those of run `of` alone."""
     found = []
     for number, name in enumerate(NAMES):
@@ -41,7 +41,7 @@ def parts_in(folder, config, of=2, **changes) -> list[Parts]:
             one.update_from_flattened_dict(changes)
         home.mkdir(parents=True, exist_ok=True)
         workdir.keep_config(home, one)
-        found.append(assemble(one, home))
+        found.append(create_run(one, home))
     return found
 
 

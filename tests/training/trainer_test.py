@@ -16,10 +16,10 @@ from vaetx_jax.errors import UserError
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.metric_log import METRICS, read_metrics
-from vaetx_jax.run.run import assemble
+from vaetx_jax.run.run import create_run
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training import trainer as trainer_lib
-from vaetx_jax.training.checkpoint import Checkpoints, Facts, UnsavedError
+from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
 
 
 def comparable(folder: pathlib.Path) -> list[dict]:
@@ -110,7 +110,7 @@ def test_validation_perplexity_falls(trained):
 
 def test_a_finished_run_trains_no_further(config, trained):
     before = comparable(trained)
-    trainer = trainer_lib.Trainer(assemble(config, trained))
+    trainer = trainer_lib.Trainer(create_run(config, trained))
     state, words = trainer.start_state()
     assert int(state.step) == STEPS and "goes on after step 40" in words
     assert comparable(trained) == before
@@ -135,11 +135,11 @@ def test_the_batch_of_a_step_that_is_not_finite_is_kept(config, tmp_path):
     assert str(path) in str(caught.value)
     kept = json.loads(path.read_text())
     assert path.name == f"step-{kept['step']}.json"
-    parts = assemble(wild, tmp_path)
-    batch = parts.train_batches.at(kept["step"] - 1)
+    run = create_run(wild, tmp_path)
+    batch = run.train_batches.at(kept["step"] - 1)
     assert [s["row"] for s in kept["sentences"]] == batch["index"].tolist()
     row = kept["sentences"][3]
-    assert parts.tokenizer.decode(row["ids"]) == parts.corpus.split("train")[row["row"]].text
+    assert run.tokenizer.decode(row["ids"]) == run.corpus.split("train")[row["row"]].text
 
 
 def broken_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
@@ -193,7 +193,7 @@ def unsaved_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> list[int]:
     """Saving fails at these steps, as often as it is tried; gives the list of the tries."""
     save, tried = Checkpoints.save, []
 
-    def failing(self: Checkpoints, state: object, facts: Facts) -> None:
+    def failing(self: Checkpoints, state: object, facts: CheckpointInfo) -> None:
         tried.append(facts.step)
         if facts.step in steps:
             raise UnsavedError(f"{facts.step}: could not be saved: the disk is full")
@@ -228,7 +228,7 @@ def test_the_last_state_is_tried_thrice_and_the_error_says_what_is_kept(
 def test_warm_start_takes_the_best_parameters_of_another_run(config, trained, tmp_path):
     warm = config.copy_and_resolve_references()
     warm.train.init_from = str(trained)
-    trainer = trainer_lib.Trainer(assemble(warm, tmp_path))
+    trainer = trainer_lib.Trainer(create_run(warm, tmp_path))
     state, words = trainer.start_state()
     assert "starts from" in words and int(state.step) == 0
     jax.tree.map(np.testing.assert_array_equal, state.params, load(trained).params)
@@ -238,7 +238,7 @@ def test_warm_start_refuses_another_model(config, trained, tmp_path):
     other = config.copy_and_resolve_references()
     other.train.init_from = str(trained)
     other.model.dim = 16
-    trainer = trainer_lib.Trainer(assemble(other, tmp_path))
+    trainer = trainer_lib.Trainer(create_run(other, tmp_path))
     with pytest.raises(UserError, match="its model has other settings"):
         trainer.start_state()
 
@@ -247,7 +247,7 @@ def test_warm_start_refuses_a_folder_without_a_run(config, tmp_path):
     other = config.copy_and_resolve_references()
     other.train.init_from = str(tmp_path / "nowhere")
     (tmp_path / "run").mkdir()
-    trainer = trainer_lib.Trainer(assemble(other, tmp_path / "run"))
+    trainer = trainer_lib.Trainer(create_run(other, tmp_path / "run"))
     with pytest.raises(UserError, match=r"no config\.json here"):
         trainer.start_state()
 
@@ -260,7 +260,7 @@ def test_changed_epochs_lay_the_schedules_anew(config, tmp_path):
     longer.train.steps = 20
     notices = workdir.keep_config(tmp_path, longer)
     assert notices == ["config.train.steps changed from 10 to 20"]
-    trainer = trainer_lib.Trainer(assemble(longer, tmp_path))
+    trainer = trainer_lib.Trainer(create_run(longer, tmp_path))
     state, _ = trainer.start_state()
     assert int(state.step) == 10 and trainer.plan.total_steps == 20
 
@@ -269,7 +269,7 @@ def test_more_cycles_than_steps_is_refused(config, tmp_path):
     many = config.copy_and_resolve_references()
     many.train.steps, many.train.epochs, many.objective.cycles = 0, 1, 1000
     with pytest.raises(UserError, match="more cycles than"):
-        trainer_lib.Trainer(assemble(many, tmp_path))
+        trainer_lib.Trainer(create_run(many, tmp_path))
 
 
 def test_main_trains_evaluates_and_writes_what_it_names(config, tmp_path, capsys):
@@ -302,7 +302,7 @@ def test_a_bound_beyond_the_known_entropy_is_called_a_bug(trained):
     from vaetx_jax.evaluate import behind_entropy
     from vaetx_jax.metrics.estimator import Estimates
 
-    split = assemble(default := load(trained).parts.config, trained).split("test")
+    split = create_run(default := load(trained).run.config, trained).split("test")
     del default
     n = len(split)
     empty = np.zeros((n, 4), np.float32)

@@ -15,7 +15,7 @@ import pytest
 from tests.helpers import tiny
 from vaetx_jax.errors import DamagedError
 from vaetx_jax.runtime.mesh import put_replicated
-from vaetx_jax.training.checkpoint import Checkpoints, Facts
+from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints
 from vaetx_jax.training.optimizer import optimizer
 from vaetx_jax.training.state import Sums, TrainState
 
@@ -33,8 +33,8 @@ def state_after(step: int) -> TrainState:
 def make(folder: pathlib.Path) -> pathlib.Path:
     """Checkpoints 10 and 20, of which 10 is the best."""
     checkpoints = Checkpoints(folder, writable=True)
-    checkpoints.save(state_after(10), Facts(10, 4.0, candidate=True))
-    checkpoints.save(state_after(20), Facts(20, 5.0, candidate=True))
+    checkpoints.save(state_after(10), CheckpointInfo(10, 4.0, candidate=True))
+    checkpoints.save(state_after(20), CheckpointInfo(20, 5.0, candidate=True))
     return folder
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaetx_jax import errors
-from vaetx_jax.data.tokenized import EncodedSplit, FrameIds
+from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit
 
 SHORTEST = 3  # the shortest shape; a row without pieces has 2 ids
 _CHUNK = 1 << 16  # rows looked at together while the plan is made
@@ -72,7 +72,7 @@ def best_shapes(
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class Buckets:
     """Which rows share a shape, and this process's share of a batch.
 
     order: int32 [N], the rows by group, rising within a group.
@@ -80,7 +80,7 @@ class Layout:
     row_starts, batch_starts: [G+1], where each group begins in `order` and in the batches' numbers.
     """
 
-    split: EncodedSplit
+    split: TokenizedSplit
     frame: FrameIds
     order: npt.NDArray[np.int32]
     shapes: tuple[int, ...]
@@ -113,8 +113,8 @@ class Layout:
         return Batch(ids=ids_BxS, label=label_B, weight=weight_B, index=index_B)
 
 
-def lay_out(
-    split: EncodedSplit,
+def make_buckets(
+    split: TokenizedSplit,
     *,
     frame: FrameIds,
     batch_size: int,
@@ -123,7 +123,7 @@ def lay_out(
     max_len: int,
     process_index: int,
     process_count: int,
-) -> Layout:
+) -> Buckets:
     """Groups the rows under `shapes`, or under the best `groups` ones where that is None.
 
     Raises:
@@ -151,7 +151,7 @@ def lay_out(
     bounds, sizes = bounds[sizes > 0], sizes[sizes > 0]
     batches = -(-sizes // batch_size)
     positions = np.sum(batches * (bounds - 1)) * batch_size
-    return Layout(
+    return Buckets(
         split=split,
         frame=frame,
         order=_by_group(lengths_N, group_of_length, sizes),

@@ -30,7 +30,8 @@ from vaetx_jax.data.array_file import ArrayFile
 from vaetx_jax.data.tokenizers.kept_words import words_kept
 
 if TYPE_CHECKING:
-    from vaetx_jax.data.corpora.corpus import Corpus, Row
+    from vaetx_jax.data.corpora.corpus import Corpus
+from vaetx_jax.data.corpora.rows import Row
     from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 
 FORMAT_VERSION = 1
@@ -47,7 +48,7 @@ class FrameIds(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class EncodedSplit:
+class TokenizedSplit:
     """N sentences as ids. The arrays are memory-mapped and read-only; tests may pass plain ones.
 
     Attributes:
@@ -109,13 +110,13 @@ class EncodedSplit:
         ids_BxS[np.arange(len(rows_B)), sizes_B + 1] = frame.sep
 
 
-def encode_split(
+def tokenize_split(
     corpus: Corpus,
     split: str,
     tokenizer: Tokenizer,
     max_len: int,
     cache_dir: str | os.PathLike[str],
-) -> EncodedSplit:
+) -> TokenizedSplit:
     """Opens a split's ids, encoding them first where they are not cached.
 
     Memory stays constant in the size of the corpus. Processes may race: the first to finish wins
@@ -165,7 +166,7 @@ class _DamagedError(Exception):
     """A cache folder is not as it was written."""
 
 
-def _open(folder: pathlib.Path) -> EncodedSplit:
+def _open(folder: pathlib.Path) -> TokenizedSplit:
     try:
         meta = json.loads((folder / "meta.json").read_text("utf-8"))
         for name, size in meta["bytes"].items():
@@ -173,7 +174,7 @@ def _open(folder: pathlib.Path) -> EncodedSplit:
             if found != size:
                 raise _DamagedError(f"{name} has {found} bytes, not {size}")
         fields = {field: tuple(classes) for field, classes in meta["label_fields"].items()}
-        split = EncodedSplit(
+        split = TokenizedSplit(
             tokens=_map(folder / "tokens.npy"),
             offsets=_map(folder / "offsets.npy"),
             words=_map(folder / "words.npy"),
@@ -199,7 +200,7 @@ def _map(path: pathlib.Path) -> npt.NDArray[Any]:
 
 def _build(
     folder: pathlib.Path, corpus: Corpus, split: str, tokenizer: Tokenizer, max_len: int
-) -> EncodedSplit:
+) -> TokenizedSplit:
     rows = corpus.split(split)  # may take long and write elsewhere, so before our folder exists
     temporary = folder.parent / f".{split}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
@@ -315,7 +316,7 @@ def _encode(
     return {"tokens": tokens, "offsets": ends, "words": words, "cut": cut}
 
 
-def _install(temporary: pathlib.Path, folder: pathlib.Path) -> EncodedSplit:
+def _install(temporary: pathlib.Path, folder: pathlib.Path) -> TokenizedSplit:
     """Gives the finished folder its name, unless another process was faster."""
     encoded = _open(temporary)  # before the renaming: the maps outlive it, whoever comes next
     while True:

@@ -12,7 +12,7 @@ a line, .txt or .jsonl, each also .gz) gives what is mapped. It is an extra:
 from vaetx_jax.runtime import signals
 
 if __name__ == "__main__":
-    signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import pathlib
@@ -61,11 +61,11 @@ def main() -> None:
     with server_lib.reserve(values.port) as reserved:
         model = load(folder, checkpoint=values.checkpoint)
         model.needs_latent("explore")
-        use_compilation_cache(cache_dir(model.parts.config))
+        use_compilation_cache(cache_dir(model.run.config))
         session = open_session(
             model, split=values.split or "test", file=values.sentences, limit=values.limit
         )
-        metrics = read_metrics(model.parts.folder / METRICS)
+        metrics = read_metrics(model.run.folder / METRICS)
         app = server_lib.build_app(session, metrics, port=reserved.getsockname()[1])
         print("compiling ...", flush=True)
         session.warm_up()
@@ -83,7 +83,7 @@ def open_session(model: TextModel, *, split: str, file: str | None, limit: int) 
     Raises:
       UserError: a language model; the corpus or the file cannot be read.
     """
-    sentences = read_sentences(model.parts, split=split, file=file, limit=limit)
+    sentences = read_sentences(model.run, split=split, file=file, limit=limit)
     print(sentences.origin, flush=True)
     if sentences.texts:
         print(f"encoding {len(sentences.texts):,} sentences ...", flush=True)

@@ -57,14 +57,14 @@ def page(session: Session, metrics: Sequence[dict[str, Any]]) -> Any:
 
 def title(session: Session) -> str:
     """The page's title."""
-    config = session.model.parts.config
+    config = session.model.run.config
     return f"{config.model.name} on {config.data.corpus}"
 
 
 def _facts(session: Session) -> list[Any]:
     model = session.model
     facts = [
-        f"Step {model.step:,} ({model.label}), {model.parts.tokenizer.size:,} pieces, "
+        f"Step {model.step:,} ({model.label}), {model.run.tokenizer.size:,} pieces, "
         f"latent of {model.latent_dim} dimensions."
     ]
     found: list[Any] = []

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from vaetx_jax.data import line_reader
-from vaetx_jax.data.corpora.corpus import Row
+from vaetx_jax.data.corpora.rows import Row
 from vaetx_jax.data.line_reader import LineError
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported
-from vaetx_jax.run.run import Parts
+from vaetx_jax.run.run import Run
 
 NO_LABEL = "no label"
 
@@ -44,7 +44,7 @@ class Sentences:
     origin: str
 
 
-def read_sentences(parts: Parts, *, split: str, file: str | None, limit: int) -> Sentences:
+def read_sentences(run: Run, *, split: str, file: str | None, limit: int) -> Sentences:
     """At most `limit` sentences, the same ones every time.
 
     A folder made by `export` has no corpus: without a file it has none.
@@ -56,7 +56,7 @@ def read_sentences(parts: Parts, *, split: str, file: str | None, limit: int) ->
         raise ConfigError(f"--limit={limit}: must be at least 1")
     if file:
         return _of_file(file, limit)
-    if exported.is_shared(parts.folder):
+    if exported.is_shared(run.folder):
         return Sentences(
             (),
             {},
@@ -64,13 +64,13 @@ def read_sentences(parts: Parts, *, split: str, file: str | None, limit: int) ->
             "sentence a line, to see them here.",
         )
     try:
-        return _of_split(parts, split, limit)
+        return _of_split(run, split, limit)
     except UserError as error:
         raise UserError(f"{error} (or give --sentences=FILE instead of the corpus)") from error
 
 
-def _of_split(parts: Parts, split: str, limit: int) -> Sentences:
-    rows = parts.corpus.split(split)
+def _of_split(run: Run, split: str, limit: int) -> Sentences:
+    rows = run.corpus.split(split)
     chosen: Iterable[Row] = rows
     if len(rows) > limit:
         numbers = np.random.default_rng(0).choice(len(rows), limit, replace=False)
@@ -78,9 +78,9 @@ def _of_split(parts: Parts, split: str, limit: int) -> Sentences:
     kept = list(chosen)
     labels = {
         field: Label(names, np.asarray([row.labels.get(field, -1) for row in kept], int))
-        for field, names in parts.corpus.label_fields.items()
+        for field, names in run.corpus.label_fields.items()
     }
-    origin = _origin(len(kept), len(rows), f"{parts.config.data.corpus}'s {split} split")
+    origin = _origin(len(kept), len(rows), f"{run.config.data.corpus}'s {split} split")
     return Sentences([row.text for row in kept], labels, origin)
 
 

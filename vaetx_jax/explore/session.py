@@ -225,7 +225,7 @@ class Session:
 
     def warm_up(self) -> None:
         """Compiles all that is asked later, so that no answer waits for it."""
-        max_len = self.model.parts.config.data.max_len
+        max_len = self.model.run.config.data.max_len
         # of each length that rows may have, as a word said n times is about n pieces
         self.model.encode(["a " * n for n in range(1, max_len)])
         self.of_text("a", metric="cosine")
@@ -252,8 +252,8 @@ class Session:
         if len(text) > MAX_CHARACTERS:
             text = text[:MAX_CHARACTERS]
             notes.append(f"Longer than {MAX_CHARACTERS:,} characters: the rest was left out.")
-        pieces = len(self.model.parts.tokenizer.encode([text])[0])
-        limit = self.model.parts.config.data.max_len - 2
+        pieces = len(self.model.run.tokenizer.encode([text])[0])
+        limit = self.model.run.config.data.max_len - 2
         if pieces > limit:
             notes.append(f"{pieces:,} pieces, and the model reads {limit}: the rest was cut.")
         return text, notes

@@ -18,7 +18,7 @@ constant memory. A line that cannot be read is fatal, or left out with --on_erro
 from vaetx_jax.runtime import signals
 
 if __name__ == "__main__":
-    signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import contextlib
@@ -39,7 +39,7 @@ from vaetx_jax.data import line_reader
 from vaetx_jax.data.line_reader import LineError, Sentences
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.generate import vector_files
-from vaetx_jax.generate.tasks import SCORE_HEADING, VERBS, Request, encoded_parts
+from vaetx_jax.generate.tasks import SCORE_HEADING, TASKS, Request, encoded_parts
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import METRICS
 from vaetx_jax.inference.text_model import TextModel, load
@@ -90,14 +90,14 @@ def main(words: Sequence[str]) -> int | None:
     sink = _vector_file() if verb == "encode" else None
     _check_output(sink)
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
-    use_compilation_cache(cache_dir(model.parts.config))
+    use_compilation_cache(cache_dir(model.run.config))
     if sink:
         _write_vectors(model, request, sink)
         return None
     with _output() as stream:
         if verb == "score" and flags.FLAGS.format != "jsonl":
             stream.write(SCORE_HEADING + "\n")
-        for record in VERBS[verb].run(model, request):
+        for record in TASKS[verb].run(model, request):
             as_json = flags.FLAGS.format == "jsonl"
             line = json.dumps(record.json, ensure_ascii=False) if as_json else record.text
             stream.write(line + "\n")
@@ -105,17 +105,17 @@ def main(words: Sequence[str]) -> int | None:
 
 
 def _verb(words: Sequence[str]) -> tuple[str, list[str]]:
-    there = ", ".join(VERBS)
+    there = ", ".join(TASKS)
     if not words:
         raise ConfigError(f"say what to do, one of {there}; see --help")
     verb, *texts = words
-    if verb not in VERBS:
-        raise ConfigError(f"{verb!r} is none of {there}{closest(verb, VERBS)}; see --help")
+    if verb not in TASKS:
+        raise ConfigError(f"{verb!r} is none of {there}{closest(verb, TASKS)}; see --help")
     return verb, texts
 
 
 def _request(verb: str, texts: list[str]) -> Request:
-    values, columns = flags.FLAGS, VERBS[verb].columns
+    values, columns = flags.FLAGS, TASKS[verb].columns
     if values.corpus and verb != "neighbours":
         raise ConfigError(f"--corpus goes with neighbours, not with {verb}")
     if verb == "neighbours" and not values.corpus:

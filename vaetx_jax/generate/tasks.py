@@ -166,21 +166,21 @@ def encoded_parts(
         yield np.asarray([line.number for line in part]), texts, *model.encode(texts)
 
 
-class Verb(NamedTuple):
+class Task(NamedTuple):
     """A verb's function, and how many sentences a line of its input holds (0: it takes none)."""
 
     run: Callable[[TextModel, Request], Iterator[Record]]
     columns: int
 
 
-VERBS = {
-    "sample": Verb(sample, 0),
-    "reconstruct": Verb(reconstruct, 1),
-    "interpolate": Verb(interpolate, 2),
-    "analogy": Verb(analogy, 3),
-    "neighbours": Verb(neighbours, 1),
-    "encode": Verb(encode, 1),
-    "score": Verb(score, 1),
+TASKS = {
+    "sample": Task(sample, 0),
+    "reconstruct": Task(reconstruct, 1),
+    "interpolate": Task(interpolate, 2),
+    "analogy": Task(analogy, 3),
+    "neighbours": Task(neighbours, 1),
+    "encode": Task(encode, 1),
+    "score": Task(score, 1),
 }
 
 

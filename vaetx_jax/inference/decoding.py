@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.inference.beam_search import beam_search
-from vaetx_jax.inference.logits import SpecialIds, allowed, nucleus, top_logits
+from vaetx_jax.inference.logits import SpecialIds, allowed, keep_top_k, keep_top_p
 from vaetx_jax.models.text_vae import LanguageModel
 
 __all__ = ["GREEDY", "Decoding", "SpecialIds", "decode"]
@@ -24,7 +24,7 @@ class Decoding:
       temperature: logits are divided by it before a piece is drawn; 0: the most probable piece.
       top_k: draw among so many most probable pieces; 0: among all.
       top_p: draw among the fewest most probable pieces whose probabilities (at the temperature,
-        after `top_k`) sum to at least this (nucleus sampling, Holtzman et al., 2020); 1: all.
+        after `top_k`) sum to at least this (top_p sampling, Holtzman et al., 2020); 1: all.
       beam: keep so many hypotheses and give the most probable sentence found; 1: no search.
         Nothing is drawn in a beam search, so it goes with temperature 0 alone.
       length_power: a hypothesis of a beam counts with its log-probability over its length to this
@@ -139,9 +139,9 @@ def _one_by_one(
     def drawn(logits_BxV: jax.Array, position: jax.Array) -> jax.Array:
         # The largest logit becomes 0, so that a small temperature gives no infinity above.
         most_Bx1 = jnp.max(logits_BxV, axis=-1, keepdims=True)
-        kept_BxV = top_logits((logits_BxV - most_Bx1) / temperature, top_k)
+        kept_BxV = keep_top_k((logits_BxV - most_Bx1) / temperature, top_k)
         if has_top_p:
-            kept_BxV = nucleus(kept_BxV, top_p)
+            kept_BxV = keep_top_p(kept_BxV, top_p)
         at_B = jax.vmap(lambda row_key: jax.random.fold_in(row_key, position))(keys_B)
         return jax.vmap(jax.random.categorical)(at_B, kept_BxV)
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from vaetx_jax.config import keys, stored
 from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
-from vaetx_jax.run.run import Parts, load_parts
+from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CONFIG, PLACES, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of
@@ -34,10 +34,10 @@ def is_shared(folder: pathlib.Path) -> bool:
     return (folder / MANIFEST).exists() or (folder / WEIGHTS).exists()
 
 
-def write(folder: pathlib.Path, parts: Parts, params: Any, *, step: int, label: str) -> None:
+def write(folder: pathlib.Path, run: Run, params: Any, *, step: int, label: str) -> None:
     """Fills an empty folder with what `read` needs."""
-    write_text(folder / CONFIG, stored.to_json(_portable(parts)))
-    parts.tokenizer.save(folder / TOKENIZER)
+    write_text(folder / CONFIG, stored.to_json(_portable(run)))
+    run.tokenizer.save(folder / TOKENIZER)
     arrays = {name: np.asarray(jax.device_get(leaf)) for name, leaf in named_leaves(params).items()}
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
@@ -51,16 +51,16 @@ def write(folder: pathlib.Path, parts: Parts, params: Any, *, step: int, label: 
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
-def read(folder: pathlib.Path) -> tuple[Parts, Any, int, str]:
-    """(parts, parameters, step, its label) of a folder that `write` filled.
+def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
+    """(run, parameters, step, its label) of a folder that `write` filled.
 
     Raises:
       DamagedError: a file is missing or not as it was written.
       UserError: the folder is of a later version.
     """
     step, label = _verified(folder)
-    parts = load_parts(folder)
-    like = params_like(parts.model, parts.mesh)
+    run = open_run(folder)
+    like = params_like(run.model, run.mesh)
     arrays = _tensors(folder / WEIGHTS)
     wanted = {name: (leaf.shape, str(leaf.dtype)) for name, leaf in named_leaves(like).items()}
     found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
@@ -72,7 +72,7 @@ def read(folder: pathlib.Path) -> tuple[Parts, Any, int, str]:
         )
     leaves = [arrays[name] for name in named_leaves(like)]
     params = jax.tree.unflatten(jax.tree.structure(like), leaves)
-    return parts, put_replicated(params, parts.mesh), step, label
+    return run, put_replicated(params, run.mesh), step, label
 
 
 def named_leaves(params: Any) -> dict[str, Any]:
@@ -83,9 +83,9 @@ def named_leaves(params: Any) -> dict[str, Any]:
     }
 
 
-def _portable(parts: Parts) -> Any:
+def _portable(run: Run) -> Any:
     """The config without the places of files on the machine that trained; their names stay."""
-    config = parts.config.copy_and_resolve_references()
+    config = run.config.copy_and_resolve_references()
     with config.unlocked():
         for key in PLACES:
             keeps_name = key in ("data.train", "data.valid", "data.test")

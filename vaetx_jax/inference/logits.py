@@ -55,7 +55,7 @@ def _completing(ids_L: jax.Array, position: jax.Array, n: int, vocab_size: int) 
     return jnp.zeros((vocab_size,), bool).at[where_L].set(True, mode="drop")
 
 
-def top_logits(logits_BxV: jax.Array, k: int) -> jax.Array:
+def keep_top_k(logits_BxV: jax.Array, k: int) -> jax.Array:
     """The logits of the k most probable pieces (and of those equal to the last), else -inf.
 
     k = 0, and a k of V or more, keep all.
@@ -66,7 +66,7 @@ def top_logits(logits_BxV: jax.Array, k: int) -> jax.Array:
     return jnp.where(logits_BxV >= least_Bx1, logits_BxV, -jnp.inf)
 
 
-def nucleus(logits_BxV: jax.Array, p: jax.Array) -> jax.Array:
+def keep_top_p(logits_BxV: jax.Array, p: jax.Array) -> jax.Array:
     """The logits of the fewest most probable pieces whose probabilities sum to at least p, else
     -inf (Holtzman et al., 2020); pieces as probable as the last of them are kept, too.
 

@@ -22,11 +22,12 @@ from vaetx_jax.inference.batching import (
     pieces_of,
     rows_by_length,
 )
-from vaetx_jax.inference.decoding import Decoding, SpecialIds, decode
+from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
+from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
 from vaetx_jax.metrics.estimator import Estimator
-from vaetx_jax.run.run import Parts, load_parts
+from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.runtime.mesh import data_mesh, process_share, put_replicated, replicated
@@ -65,13 +66,13 @@ class TextModel:
     `no_repeat`. A language model has no latent: it can `sample` and `score`, and refuses the rest.
 
     Attributes:
-      parts: what the run is made of.
+      run: its config, tokenizer and model.
       params: its parameters.
       step: updates they have had.
       label: which checkpoint they are, in words.
     """
 
-    parts: Parts
+    run: Run
     params: Any
     step: int
     label: str
@@ -81,18 +82,18 @@ class TextModel:
 
     def alone(self) -> "TextModel":
         """The same model on this process's devices, so that it is used without the others."""
-        if process_share(self.parts.mesh)[1] == 1:
+        if process_share(self.run.mesh)[1] == 1:
             return self
         mesh = data_mesh(jax.local_devices())
-        parts = dataclasses.replace(self.parts, mesh=mesh)
+        run = dataclasses.replace(self.run, mesh=mesh)
         return dataclasses.replace(
-            self, parts=parts, params=put_replicated(jax.device_get(self.params), mesh)
+            self, run=run, params=put_replicated(jax.device_get(self.params), mesh)
         )
 
     @property
     def latent_dim(self) -> int:
         """Width of z; 0 for a language model."""
-        return self.parts.model.latent_dim
+        return self.run.model.latent_dim
 
     def encode(self, sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z|x), float32 [N, Z] each, in the order given.
@@ -113,7 +114,7 @@ class TextModel:
 
         waiting: list[Any] = []  # one batch late, so that the devices are never idle
         for numbers, ids_BxS in self._batches(sentences, "encoded"):
-            waiting.append((numbers, *_encode(self.parts.model, self.params, ids_BxS)))
+            waiting.append((numbers, *_encode(self.run.model, self.params, ids_BxS)))
             if len(waiting) > 1:
                 store(*waiting.pop(0))
         for batch in waiting:
@@ -233,7 +234,7 @@ class TextModel:
             words_N=np.zeros(n, np.int64),
             cut_N=np.zeros(n, bool),
         )
-        tokenizer, max_len = self.parts.tokenizer, self.parts.config.data.max_len
+        tokenizer, max_len = self.run.tokenizer, self.run.config.data.max_len
         for start in range(0, n, WINDOW):
             texts = sentences[start : start + WINDOW]
             pieces = pieces_of(tokenizer, texts, max_len)
@@ -265,7 +266,7 @@ class TextModel:
         first_row: int = 0,
         batch: int = BATCH,
     ) -> list[str]:
-        tokenizer = self.parts.tokenizer
+        tokenizer = self.run.tokenizer
         special = SpecialIds(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
         batch = max(1, batch // how.beam)
         sentences: list[str] = []
@@ -274,12 +275,12 @@ class TextModel:
             # The last batch is filled with its last row, which ends when that one does.
             rows = np.minimum(np.arange(start, start + batch, dtype=np.int32), len(z_NxZ) - 1)
             ids_BxL = decode(
-                self.parts.model,
+                self.run.model,
                 self.params,
                 jnp.asarray(z_NxZ[rows]),
                 jax.random.key(_seed(seed)),
                 special=special,
-                max_len=self.parts.config.data.max_len,
+                max_len=self.run.config.data.max_len,
                 how=how,
                 rows_B=jnp.asarray(first_row + rows, jnp.int32),
             )
@@ -293,7 +294,7 @@ class TextModel:
     def needs_latent(self, what: str) -> None:
         """Raises UserError where the model is a language model, which has no latent."""
         if not self.latent_dim:
-            name = self.parts.config.model.name
+            name = self.run.config.model.name
             raise UserError(
                 f"{what} needs a latent, and {name} is a language model without one; it can sample "
                 "and score. Train a vae_* model to have a latent."
@@ -322,11 +323,11 @@ class TextModel:
 
     @functools.cached_property
     def _estimator(self) -> Estimator:
-        return Estimator(self.parts.model, self.parts.mesh, seed=0)
+        return Estimator(self.run.model, self.run.mesh, seed=0)
 
     def _batches(self, sentences: Sequence[str], done: str) -> Iterator[tuple[np.ndarray, Any]]:
         """(numbers, ids [BATCH, S]) of sentences of like length; tells of a long input."""
-        tokenizer, max_len = self.parts.tokenizer, self.parts.config.data.max_len
+        tokenizer, max_len = self.run.tokenizer, self.run.config.data.max_len
         progress, finished = Progress(len(sentences)), 0
         for start in range(0, len(sentences), WINDOW):
             pieces = pieces_of(tokenizer, sentences[start : start + WINDOW], max_len)
@@ -393,15 +394,15 @@ def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
                 f"no {checkpoint!r}"
             )
         return model
-    parts = load_parts(folder)
-    checkpoints = Checkpoints(parts.folder / CHECKPOINTS, writable=False)
+    run = open_run(folder)
+    checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=False)
     step, label = choose(checkpoints, checkpoint)
-    params = checkpoints.restore_params(step, params_like(parts.model, parts.mesh))
-    return TextModel(parts, params, step, label)
+    params = checkpoints.restore_params(step, params_like(run.model, run.mesh))
+    return TextModel(run, params, step, label)
 
 
-def untrained(parts: Parts, *, seed: int) -> TextModel:
+def untrained(run: Run, *, seed: int) -> TextModel:
     """The model before any training, to compare with."""
-    make = functools.partial(init_params, parts.model)
-    params = jax.jit(make, out_shardings=replicated(parts.mesh))(jax.random.key(seed))
-    return TextModel(parts, params, 0, "untrained")
+    make = functools.partial(init_params, run.model)
+    params = jax.jit(make, out_shardings=replicated(run.mesh))(jax.random.key(seed))
+    return TextModel(run, params, 0, "untrained")

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from vaetx_jax.losses.cross_entropy import token_nll, weighted_nll
 from vaetx_jax.models import gaussian
-from vaetx_jax.models.text_vae import LanguageModel, Output, Pass, token_mask
+from vaetx_jax.models.text_vae import ForwardOutput, LanguageModel, OutputWeights, token_mask
 from vaetx_jax.runtime.mesh import DATA_AXIS
 
 Params = Any  # a model's parameters, a tree of arrays
@@ -50,7 +50,7 @@ def negative_elbo(
     """
     ids_BxS, weight_B = batch["ids"], batch["weight"]
     dropout_key, latent_key = jax.random.split(key)
-    result: Pass = _apply(
+    result: ForwardOutput = _apply(
         model,
         params,
         ids_BxS,
@@ -92,7 +92,7 @@ def kl_term(kl_BxZ: jax.Array, share_B: jax.Array, *, free_bits: float) -> jax.A
 
 def reconstruction_loss(
     h_BxTxD: jax.Array,
-    output: Output,
+    output: OutputWeights,
     target_BxT: jax.Array,
     share_B: jax.Array,
     mask_BxT: jax.Array,
@@ -181,7 +181,7 @@ def sentence_nll(
 ) -> jax.Array:
     """-log p(x|z) of each sentence in nats, [B]: no dropout, no gradient kept."""
     h_BxTxD = _apply(model, params, ids_BxS, z_BxZ, method="decode")
-    output: Output = _apply(model, params, method="output")
+    output: OutputWeights = _apply(model, params, method="output")
 
     def local(h, kernel, bias, target, mask):  # type: ignore[no-untyped-def]
         kernel, bias = (jax.lax.pcast(x, DATA_AXIS, to="varying") for x in (kernel, bias))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vaetx_jax.data.tokenized import EncodedSplit
+from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.metrics import latent
 from vaetx_jax.metrics.estimator import Estimates
 
@@ -62,7 +62,7 @@ def perplexity(nats: float, units: float) -> float:
     return math.exp(each) if each < 700.0 else math.inf
 
 
-def split_facts(split: EncodedSplit) -> SplitFacts:
+def split_facts(split: TokenizedSplit) -> SplitFacts:
     """What is counted of a split without a model."""
     return SplitFacts(
         sentences=len(split),

@@ -3,7 +3,7 @@
 from vaetx_jax.runtime import signals
 
 if __name__ == "__main__":
-    signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import pathlib
@@ -33,8 +33,8 @@ def main() -> None:
     """The command."""
     folder, chosen = pathlib.Path(command_line.require("workdir")), flags.FLAGS
     model = load(folder, checkpoint=chosen.checkpoint)
-    use_compilation_cache(cache_dir(model.parts.config))
-    settings = model.parts.config.probe
+    use_compilation_cache(cache_dir(model.run.config))
+    settings = model.run.config.probe
     settings.latent, settings.fit = chosen.latent or settings.latent, chosen.fit or settings.fit
     fields = [chosen.label] if chosen.label else []
     print_probe(run_probe(model, fields=fields, few_labels=chosen.few_labels))

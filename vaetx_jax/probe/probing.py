@@ -48,16 +48,16 @@ def run_probe(
       UserError: a language model, a corpus without labels or without this one, or latents that are
         not finite.
     """
-    parts, settings = model.parts, model.parts.config.probe
+    run, settings = model.run, model.run.config.probe
     fields = _chosen_fields(model, fields)
     material = _gather(model, fields)
-    names = parts.corpus.label_fields
+    names = run.corpus.label_fields
     result = {
-        "corpus": parts.config.data.corpus,
-        "model": parts.config.model.name,
-        "annealing": parts.config.objective.annealing,
+        "corpus": run.config.data.corpus,
+        "model": run.config.model.name,
+        "annealing": run.config.objective.annealing,
         "latent_dim": model.latent_dim,
-        "seed": parts.config.seed,
+        "seed": run.config.seed,
         "checkpoint": model.step,
         "checkpoint_is": model.label,
         "protocol": settings.to_dict(),
@@ -67,24 +67,24 @@ def run_probe(
             for field in fields
         },
     }
-    for path in (own_file(model), parts.folder / "probe.json"):
+    for path in (own_file(model), run.folder / "probe.json"):
         write_text(path, json.dumps(result, indent=2) + "\n")
     return result
 
 
 def own_file(model: TextModel) -> pathlib.Path:
     """The file of a probe of this kind, which another kind's does not replace."""
-    settings = model.parts.config.probe
-    return model.parts.folder / f"probe-{settings.latent}-{settings.fit}.json"
+    settings = model.run.config.probe
+    return model.run.folder / f"probe-{settings.latent}-{settings.fit}.json"
 
 
 def _chosen_fields(model: TextModel, wanted: Sequence[str]) -> list[str]:
-    config = model.parts.config
+    config = model.run.config
     if not model.latent_dim:
         raise UserError(
             f"the probe reads the latent, and {config.model.name} is a language model without one"
         )
-    there = model.parts.corpus.label_fields
+    there = model.run.corpus.label_fields
     if not there:
         raise UserError(
             f"the probe needs labels, and the corpus {config.data.corpus} of this run has none"
@@ -98,7 +98,7 @@ def _chosen_fields(model: TextModel, wanted: Sequence[str]) -> list[str]:
 
 def _published(model: TextModel) -> dict[str, Any] | None:
     """The paper's figures for this model on this corpus, split by split, where it has any."""
-    config = model.parts.config
+    config = model.run.config
     if model.latent_dim != PUBLISHED_LATENT_DIM:
         return None
     row = (config.model.name, config.objective.annealing)
@@ -107,11 +107,11 @@ def _published(model: TextModel) -> dict[str, Any] | None:
 
 
 def _gather(model: TextModel, fields: Sequence[str]) -> Material:
-    parts, settings = model.parts, model.parts.config.probe
-    rows = {split: list(parts.corpus.split(split)) for split in SPLITS}
+    run, settings = model.run, model.run.config.probe
+    rows = {split: list(run.corpus.split(split)) for split in SPLITS}
     texts = {split: [row.text for row in of_split] for split, of_split in rows.items()}
     progress = Progress(2 * sum(map(len, texts.values())))
-    blank_model = untrained(parts, seed=parts.config.seed)
+    blank_model = untrained(run, seed=run.config.seed)
     latents = _encode(model, texts, progress, done=0)
     blank = _encode(blank_model, texts, progress, done=sum(map(len, texts.values())))
     progress.clear()
@@ -139,10 +139,10 @@ def _encode(
         mean_NxZ, std_NxZ = (np.concatenate(part) for part in zip(*pieces, strict=True))
         if not (np.isfinite(mean_NxZ).all() and np.isfinite(std_NxZ).all()):
             raise UserError(
-                f"{model.parts.folder}: the latents of the {split} split are not finite, so the "
+                f"{model.run.folder}: the latents of the {split} split are not finite, so the "
                 f"training has diverged before step {model.step}; take an earlier --checkpoint"
             )
-        if model.parts.config.probe.latent == "mean":
+        if model.run.config.probe.latent == "mean":
             std_NxZ = np.zeros_like(mean_NxZ)
         encoded[split] = Latents(mean_NxZ, std_NxZ)
     return encoded

@@ -51,13 +51,13 @@ def probe_labels(model: TextModel, mu_test_NxZ: np.ndarray) -> list[ProbeResult]
     Args:
       mu_test_NxZ: the posterior means of the test split, from its evaluation.
     """
-    parts = model.parts
-    train, test = parts.split("train"), parts.split("test")
+    run = model.run
+    train, test = run.split("train"), run.split("test")
     rows = np.linspace(0, len(train) - 1, min(TRAINING_ROWS, len(train))).astype(int)
-    corpus = parts.corpus.split("train")
+    corpus = run.corpus.split("train")
     z_train, _ = model.encode([corpus[int(i)].text for i in rows])
     results = []
-    for field, names in parts.corpus.label_fields.items():
+    for field, names in run.corpus.label_fields.items():
         y_train, y_test = train.labels[field][rows], test.labels[field][:]
         accuracy, majority = linear_probe(z_train, y_train, mu_test_NxZ, y_test)
         results.append(ProbeResult(field, len(names), accuracy, majority))

@@ -56,7 +56,7 @@ def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.legend(lines, names, frameon=False, **place)
 
 
-def latent_picture(
+def plot_latents(
     path: pathlib.Path,
     points_Nx2: np.ndarray,
     labels_N: np.ndarray,

@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from vaetx_jax.runtime.atomic import write_text
-from vaetx_jax.runtime.console import tell
+from vaetx_jax.runtime.console import notify
 
 METRICS = "metrics.jsonl"
 
@@ -47,7 +47,7 @@ class MetricWriter:
         except OSError as error:
             if not told:
                 why = f"cannot be written ({error.strerror}); its rows wait, the training goes on"
-                tell(f"warning: {self._path}: {why}")
+                notify(f"warning: {self._path}: {why}")
         self._events.write(step, {k: v for k, v in row.items() if k != "step"})
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class _Events:
         except OSError as error:
             self._file = None
             why = f"cannot be written ({error.strerror}); there will be no more TensorBoard events"
-            tell(f"warning: {self._folder}: {why}")
+            notify(f"warning: {self._folder}: {why}")
 
 
 def finite_or_none(value: Any) -> Any:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vaetx_jax.config import stored, validation
 from vaetx_jax.data.batches import EvalBatches, TrainBatches
 from vaetx_jax.data.corpora.corpus import Corpus, CorpusSpec, open_corpus
-from vaetx_jax.data.tokenized import EncodedSplit, encode_split
+from vaetx_jax.data.tokenized import TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.text_vae import LanguageModel
@@ -21,8 +21,8 @@ from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """A run's parts. The corpus and its ids are opened when they are first asked for."""
+class Run:
+    """A run of one config. The corpus and its ids are opened when they are first asked for."""
 
     config: ConfigDict
     folder: pathlib.Path
@@ -42,9 +42,9 @@ class Parts:
             return self.model
         return _model(self.config, self.tokenizer, jnp.dtype(precision))
 
-    def split(self, name: str) -> EncodedSplit:
+    def split(self, name: str) -> TokenizedSplit:
         """The ids of a split, from the cache or made now."""
-        return encode_split(
+        return tokenize_split(
             self.corpus,
             name,
             self.tokenizer,
@@ -66,7 +66,7 @@ class Parts:
             **self._layout(),
         )
 
-    def eval_batches(self, split: EncodedSplit) -> EvalBatches:
+    def eval_batches(self, split: TokenizedSplit) -> EvalBatches:
         """Batches that hold every sentence of a split once, in the lengths of training.
 
         Validation and test so share their compiled programs.
@@ -88,8 +88,8 @@ class Parts:
         }
 
 
-def assemble(config: ConfigDict, folder: pathlib.Path) -> Parts:
-    """The parts of a run that trains in `folder`; makes its tokenizer where it has none."""
+def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
+    """The run that trains in `folder`; makes its tokenizer where it has none."""
     corpus = _corpus(config)
     workdir_lib.keep_corpus(folder, corpus.spec.name, corpus.fingerprint)
     home = folder / workdir_lib.TOKENIZER
@@ -98,19 +98,19 @@ def assemble(config: ConfigDict, folder: pathlib.Path) -> Parts:
     else:
         tokenizer = _tokenizer(config, corpus)
         tokenizer.save(home)
-    parts = _parts(config, folder, tokenizer)
-    parts.__dict__["corpus"] = corpus  # the cached property: it has been opened already
-    return parts
+    run = _run(config, folder, tokenizer)
+    run.__dict__["corpus"] = corpus  # the cached property: it has been opened already
+    return run
 
 
-def load_parts(folder: pathlib.Path) -> Parts:
-    """The parts of a run that has been trained in `folder`."""
+def open_run(folder: pathlib.Path) -> Run:
+    """The run that has been trained in `folder`."""
     config = stored.read_config(folder / workdir_lib.CONFIG)
-    return _parts(config, folder, load_tokenizer(folder / workdir_lib.TOKENIZER))
+    return _run(config, folder, load_tokenizer(folder / workdir_lib.TOKENIZER))
 
 
-def _parts(config: ConfigDict, folder: pathlib.Path, tokenizer: Tokenizer) -> Parts:
-    return Parts(config, folder, tokenizer, _model(config, tokenizer), data_mesh())
+def _run(config: ConfigDict, folder: pathlib.Path, tokenizer: Tokenizer) -> Run:
+    return Run(config, folder, tokenizer, _model(config, tokenizer), data_mesh())
 
 
 def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:

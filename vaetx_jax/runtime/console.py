@@ -9,7 +9,7 @@ from typing import TextIO
 from vaetx_jax.runtime import processes
 
 
-def tell(words: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
+def notify(words: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
     """Says something on the side (standard error); work goes on where nobody can be told.
 
     The log may lie on the very disk that is full, or its reader be gone.
@@ -38,19 +38,19 @@ class Progress:
         """Says that `done` of the total are done, and `text`; this line stays."""
         if self._silent:
             return
-        tell(("\r\x1b[K" if self._terminal else "") + self._words(done, text), self._stream)
+        notify(("\r\x1b[K" if self._terminal else "") + self._words(done, text), self._stream)
 
     def tick(self, done: int, text: str = "") -> None:
         """The same on a terminal, in place and at most four times a second."""
         now = time.monotonic()
         if self._terminal and (now - self._last > 0.25 or done == self._total):
             self._last = now
-            tell("\r\x1b[K" + self._words(done, text), self._stream, end="")
+            notify("\r\x1b[K" + self._words(done, text), self._stream, end="")
 
     def clear(self) -> None:
         """Takes the line off a terminal."""
         if self._terminal:
-            tell("\r\x1b[K", self._stream, end="")
+            notify("\r\x1b[K", self._stream, end="")
 
     def _words(self, done: int, text: str) -> str:
         share = done / max(self._total, 1)

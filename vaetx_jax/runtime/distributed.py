@@ -109,7 +109,7 @@ def _told(error: Exception) -> str:
 
 
 def leave() -> None:
-    """Parts from the other processes; each is alone from here on."""
+    """Run from the other processes; each is alone from here on."""
     if jax.process_count() > 1:
         processes.barrier("the end of training")
         jax.distributed.shutdown()

@@ -9,7 +9,7 @@ from typing import Any
 STOPPED = 75  # exit status: 'stopped, resume me'
 
 
-def leave_at_once() -> None:
+def exit_immediately() -> None:
     """Lets SIGINT and SIGTERM end the process while it imports, when there is nothing to save.
 
     Python's own way is an exception in the midst of some import, which may be swallowed there.
@@ -23,7 +23,7 @@ def leave_at_once() -> None:
         signal.signal(number, leave)
 
 
-def as_usual() -> None:
+def restore_default_handlers() -> None:
     """Python's own way again, from where an interruption is one line of its own."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,7 +4,7 @@ from vaetx_jax.runtime import huge_pages, signals
 
 if __name__ == "__main__":
     huge_pages.restart()
-    signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import dataclasses

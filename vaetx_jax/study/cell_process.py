@@ -35,12 +35,12 @@ from vaetx_jax.config import defaults
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.tokenizers.tokenizers import load_tokenizer
 from vaetx_jax.errors import DamagedError, UserError
-from vaetx_jax.final_report import judge
+from vaetx_jax.final_report import write_final_report
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.probe.probing import run_probe
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.metric_log import METRICS, read_metrics
-from vaetx_jax.run.run import Parts, assemble
+from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime import signals
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.study import cells
@@ -61,8 +61,8 @@ class CellRun:
         self.config: ConfigDict = defaults.default_config(order["config"]["model"]["name"])
         self.config.update(order["config"])
 
-    def prepare(self) -> Parts:
-        """The parts of the run in its folder.
+    def prepare(self) -> Run:
+        """The run in its folder.
 
         Raises:
           DamagedError: the folder's own files cannot be read; its name says what they must hold.
@@ -74,7 +74,7 @@ class CellRun:
                 load_tokenizer(home)
         except UserError as error:
             raise DamagedError(str(error)) from error
-        return assemble(self.config, self.folder)
+        return create_run(self.config, self.folder)
 
     def _keep_config(self) -> None:
         """Where it is only judged anew, too: by what, is not in the folder's name."""
@@ -92,7 +92,7 @@ class CellRun:
             (self.folder / "report.txt").open("w", encoding="utf-8") as report,
             contextlib.redirect_stdout(report),
         ):
-            judge(model)
+            write_final_report(model)
             if self.probes:
                 run_probe(model, few_labels=False)
         (self.folder / ERROR).unlink(missing_ok=True)
@@ -121,12 +121,11 @@ def _speed(folder: pathlib.Path) -> dict[str, Any]:
     return {"seconds": seconds, "together": together}
 
 
-def train_alone(run: CellRun) -> None:
+def train_alone(cell: CellRun) -> None:
     """Trains one cell, or goes on there."""
-    parts = run.prepare()
-    trainer = Trainer(parts)
+    trainer = Trainer(cell.prepare())
     state, words = trainer.start_state()
-    print(f"{run.name}: {trainer.plan.total_steps:,} steps, {words}", flush=True)
+    print(f"{cell.name}: {trainer.plan.total_steps:,} steps, {words}", flush=True)
     if int(state.step) < trainer.plan.total_steps:
         trainer.run(state)
 

@@ -31,7 +31,7 @@ PROBE = "probe.json"
 _HASHED = 8  # hexadecimal digits of a name
 
 # May differ between two studies that share a cell: nothing is trained anew for it.
-_JUDGING = ("evaluation.", "samples.", "probe.")
+_EVALUATION_KEYS = ("evaluation.", "samples.", "probe.")
 # Nor for where files lie, but for those that are the corpus itself.
 _ELSEWHERE = set(PLACES) - {"data.train", "data.valid", "data.test"}
 
@@ -40,7 +40,7 @@ class Condition(enum.Enum):
     """What is to be done with a cell."""
 
     OPEN = "to be trained, or trained on"
-    UNJUDGED = "trained; its figures are missing, damaged or of other settings"
+    STALE_METRICS = "trained; its figures are missing, damaged or of other settings"
     DAMAGED = "finished once, but what it trained is not as it was"
     FINISHED = "finished"
 
@@ -68,7 +68,7 @@ class Cell:
         changed = {
             key: new
             for key, (_, new) in keys.differences(default, self.config).items()
-            if key not in _ELSEWHERE and not key.startswith(_JUDGING)
+            if key not in _ELSEWHERE and not key.startswith(_EVALUATION_KEYS)
         }
         text = json.dumps(changed, sort_keys=True)
         return f"{self.label}-{hashlib.sha256(text.encode()).hexdigest()[:_HASHED]}"
@@ -175,17 +175,17 @@ def condition(
         if name not in results:
             return Condition.DAMAGED, f"{name} is not what it was when the cell was finished"
     if wrong:
-        return Condition.UNJUDGED, f"{wrong[0]} is not what it was when the cell was finished"
+        return Condition.STALE_METRICS, f"{wrong[0]} is not what it was when the cell was finished"
     if EVALUATION not in sealed:
-        return Condition.UNJUDGED, f"there is no {EVALUATION}"
+        return Condition.STALE_METRICS, f"there is no {EVALUATION}"
     figures = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
     if figures.get("iw_samples") != iw_samples:
-        return Condition.UNJUDGED, f"judged with {figures.get('iw_samples')} samples"
+        return Condition.STALE_METRICS, f"judged with {figures.get('iw_samples')} samples"
     if protocol is not None:
         if PROBE not in sealed:
-            return Condition.UNJUDGED, "not probed yet"
+            return Condition.STALE_METRICS, "not probed yet"
         if json.loads((folder / PROBE).read_text(encoding="utf-8"))["protocol"] != protocol:
-            return Condition.UNJUDGED, "probed by another protocol"
+            return Condition.STALE_METRICS, "probed by another protocol"
     return Condition.FINISHED, "finished"
 
 

@@ -97,7 +97,7 @@ class GridStudy:
         if condition is Condition.DAMAGED:
             aside = cells_lib.set_aside(self._folder(cell))
             print(f"{cell.name} is damaged: {why}. It is now {aside.name} and is trained anew.")
-        elif condition is Condition.UNJUDGED:
+        elif condition is Condition.STALE_METRICS:
             print(f"{cell.name} is judged again: {why}")
         return condition is not Condition.FINISHED
 
@@ -164,7 +164,7 @@ class GridStudy:
         return {
             "folder": str(self._folder(cell)),
             "config": cell.config.to_dict(),
-            "trains": condition is not Condition.UNJUDGED,
+            "trains": condition is not Condition.STALE_METRICS,
             "probes": self._probes(cell),
         }
 

@@ -23,7 +23,7 @@ from vaetx_jax.models.flops import forward_flops
 from vaetx_jax.models.text_vae import token_mask
 from vaetx_jax.reports.figures import save_figure
 from vaetx_jax.reports.tables import StudyTable
-from vaetx_jax.run.run import Parts, assemble
+from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
 from vaetx_jax.training.state import init_params
 
@@ -100,7 +100,9 @@ def _row(
     validate(run)
     home = folder / "tokenizers" / f"{corpus}-{run.tokenizer.kind}"
     home.mkdir(parents=True, exist_ok=True)
-    timing = time_forward(assemble(run, home), sample=sample, repetitions=config.study.repetitions)
+    timing = time_forward(
+        create_run(run, home), sample=sample, repetitions=config.study.repetitions
+    )
     return {
         "corpus": corpus,
         "model": model,
@@ -216,26 +218,26 @@ def matmul_rate(dtype: Any = jnp.float32) -> float:
     return jax.process_count() * len(operands) * 2 * side**3 / min(seconds() for _ in range(10))
 
 
-def time_forward(parts: Parts, *, sample: int, repetitions: int) -> ForwardTiming:
+def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
     """Times the forward passes over the training set of a run.
 
     Args:
-      parts: the run; `data.batch_size` sentences a batch, over all devices.
+      run: the run; `data.batch_size` sentences a batch, over all devices.
       sample: batches that are timed, spread evenly over an epoch; 0: all.
       repetitions: the median of so many passes over them counts.
     """
-    plan, split = parts.train_batches, parts.split("train")
+    plan, split = run.train_batches, run.split("train")
     total = plan.steps_per_epoch
     count = min(sample, total) if sample else total
     numbers = np.linspace(0, total - 1, count).astype(int)
     batches = [
-        put_batch({"ids": batch["ids"], "weight": batch["weight"]}, parts.mesh)
+        put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh)
         for batch in map(plan.at, numbers.tolist())
     ]
-    model, mesh = parts.training_model(), parts.mesh
+    model, mesh = run.training_model(), run.mesh
     make = jax.jit(lambda key: init_params(model, key), out_shardings=replicated(mesh))
     params = make(jax.random.key(0))
-    forward = _forward(parts)
+    forward = _forward(run)
     first = {batch["ids"].shape: batch for batch in batches}
     began = time.perf_counter()
     for batch in first.values():
@@ -260,9 +262,9 @@ def time_forward(parts: Parts, *, sample: int, repetitions: int) -> ForwardTimin
     )
 
 
-def _forward(parts: Parts) -> Any:
+def _forward(run: Run) -> Any:
     """(parameters, batch) -> the batch's negative ELBO, compiled over the mesh."""
-    model, mesh = parts.training_model(), parts.mesh
+    model, mesh = run.training_model(), run.mesh
 
     def forward(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
         ids_BxS = batch["ids"]

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.runtime import processes
-from vaetx_jax.runtime.console import tell
+from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.manifest import check_files, read_facts, rename_aside, write_manifest
 from vaetx_jax.training.state import TrainState
 
@@ -33,7 +33,7 @@ class UnsavedError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class CheckpointInfo:
     """By what a checkpoint is judged.
 
     Attributes:
@@ -78,10 +78,12 @@ class Checkpoints:
         self._writable = writable
         # The first process looks for all: they must agree, and every file is read once.
         found = self._survey() if processes.is_first() else None
-        self._facts = {facts["step"]: Facts(**facts) for facts in processes.from_first(found)}
+        self._facts = {
+            facts["step"]: CheckpointInfo(**facts) for facts in processes.from_first(found)
+        }
         self._home = self.folder.parent.stat().st_ino  # tells it from another of its name
 
-    def save(self, state: TrainState, facts: Facts) -> None:
+    def save(self, state: TrainState, facts: CheckpointInfo) -> None:
         """Saves a state under its step; a step that is there already is left as it is.
 
         Raises:
@@ -206,10 +208,10 @@ class Checkpoints:
 
     def _pass_over(self, path: pathlib.Path, error: DamagedError) -> None:
         if not self._writable:
-            tell(f"warning: {error}; this checkpoint is passed over")
+            notify(f"warning: {error}; this checkpoint is passed over")
             return
         aside = rename_aside(path, f"damaged-{path.name}")
-        tell(f"warning: {error}; this checkpoint was set aside as {aside}")
+        notify(f"warning: {error}; this checkpoint was set aside as {aside}")
 
     def _delete_old(self) -> None:
         kept = {*self.steps()[-KEEP_LATEST:], self.best()}
@@ -225,7 +227,7 @@ class Checkpoints:
                 shutil.rmtree(going, ignore_errors=True)
 
 
-def _plain(facts: Facts) -> dict[str, Any]:
+def _plain(facts: CheckpointInfo) -> dict[str, Any]:
     """As JSON has it, which knows no NaN."""
     value = facts.valid_ppl_elbo
     known = value is not None and math.isfinite(value)

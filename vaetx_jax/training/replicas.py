@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from vaetx_jax.data.batches import read_ahead
 from vaetx_jax.data.bucketing import Batch
 from vaetx_jax.errors import UserError
-from vaetx_jax.run.run import Parts
+from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.mesh import data_mesh, put_replicated
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training.step import StepMetrics, init_replicas, make_replica_step
@@ -24,15 +24,15 @@ from vaetx_jax.training.trainer import StoppedError, Trainer
 class Replicas:
     """R runs of one program. All have the same model, corpus and numbers of steps."""
 
-    def __init__(self, parts: Sequence[Parts]):
-        self._parts = parts
-        self._trainers = [Trainer(one, one.folder.name, len(parts)) for one in parts]
+    def __init__(self, runs: Sequence[Run]):
+        self._runs = runs
+        self._trainers = [Trainer(one, one.folder.name, len(runs)) for one in runs]
         self._broken: dict[int, UserError] = {}
         first = self._trainers[0]
         self._batches, self._total = first.batches, first.plan.total_steps
-        self._mesh = _mesh_for(len(parts))
+        self._mesh = _mesh_for(len(runs))
         self._step = make_replica_step(
-            parts[0].training_model(), [trainer.plan for trainer in self._trainers], self._mesh
+            runs[0].training_model(), [trainer.plan for trainer in self._trainers], self._mesh
         )
 
     def common_step(self) -> int | None:
@@ -71,7 +71,7 @@ class Replicas:
     def _start(self, first: int) -> Any:
         keys_R = jnp.stack([trainer.init_key for trainer in self._trainers])
         plan = self._trainers[0].plan
-        states = init_replicas(self._parts[0].model, plan, keys_R, self._mesh)
+        states = init_replicas(self._runs[0].model, plan, keys_R, self._mesh)
         fresh = [self._one(states, number) for number in range(len(self._trainers))]
         own = []
         for trainer, like in zip(self._trainers, fresh, strict=True):
@@ -126,7 +126,7 @@ class Replicas:
     def _one(self, states: Any, number: int) -> Any:
         """The state of one run as it is alone, on the devices where it is validated."""
         alone = jax.device_get(jax.tree.map(lambda leaf: leaf[number], states))
-        return put_replicated(alone, self._parts[number].mesh)
+        return put_replicated(alone, self._runs[number].mesh)
 
 
 def _mesh_for(replicas: int) -> Any:

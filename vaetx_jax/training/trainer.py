@@ -16,15 +16,15 @@ from vaetx_jax.losses import annealing
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.metrics.summary import split_facts, summary
 from vaetx_jax.run.metric_log import MetricWriter
-from vaetx_jax.run.run import Parts
+from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.runtime import processes
-from vaetx_jax.runtime.console import Progress, tell
+from vaetx_jax.runtime.console import Progress, notify
 from vaetx_jax.runtime.mesh import put_batch, whole
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training import state as state_lib
 from vaetx_jax.training import step as step_lib
-from vaetx_jax.training.checkpoint import Checkpoints, Facts, UnsavedError
+from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
 from vaetx_jax.training.nonfinite import keep_batch
 from vaetx_jax.training.optimizer import Plan
 from vaetx_jax.training.state import TrainState
@@ -79,33 +79,33 @@ class Trainer:
     """One training run in its folder.
 
     Args:
-      parts: what it is made of.
+      run: the run to train.
       label: is put before the lines that tell of it.
       together: how many runs share its steps; the speeds are those of all of them.
     """
 
-    def __init__(self, parts: Parts, label: str = "", together: int = 1):
-        self._parts, self._label, self._together = parts, f"{label}  " * bool(label), together
-        config = parts.config
-        self.batches = parts.train_batches
+    def __init__(self, run: Run, label: str = "", together: int = 1):
+        self._run, self._label, self._together = run, f"{label}  " * bool(label), together
+        config = run.config
+        self.batches = run.train_batches
         self.plan = make_plan(config, self.batches.steps_per_epoch)
         self._validate_at = _validation_steps(config, self.plan, self.batches.steps_per_epoch)
-        self._valid = parts.split("valid")
-        self._estimator = Estimator(parts.model, parts.mesh, seed=config.evaluation.seed)
+        self._valid = run.split("valid")
+        self._estimator = Estimator(run.model, run.mesh, seed=config.evaluation.seed)
         self.init_key, self.key = jax.random.split(jax.random.key(config.seed))
         self._shard_state = bool(config.mesh.shard_state)
         self._train_step = step_lib.make_train_step(
-            parts.training_model(), self.plan, parts.mesh, shard_state=self._shard_state
+            run.training_model(), self.plan, run.mesh, shard_state=self._shard_state
         )
-        self.checkpoints = Checkpoints(parts.folder / CHECKPOINTS, writable=True)
+        self.checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=True)
         self._unsaved = False  # the last save failed: the next comes at the next logged step
         self._skipped = 0  # steps in a row that were not finite
 
     def start_state(self) -> tuple[TrainState, str]:
         """The state to go on from, and words for where it comes from."""
-        parts = self._parts
+        run = self._run
         state = state_lib.init_state(
-            parts.model, self.plan, self.init_key, parts.mesh, shard_state=self._shard_state
+            run.model, self.plan, self.init_key, run.mesh, shard_state=self._shard_state
         )
         latest = self.checkpoints.latest()
         if latest is not None:
@@ -114,10 +114,10 @@ class Trainer:
 
     def first_state(self, state: TrainState) -> tuple[TrainState, str]:
         """A fresh state, with parameters from elsewhere where the config names them; in words."""
-        parts, config = self._parts, self._parts.config
+        run, config = self._run, self._run.config
         if config.train.init_from:
             source = pathlib.Path(config.train.init_from)
-            params, step = foreign_params(source, parts, state.params)
+            params, step = foreign_params(source, run, state.params)
             return state._replace(params=params), f"starts from {source}, step {step:,}"
         settings = validation.model_settings(config)
         if settings.weights is not None:
@@ -142,9 +142,7 @@ class Trainer:
 
     def open(self, first: int) -> None:
         """Opens the files of metrics of a run that goes on after step `first`."""
-        self._writer = (
-            MetricWriter(self._parts.folder, step=first) if processes.is_first() else None
-        )
+        self._writer = MetricWriter(self._run.folder, step=first) if processes.is_first() else None
         self.progress = Progress(self.plan.total_steps, done=first)
         self._window = _Window(first)
 
@@ -158,7 +156,7 @@ class Trainer:
         late: tuple[int, StepMetrics, Batch] | None = None
         for index, batch in read_ahead(self.batches, first, total):
             done = index + 1
-            arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, self._parts.mesh)
+            arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, self._run.mesh)
             state, metrics = self._train_step(state, arrays, self.key)
             if late:
                 self.read(*late)
@@ -187,7 +185,7 @@ class Trainer:
 
     def saves_at(self, done: int) -> bool:
         """Whether a checkpoint (and perhaps a validation) is due after `done` updates."""
-        train = self._parts.config.train
+        train = self._run.config.train
         every = train.log_every if self._unsaved else train.checkpoint_every
         return done in self._validate_at or bool(every and done % every == 0)
 
@@ -201,7 +199,7 @@ class Trainer:
             self._skipped = 0
         else:
             self._not_finite(done, batch)
-        config = self._parts.config
+        config = self._run.config
         if done % config.train.log_every == 0 or done == self.plan.total_steps:
             numbers = step_lib.window_metrics(metrics)
             if self.plan.skip_nonfinite:
@@ -219,16 +217,16 @@ class Trainer:
 
     def _not_finite(self, done: int, batch: Batch) -> None:
         """Keeps the batch; tells of it, or raises UserError where the run is to stop."""
-        folder, latest = self._parts.folder, self.checkpoints.latest()
+        folder, latest = self._run.folder, self.checkpoints.latest()
         try:
-            path = keep_batch(folder, done, batch, pad_id=self._parts.tokenizer.pad_id)
+            path = keep_batch(folder, done, batch, pad_id=self._run.tokenizer.pad_id)
             where = f"its batch is in {path}"
         except OSError as error:
             where = f"its batch could not be kept ({error.strerror})"
         what = f"step {done:,}: the loss or its gradient is not finite; {where}"
         self._skipped += 1
         if self.plan.skip_nonfinite and self._skipped < MOST_SKIPPED:
-            tell(f"warning: {self._label}{what}; the step is skipped")
+            notify(f"warning: {self._label}{what}; the step is skipped")
             return
         saved = f"checkpoint {latest:,} is the last one" if latest else "nothing was saved"
         many = f", the {self._skipped}th in a row," if self.plan.skip_nonfinite else ""
@@ -256,12 +254,12 @@ class Trainer:
         # A single cycle ends with the run: then every validation counts, as without annealing.
         cyclic = self.plan.annealing == "cyclic" and self.plan.cycles > 1
         ends = annealing.cycle_ends(self.plan.total_steps, self.plan.cycles)
-        facts = Facts(done, perplexity, candidate=not cyclic or done in ends)
+        facts = CheckpointInfo(done, perplexity, candidate=not cyclic or done in ends)
         pauses = SAVE_AGAIN if stopping or done == self.plan.total_steps else ()
         self._save(state, facts, pauses)
         self._window.leave_out(time.monotonic() - began)
 
-    def _save(self, state: TrainState, facts: Facts, pauses: tuple[float, ...]) -> None:
+    def _save(self, state: TrainState, facts: CheckpointInfo, pauses: tuple[float, ...]) -> None:
         latest = self.checkpoints.latest()
         kept = f"checkpoint {latest:,} stays the last" if latest else "nothing is saved yet"
         for number, pause in enumerate([0.0, *pauses]):
@@ -272,18 +270,18 @@ class Trainer:
                 self._unsaved = True
                 if jax.process_count() > 1 or (pauses and number == len(pauses)):
                     raise UnsavedError(f"{error}; {kept}") from error
-                tell(f"warning: {error}; {kept}; it is tried again")
+                notify(f"warning: {error}; {kept}; it is tried again")
             else:
                 if self._unsaved:
-                    tell(f"note: the state after step {facts.step:,} is saved")
+                    notify(f"note: the state after step {facts.step:,} is saved")
                 self._unsaved = False
                 return
 
     def _validation(self, params: Any) -> dict[str, Any]:
-        batches = self._parts.eval_batches(self._valid)
+        batches = self._run.eval_batches(self._valid)
         progress = Progress(len(batches))
         estimates = self._estimator.run(
-            whole(params, self._parts.mesh),
+            whole(params, self._run.mesh),
             batches,
             sentences=len(self._valid),
             progress=lambda done, total: progress.tick(done, "validation"),

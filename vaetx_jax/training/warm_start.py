@@ -8,35 +8,35 @@ import jax
 from vaetx_jax.errors import UserError
 from vaetx_jax.models import gpt2
 from vaetx_jax.models.presets import ModelSettings
-from vaetx_jax.run.run import Parts, load_parts
+from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.training.checkpoint import Checkpoints, choose
 from vaetx_jax.training.state import TrainState
 
 
-def foreign_params(source: pathlib.Path, parts: Parts, like: Any) -> tuple[Any, int]:
+def foreign_params(source: pathlib.Path, run: Run, like: Any) -> tuple[Any, int]:
     """The best parameters of another run, and their step.
 
     Args:
       source: the other run's work folder.
-      parts: of the run that starts.
+      run: the run that starts.
       like: parameters that lie where these shall.
 
     Raises:
       UserError: the other run has another model or another vocabulary.
     """
-    other = load_parts(source)
-    mine, theirs = parts.tokenizer, other.tokenizer
+    other = open_run(source)
+    mine, theirs = run.tokenizer, other.tokenizer
     if mine.fingerprint != theirs.fingerprint:
         raise UserError(
             f"config.train.init_from = {source}: its tokenizer ({theirs.kind}, {theirs.size:,} "
             f"pieces) is not this run's ({mine.kind}, {mine.size:,} pieces); its parameters would "
             "mean other pieces"
         )
-    if other.model != parts.model:
+    if other.model != run.model:
         raise UserError(
             f"config.train.init_from = {source}: its model has other settings "
-            f"(there: {dict(other.config.model)}; here: {dict(parts.config.model)})"
+            f"(there: {dict(other.config.model)}; here: {dict(run.config.model)})"
         )
     checkpoints = Checkpoints(source / CHECKPOINTS, writable=False)
     step, _ = choose(checkpoints, "best")

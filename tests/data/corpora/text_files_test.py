@@ -6,7 +6,8 @@ import pathlib
 
 import pytest
 
-from vaetx_jax.data.corpora.corpus import Corpus, CorpusSpec, Row, open_corpus
+from vaetx_jax.data.corpora.corpus import Corpus, CorpusSpec, open_corpus
+from vaetx_jax.data.corpora.rows import Row
 from vaetx_jax.data.corpora.source import split_of
 from vaetx_jax.errors import UserError
 

@@ -106,9 +106,9 @@ def test_sentencepiece_gives_back_any_text_of_known_characters(made, text):
         st.sampled_from([*SPECIAL_NAMES, "<|endoftext|>"]) | st.text(" abT[]<|>ü☃\n\t", max_size=4)
     )
 )
-def test_special_names_in_a_text_never_give_special_ids(made, parts):
+def test_special_names_in_a_text_never_give_special_ids(made, run):
     for tokenizer in made.values():
-        (ids,) = tokenizer.encode(["".join(parts)])
+        (ids,) = tokenizer.encode(["".join(run)])
         assert specials(tokenizer).isdisjoint(ids)
 
 

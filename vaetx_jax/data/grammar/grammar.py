@@ -157,7 +157,7 @@ def _rich(verb: Callable[[Table], Node], *, judged: bool) -> Node:
 
 
 def _thin_statement() -> Node:
-    """Verb phrases with one word of the topic, in a statement."""
+    """Task phrases with one word of the topic, in a statement."""
     feel = seq(
         Words(lexicon.BE), opt(0.3, Words(lexicon.FEELING_DEGREE)), _phrase(lexicon.FEELING_ABOUT)
     )
