@@ -6,10 +6,11 @@ import re
 from ml_collections import ConfigDict
 
 from vaetx_jax.config.defaults import CORPORA, PRECISIONS, TOKENIZERS, default_config
-from vaetx_jax.config.keys import closest, differences
+from vaetx_jax.config.keys import differences
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.models.presets import MODELS, has_latent
+from vaetx_jax.settings import closest
 
 KINDS = ("parameters", "timing", "schedules", "grid")
 SHOWN = ("language", "probe", "curves")

@@ -33,7 +33,6 @@ from typing import Any, TextIO
 from absl import flags
 
 from vaetx_jax import command_line
-from vaetx_jax.config.keys import closest
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data import line_reader
 from vaetx_jax.data.line_reader import LineError, Sentences
@@ -44,6 +43,7 @@ from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import METRICS
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
+from vaetx_jax.settings import closest
 
 _HOW = ("temperature", "top_k", "top_p", "beam", "length_power", "no_repeat")
 

@@ -8,11 +8,11 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.reports.figures import save_figure
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.study.grid import Result
 
-_STYLES = {"none": ":", "linear": "--", "cyclic": "-"}
 # A piece and not a sentence: a batch holds sentences of like length, so that a mean over the
 # sentences of fifty batches goes up and down with their lengths.
 _PANELS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
@@ -41,7 +41,7 @@ def learning_curves_of(
     for axes, (name, title, scale) in zip(figure.subplots(1, 2), _PANELS, strict=True):
         for (model, annealing), group in groups.items():
             colour = colours(models.index(model) % 10)
-            for part, style in (("train", _STYLES[annealing]), ("valid", "")):
+            for part, style in (("train", ANNEALINGS[annealing].line), ("valid", "")):
                 epochs, values = _mean_curve(group, f"{part}/{name}", scale)
                 if not len(epochs) or not np.any(values):
                     continue  # a language model has no KL
@@ -91,7 +91,6 @@ def rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathlib.Pa
         return None
     colours = matplotlib.colormaps["tab10"]
     models = list(dict.fromkeys(result.cell.model for result in results))
-    marks = {"none": "s", "linear": "^", "cyclic": "o"}
     figure = Figure(figsize=(5.2 * len(corpora), 4.4), layout="constrained")
     for axes, corpus in zip(
         figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
@@ -104,7 +103,7 @@ def rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathlib.Pa
             axes.plot(
                 result.figures["nll"],
                 result.figures["kl"] or 0.0,
-                marks[annealing] if result.cell.latent_dim else "x",
+                ANNEALINGS[annealing].marker if result.cell.latent_dim else "x",
                 color=colours(models.index(model) % 10),
                 label=None if label in named else label,
             )
