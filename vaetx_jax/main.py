@@ -18,6 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from vaetx_jax import command_line
 from vaetx_jax.config import keys, validation
 from vaetx_jax.config.stored import cache_dir
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
@@ -86,7 +87,7 @@ def _prepare(config: ConfigDict, folder: pathlib.Path, stack: contextlib.ExitSta
         print(f"note: {notice}")
     if jax.process_count() > 1:
         run = create_run(config, folder)
-        for name in ("train", "valid", "test"):
+        for name in SPLITS:
             run.split(name)
 
 

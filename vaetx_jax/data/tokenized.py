@@ -30,7 +30,7 @@ from vaetx_jax.data.array_file import ArrayFile
 from vaetx_jax.data.tokenizers.kept_words import words_kept
 
 if TYPE_CHECKING:
-    from vaetx_jax.data.corpora.corpus import Corpus
+    from vaetx_jax.data.corpora.base import Corpus
     from vaetx_jax.data.corpora.rows import Row
     from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 

@@ -18,12 +18,8 @@ from absl import logging
 
 from vaetx_jax.errors import UserError
 
-SPLITS = ("train", "valid", "test")
-
-
 # One row on its way into a data set: "text", and a class number for each label field.
 Example = dict[str, Any]
-
 
 _TIMEOUT_SECONDS = 60
 
@@ -176,15 +172,3 @@ def _by_hand(file: SourceFile) -> str:
         f"Without network: put the file (sha256 {file.url_sha256 or file.sha256}) into a folder "
         f"of your own as {file.path} and set data.manual_dir to that folder."
     )
-
-
-def split_of(text: str, valid_share: float, test_share: float) -> str:
-    """`train`, `valid` or `test`: where the sha256 of `text` falls in [0, 1).
-
-    Train takes [0, 1 - valid_share - test_share), valid what follows, test the rest.
-    """
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < 1 - valid_share - test_share:
-        return "train"
-    return "valid" if place < 1 - test_share else "test"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from vaetx_jax.errors import UserError
 
+KINDS = ("bpe", "unigram", "wordpiece", "gpt2")
 MANIFEST = "tokenizer.json"
 # Part of every fingerprint: raise it when the same files begin to give other ids.
 FORMAT = 1
@@ -24,7 +25,7 @@ class FileTokenizer:
     Subclasses set the ids and implement `encode` and `_decode_pieces`.
 
     Attributes:
-        kind: `bpe`, `unigram`, `wordpiece` or `gpt2`.
+        kind: one of `KINDS`.
         size: number of ids V; every id is in [0, V).
         pad_id, cls_id, sep_id: ids that no text ever yields.
         unk_id: the id of a character the vocabulary lacks; -1 where every text can be spelled.
