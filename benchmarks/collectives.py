@@ -24,11 +24,13 @@ import jax.numpy as jnp
 from absl import flags
 
 from benchmarks.process import run
-from vaetx_jax.config import default_config, model_settings
-from vaetx_jax.mesh import data_mesh, split_over_data
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.validation import model_settings
 from vaetx_jax.models.build import build_model
-from vaetx_jax.step import count_parameters, init_state, make_train_step
-from vaetx_jax.train import make_plan
+from vaetx_jax.runtime.mesh import data_mesh, split_over_data
+from vaetx_jax.training.state import count_parameters, init_state
+from vaetx_jax.training.step import make_train_step
+from vaetx_jax.training.trainer import make_plan
 
 _DEVICES = flags.DEFINE_integer("devices", 8, "Forced CPU devices.", lower_bound=2)
 _SENTENCES = flags.DEFINE_integer("sentences", 32, "A device's share of the batch.")

@@ -20,11 +20,12 @@ import numpy as np
 from absl import flags
 
 from benchmarks.process import last_line_of, run
-from vaetx_jax.config import default_config, validate
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.validation import validate
 from vaetx_jax.errors import UserError
-from vaetx_jax.parts import assemble
-from vaetx_jax.shared_folder import named_leaves, write
-from vaetx_jax.step import init_params
+from vaetx_jax.inference.exported import named_leaves, write
+from vaetx_jax.run.run import create_run
+from vaetx_jax.training.state import init_params
 
 SIDES = ("ours", "pytorch")
 _DATA = flags.DEFINE_string("data", "../shared/data", "The folder of the corpora.")
@@ -38,16 +39,16 @@ def prepare(folder: pathlib.Path) -> None:
     config.data.corpus, config.data.manual_dir = "ptb", _DATA.value
     config.tokenizer.kind = "wordpiece"
     validate(config)
-    parts = assemble(config, folder)
-    params = jax.device_get(init_params(parts.model, jax.random.key(0)))
-    bias = jnp.asarray(params["output_layer"]["bias"]).at[parts.tokenizer.sep_id].set(-1e6)
+    run = create_run(config, folder)
+    params = jax.device_get(init_params(run.model, jax.random.key(0)))
+    bias = jnp.asarray(params["output_layer"]["bias"]).at[run.tokenizer.sep_id].set(-1e6)
     params["output_layer"]["bias"] = np.asarray(bias)
     (folder / "model").mkdir()
-    write(folder / "model", parts, params, step=0, label="untrained")
+    write(folder / "model", run, params, step=0, label="untrained")
     np.savez(
         folder / "params.npz", **{k.replace(".", "/"): v for k, v in named_leaves(params).items()}
     )
-    texts = [row.text for row in parts.corpus.split("test")]
+    texts = [row.text for row in run.corpus.split("test")]
     (folder / "sentences.json").write_text(json.dumps(texts))
 
 

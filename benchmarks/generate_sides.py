@@ -23,12 +23,12 @@ def ours(folder: pathlib.Path) -> tuple[Encode, Decode]:
     """JAX, through the public interface."""
     import dataclasses
 
-    from vaetx_jax.api import load
+    from vaetx_jax.inference.text_model import load
 
     model = load(folder / "model")
-    short = model.parts.config.copy_and_resolve_references()
+    short = model.run.config.copy_and_resolve_references()
     short.data.max_len = PIECES + 1
-    brief = dataclasses.replace(model, parts=dataclasses.replace(model.parts, config=short))
+    brief = dataclasses.replace(model, parts=dataclasses.replace(model.run, config=short))
     return lambda texts: model.encode(texts)[0], brief.decode
 
 
@@ -40,14 +40,14 @@ def pytorch(folder: pathlib.Path) -> tuple[Encode, Decode]:
 
     from benchmarks.sides import unflatten
     from benchmarks.torch_models import TextModel
-    from vaetx_jax import config as config_lib
-    from vaetx_jax.data.tokenizers import load_tokenizer
+    from vaetx_jax.config import stored, validation
+    from vaetx_jax.data.tokenizers.tokenizers import load_tokenizer
 
     torch.set_num_threads(os.cpu_count() or 1)
-    config = config_lib.read_config(folder / "model" / "config.json")
+    config = stored.read_config(folder / "model" / "config.json")
     tokenizer = load_tokenizer(folder / "model" / "tokenizer")
     params = unflatten(dict(np.load(folder / "params.npz")))
-    model = TextModel(params, config_lib.model_settings(config), tokenizer.pad_id).eval()
+    model = TextModel(params, validation.model_settings(config), tokenizer.pad_id).eval()
 
     @torch.inference_mode()
     def encode(texts: list[str]) -> np.ndarray:

@@ -20,11 +20,13 @@ import numpy as np
 from absl import flags
 
 from benchmarks.process import last_line_of, peak_memory_mb, run
-from vaetx_jax.config import default_config, model_settings
-from vaetx_jax.mesh import data_mesh, put_batch
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.validation import model_settings
 from vaetx_jax.models.build import build_model
-from vaetx_jax.step import init_state, make_train_step
-from vaetx_jax.train import make_plan
+from vaetx_jax.runtime.mesh import data_mesh, put_batch
+from vaetx_jax.training.state import init_state
+from vaetx_jax.training.step import make_train_step
+from vaetx_jax.training.trainer import make_plan
 
 _JSON = flags.DEFINE_string("json", "", "A file for the results.")
 _CASE = flags.DEFINE_string("case", "", "Used by the script itself.")

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.process import peak_memory_mb
-from vaetx_jax.presets import ModelSettings
+from vaetx_jax.models.presets import ModelSettings
 
 Once = Callable[[np.ndarray], float]  # one pass over ids [B, S]; returns its loss
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class CheckpointInfo:
     """What all sides know of the race."""
 
     settings: dict[str, Any]
@@ -52,16 +52,19 @@ def unflatten(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return tree
 
 
-def ours(facts: Facts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once, Once]:
+def ours(facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray) -> tuple[Once, Once]:
     """(the first loss, one timed pass) of JAX."""
     import jax
     import jax.numpy as jnp
 
-    from vaetx_jax import objective, step
-    from vaetx_jax.config import default_config
-    from vaetx_jax.mesh import data_mesh, put_batch, put_replicated
+    from vaetx_jax.config.defaults import default_config
+    from vaetx_jax.losses import elbo
     from vaetx_jax.models.build import build_model
-    from vaetx_jax.train import make_plan
+    from vaetx_jax.runtime.mesh import data_mesh, put_batch, put_replicated
+    from vaetx_jax.training import optimizer as optimizer_lib
+    from vaetx_jax.training import state as state_lib
+    from vaetx_jax.training import step
+    from vaetx_jax.training.trainer import make_plan
 
     def build(precision: str) -> Any:
         return build_model(
@@ -75,7 +78,7 @@ def ours(facts: Facts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once,
 
     def nelbo(params: Any, ids: jax.Array, eps: jax.Array) -> jax.Array:
         mask = ids[:, 1:] != facts.pad_id
-        bound = objective.sentence_bound(model, params, ids, eps, mask, mesh)
+        bound = elbo.sentence_bound(model, params, ids, eps, mask, mesh)
         return (jnp.sum(bound.nll_B) + jnp.sum(bound.kl_B)) / ids.shape[0]
 
     compiled = jax.jit(nelbo)
@@ -88,8 +91,10 @@ def ours(facts: Facts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once,
         zero = jnp.zeros_like(jnp.asarray(noise))
         return lambda ids: judged(ids, noise), lambda ids: judged(ids, zero)
 
-    plan = step.Plan(**dataclasses.asdict(make_plan(default_config(facts.settings["name"]), 1000)))
-    state = step.init_state(model, plan, jax.random.key(0), mesh)
+    plan = optimizer_lib.Plan(
+        **dataclasses.asdict(make_plan(default_config(facts.settings["name"]), 1000))
+    )
+    state = state_lib.init_state(model, plan, jax.random.key(0), mesh)
     # The weights are the race's own, put where the state's are.
     state = state._replace(params=put_replicated(params, mesh))
     train_step = step.make_train_step(build(facts.precision), plan, mesh)
@@ -103,7 +108,9 @@ def ours(facts: Facts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once,
     return lambda ids: judged(ids, noise), trained
 
 
-def theirs(name: str, facts: Facts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once, Once]:
+def theirs(
+    name: str, facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray
+) -> tuple[Once, Once]:
     """(the first loss, one timed pass) of PyTorch."""
     import torch
 
@@ -148,7 +155,7 @@ def theirs(name: str, facts: Facts, params: dict[str, Any], noise: np.ndarray) -
 
 def main(folder: pathlib.Path, name: str) -> None:
     """Answers a line for a line: the first loss, seconds of passes, the peak memory."""
-    facts = Facts(**json.loads((folder / "race.json").read_text()))
+    facts = CheckpointInfo(**json.loads((folder / "race.json").read_text()))
     with np.load(folder / "params.npz") as file:
         params = unflatten(dict(file))
     with np.load(folder / "batches.npz") as file:

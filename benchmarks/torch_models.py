@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from vaetx_jax.presets import ModelSettings
+from vaetx_jax.models.presets import ModelSettings
 
 Tree = dict[str, Any]
 

@@ -26,15 +26,16 @@ import numpy as np
 from absl import flags
 
 from benchmarks.process import run
-from benchmarks.sides import Facts
-from vaetx_jax.config import default_config, model_settings, validate
+from benchmarks.sides import CheckpointInfo
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.validation import model_settings, validate
 from vaetx_jax.errors import UserError
-from vaetx_jax.flops import forward_flops
-from vaetx_jax.huge_pages import with_huge_pages
-from vaetx_jax.parts import assemble
-from vaetx_jax.presets import MODELS
-from vaetx_jax.step import init_params
-from vaetx_jax.timing import matmul_rate
+from vaetx_jax.models.flops import forward_flops
+from vaetx_jax.models.presets import MODELS
+from vaetx_jax.run.run import create_run
+from vaetx_jax.runtime.huge_pages import with_huge_pages
+from vaetx_jax.study.timing import matmul_rate
+from vaetx_jax.training.state import init_params
 
 SIDES = ("ours", "eager_padded", "compiled_padded", "compiled_grouped")
 _MODEL = flags.DEFINE_enum("model", "vae_transformer", MODELS, "Which model.")
@@ -59,14 +60,14 @@ class Race:
         config.model.dim = _DIM.value
         config.train.precision = _PRECISION.value
         validate(config)
-        parts = assemble(config, folder)
+        run = create_run(config, folder)
         settings = model_settings(config)
-        self.pad_id = parts.tokenizer.pad_id
-        self.batches = full_batches(parts.train_batches, _ROUNDS.value)
-        self.params = jax.device_get(init_params(parts.model, jax.random.key(0)))
-        self.facts = Facts(
+        self.pad_id = run.tokenizer.pad_id
+        self.batches = full_batches(run.train_batches, _ROUNDS.value)
+        self.params = jax.device_get(init_params(run.model, jax.random.key(0)))
+        self.facts = CheckpointInfo(
             settings=dataclasses.asdict(settings),
-            vocab_size=parts.tokenizer.size,
+            vocab_size=run.tokenizer.size,
             pad_id=self.pad_id,
             max_len=config.data.max_len,
             what=_WHAT.value,

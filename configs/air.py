@@ -10,7 +10,7 @@ mutual information (`mi_b32`) of 0.62.
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config import default_config
+from vaetx_jax.config.defaults import default_config
 
 
 def get_config(model: str = "vae_transformer") -> ConfigDict:

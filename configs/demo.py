@@ -12,7 +12,7 @@ with 0.96 and the tense with 0.99. With the seeds 1 and 2: topic 0.93 and 0.93, 
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config import default_config
+from vaetx_jax.config.defaults import default_config
 
 
 def get_config(model: str = "vae_transformer") -> ConfigDict:

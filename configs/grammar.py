@@ -9,8 +9,8 @@ remedy but the paper's cyclic annealing is on, so the text VAEs collapse or near
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config import default_config
-from vaetx_jax.presets import has_latent
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.models.presets import has_latent
 
 
 def get_config(model: str = "vae_transformer") -> ConfigDict:

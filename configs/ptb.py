@@ -11,7 +11,7 @@ perplexity (`ppl_rec`) of 75.65 at KL 4.40 and mutual information (`mi_b32`) of 
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config import default_config
+from vaetx_jax.config.defaults import default_config
 
 
 def get_config(model: str = "vae_transformer") -> ConfigDict:

@@ -11,7 +11,7 @@ information (`mi_b32`) of 0.11.
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config import default_config
+from vaetx_jax.config.defaults import default_config
 
 
 def get_config(model: str = "vae_transformer") -> ConfigDict:

@@ -11,7 +11,7 @@ paper's: --config.objective.free_bits=0 --config.model.pooling=cls --config.mode
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.own_text import own_text_config
+from vaetx_jax.config.own_text import own_text_config
 
 
 def get_config(model: str = "vae_transformer") -> ConfigDict:

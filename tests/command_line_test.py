@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-import tiny
 from absl import flags
 from ml_collections import config_flags
 
+from tests.helpers import tiny
 from vaetx_jax import command_line
 from vaetx_jax.errors import ConfigError, UserError
 
@@ -222,7 +222,9 @@ def test_the_real_command_refuses_a_misspelt_key_without_a_traceback(tmp_path):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_while_a_command_imports_ends_it_with_75_and_a_line(name):
-    code = "import os, signal; from vaetx_jax import stop_signals; stop_signals.leave_at_once(); "
+    code = (
+        "import os, signal; from vaetx_jax import stop_signals; stop_signals.exit_immediately(); "
+    )
     code += f"os.kill(os.getpid(), signal.{name}); print('went on')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (75, "")
@@ -235,4 +237,4 @@ def test_a_signal_while_a_command_imports_ends_it_with_75_and_a_line(name):
 def test_every_command_can_be_interrupted_while_it_imports(command):
     text = (ROOT / "vaetx_jax" / f"{command}.py").read_text()
     before_the_slow_imports, _, _ = text.partition("# isort: split")
-    assert "stop_signals.leave_at_once()" in before_the_slow_imports
+    assert "stop_signals.exit_immediately()" in before_the_slow_imports

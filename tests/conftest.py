@@ -8,16 +8,16 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 from ml_collections import ConfigDict
-from tiny_run import fit, tiny_config
 
-from vaetx_jax.compilation_cache import use_compilation_cache
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.tiny_run import fit, tiny_config
+from vaetx_jax.config.stored import cache_dir
+from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the tests' time is compilation, and half of that makes programs faster that run once.
 jax.config.update("jax_disable_most_optimizations", True)
-
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def real_data() -> pathlib.Path:
 def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigDict:
     """The settings of a tiny run, with a cache of its own, compiled programs included."""
     config = tiny_config(tmp_path_factory.mktemp("cache"))
-    use_compilation_cache(config)
+    use_compilation_cache(cache_dir(config))
     return config
 
 

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from vaetx_jax.api import load
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.export import export
+from vaetx_jax.inference.text_model import load
 
 SENTENCES = ["i love this soup", "the chefs were happy"]
 
@@ -47,12 +47,12 @@ def test_an_export_of_an_export_is_the_same(exported, tmp_path):
 
 
 def test_no_path_of_this_machine_is_in_it(exported, model):
-    cache = model.parts.config.data.cache_dir
+    cache = model.run.config.data.cache_dir
     assert cache
     for path in exported.rglob("*"):
         if path.is_file():
             assert cache.encode() not in path.read_bytes(), path
-            assert str(model.parts.folder).encode() not in path.read_bytes(), path
+            assert str(model.run.folder).encode() not in path.read_bytes(), path
 
 
 def test_the_card_says_what_it_is_and_how_to_load_it(exported):
@@ -62,12 +62,12 @@ def test_the_card_says_what_it_is_and_how_to_load_it(exported):
 
 
 def test_the_card_has_the_numbers_of_this_checkpoint_with_their_kinds(model, trained, tmp_path):
-    from vaetx_jax.model_card import model_card
+    from vaetx_jax.export import model_card
 
     figures = {"split": "test", "sentences": 40, "tokens": 300, "truncated": 0, "nll": 20.5}
     figures |= {"kl": 1.25, "ppl_elbo": 7.125, "ppl_iw": None, "iw_samples": 2}
     figures |= {"mi": 0.5, "mi_limit": 3.68888, "au": 2, "latent_dim": 4}
-    card = model_card(model.parts, figures, step=40, label="best")
+    card = model_card(model.run, figures, step=40, label="best")
     assert "| `kl` | 1.25 | rate" in card and "`ppl_iw`" not in card
     assert "at most 3.69" in card and "of 4: variance" in card
 
@@ -115,7 +115,7 @@ def test_a_later_format_is_refused_in_words(copied):
 
 def test_parameters_of_another_model_are_refused(copied):
     """Both files are whole and vouched for, but do not belong together."""
-    from vaetx_jax.manifest import sha256_of
+    from vaetx_jax.runtime.manifest import sha256_of
 
     config = json.loads((copied / "config.json").read_text())
     config["model"]["dim"] = 16

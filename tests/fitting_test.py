@@ -10,9 +10,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from vaetx_jax.api import load
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.fitting import _write_corpus, fit
+from vaetx_jax.inference.text_model import load
 from vaetx_jax.sentence_vectors import SentenceVectors
 
 SENTENCES = [f"the {a} {b} {c}" for a in ("old", "new") for b in ("cat", "dog") for c in "abcdefgh"]
@@ -54,7 +54,7 @@ def test_a_fitted_model_is_ready_to_use_and_was_quiet(quick, capfd):
     assert capfd.readouterr().err == ""
     assert model.encode(SENTENCES)[0].shape == (len(SENTENCES), 4)
     assert model.step == 4 and len(model.sample(2)) == 2
-    folder = model.parts.folder
+    folder = model.run.folder
     assert folder.is_dir()
     del model
     gc.collect()
@@ -66,7 +66,7 @@ def test_a_kept_run_loads_and_the_same_call_does_not_train_again(quick, kept):
     again = fit(SENTENCES, LABELS, workdir=kept, verbose=False, **quick)
     assert sorted((kept / "checkpoints").iterdir()) == before
     np.testing.assert_array_equal(again.encode(["the cat"])[0], load(kept).encode(["the cat"])[0])
-    assert again.parts.corpus.label_fields == {"label": ("0", "1")}
+    assert again.run.corpus.label_fields == {"label": ("0", "1")}
 
 
 def test_other_sentences_are_refused_in_a_kept_run(quick, kept):

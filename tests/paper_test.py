@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vaetx_jax import paper
-from vaetx_jax.presets import has_latent
+from vaetx_jax.models.presets import has_latent
 
 
 @pytest.fixture(scope="module")

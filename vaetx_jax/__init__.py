@@ -10,18 +10,18 @@ name, or run them: `python -m vaetx_jax.main --help`.
 
 from typing import TYPE_CHECKING
 
+from vaetx_jax.version import __version__
+
 if TYPE_CHECKING:
-    from vaetx_jax.api import load
     from vaetx_jax.fitting import fit
+    from vaetx_jax.inference.text_model import load
 
-__version__ = "0.1.0"
-
-__all__ = ["fit", "load"]
+__all__ = ["__version__", "fit", "load"]
 
 
 def __getattr__(name: str) -> object:
     if name == "load":
-        from vaetx_jax.api import load
+        from vaetx_jax.inference.text_model import load
 
         return load
     if name == "fit":

@@ -13,9 +13,9 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from vaetx_jax import stop_signals
-from vaetx_jax.config import closest, flatten, value_of
+from vaetx_jax.config.keys import closest, flatten, value_of
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.runtime import signals
 
 CRASHED = 70  # exit status: 'not the user's fault'; supervisors start it again
 
@@ -62,13 +62,13 @@ def quiet() -> None:
 
 
 def _guarded(main: Callable[[], int | None]) -> int:
-    stop_signals.as_usual()
+    signals.restore_default_handlers()
     try:
         return main() or 0
     except UserError as error:
         return fail(str(error), error.exit_status)
     except KeyboardInterrupt:
-        return fail("interrupted", stop_signals.STOPPED)
+        return fail("interrupted", signals.STOPPED)
     except BrokenPipeError:
         # The reader of our output has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -173,7 +173,8 @@ def _unknown_key(argv: Sequence[str], error: Exception) -> str:
             match = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
             if match and match[1] not in known:
                 key = match[1]
-                return f"unknown key --config.{key}{closest(key, known)}; see vaetx_jax/config.py"
+                guess = closest(key, known)
+                return f"unknown key --config.{key}{guess}; see vaetx_jax/config/defaults.py"
     return f"--config: {_plain(str(error))}"
 
 

@@ -1,9 +1,9 @@
 """`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: every number of a trained model."""
 
-from vaetx_jax import stop_signals
+from vaetx_jax.runtime import signals
 
 if __name__ == "__main__":
-    stop_signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import json
@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 from absl import flags
+from rich.console import Console
+from rich.table import Table
 
 from vaetx_jax import command_line
-from vaetx_jax.api import TextModel, load
-from vaetx_jax.data.encoded import EncodedSplit
-from vaetx_jax.estimate import Estimates, Estimator, summary
-from vaetx_jax.parts import split_facts
-from vaetx_jax.report import print_evaluation
-from vaetx_jax.step import count_parameters
-from vaetx_jax.writer import Progress, finite_or_none, write_text
+from vaetx_jax.data.tokenized import TokenizedSplit
+from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.metrics.estimator import Estimates, Estimator
+from vaetx_jax.metrics.summary import split_facts, summary
+from vaetx_jax.run.metric_log import finite_or_none
+from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.runtime.console import Progress
+from vaetx_jax.training.state import count_parameters
 
 SPLITS = ("train", "valid", "test")
 
@@ -32,11 +35,11 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
     Returns:
       The fields of `evaluation.json`, and the figures of every sentence.
     """
-    parts, settings = model.parts, model.parts.config.evaluation
-    split = parts.split(split_name)
-    batches = parts.eval_batches(split)
+    run, settings = model.run, model.run.config.evaluation
+    split = run.split(split_name)
+    batches = run.eval_batches(split)
     progress = Progress(len(batches))
-    estimates = Estimator(parts.model, parts.mesh, seed=settings.seed).run(
+    estimates = Estimator(run.model, run.mesh, seed=settings.seed).run(
         model.params,
         batches,
         sentences=len(split),
@@ -50,20 +53,20 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         "checkpoint_is": model.label,
         **summary(estimates, split_facts(split), iw_samples=settings.iw_samples),
         **behind_entropy(estimates, split),
-        "corpus": parts.config.data.corpus,
-        "model": parts.config.model.name,
-        "tokenizer": parts.tokenizer.kind,
-        "vocab_size": parts.tokenizer.size,
-        "parameters": count_parameters(parts.model),
-        "seed": parts.config.seed,
+        "corpus": run.config.data.corpus,
+        "model": run.config.model.name,
+        "tokenizer": run.tokenizer.kind,
+        "vocab_size": run.tokenizer.size,
+        "parameters": count_parameters(run.model),
+        "seed": run.config.seed,
     }
     text = json.dumps({k: finite_or_none(v) for k, v in figures.items()}, indent=2) + "\n"
-    write_text(parts.folder / f"evaluation-{split_name}.json", text)
-    write_text(parts.folder / "evaluation.json", text)
+    write_text(run.folder / f"evaluation-{split_name}.json", text)
+    write_text(run.folder / "evaluation.json", text)
     return figures, estimates
 
 
-def behind_entropy(estimates: Estimates, split: EncodedSplit) -> dict[str, Any]:
+def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any]:
     """How far the best bound stays behind the corpus's own log-probabilities, nats a sentence.
 
     Only for a corpus whose rows carry their exact log-probability (`grammar`) and no sentence of
@@ -104,6 +107,56 @@ def main() -> None:
     figures, _ = evaluate(load(folder, checkpoint=flags.FLAGS.checkpoint), split)
     print_evaluation(figures)
     print(f"written: {folder / f'evaluation-{split}.json'}")
+
+
+_ROWS = (
+    ("nll", "nats a sentence", "reconstruction, -log p(x|z), z from the posterior"),
+    ("kl", "nats a sentence", "rate: KL of the posterior to the prior"),
+    ("ppl_rec", "a piece", "reconstruction perplexity (the paper's PPL; falls as KL rises)"),
+    ("ppl_elbo", "a piece", "upper bound by the ELBO"),
+    ("ppl_iw", "a piece", "tighter bound, {iw_samples} samples: compare models by this"),
+    ("ppl_rec_word", "a word", ""),
+    ("ppl_elbo_word", "a word", ""),
+    ("ppl_iw_word", "a word", "comparable across tokenizers"),
+    ("mi_b32", "nats", "mutual information in batches of 32 (the paper's; at most 3.47)"),
+    ("mi", "nats", "mutual information over the split (at most {mi_limit:.2f})"),
+    ("au", "units", "active of {latent_dim}"),
+    ("entropy", "nats a sentence", "of the corpus itself, known exactly"),
+    (
+        "behind_entropy",
+        "nats a sentence",
+        "the bound behind it (± {behind_entropy_se:.2f})",
+    ),
+)
+
+
+def print_evaluation(figures: dict[str, Any]) -> None:
+    """The figures of an evaluation as a table on the screen."""
+    title = (
+        f"{figures['model']} on {figures['corpus']}, {figures['split']} split, "
+        f"step {figures['checkpoint']:,} ({figures['checkpoint_is']})"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    table.add_column("what it is")
+    for name, unit, meaning in _ROWS:
+        value = figures.get(name)
+        if value is not None:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+            table.add_row(name, shown, unit, meaning.format(**figures))
+    counts = (
+        f"{figures['sentences']:,} sentences, {figures['tokens']:,} pieces, {figures['words']:,} "
+        f"words; {figures['truncated']:,} cut at the maximum length; "
+        f"{figures['tokenizer']} with {figures['vocab_size']:,} pieces; "
+        f"{figures['parameters']:,} parameters"
+    )
+    table.caption, table.caption_justify = counts, "left"
+    console = Console()
+    console.print(table)
+    if "evaluation_warning" in figures:
+        console.print(f"WARNING: {figures['evaluation_warning']}", style="bold red")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ evaluation if there is one of this checkpoint, a model card (README.md) and the 
 `vaetx_jax.load(FOLDER)` reads. Neither the optimizer's state nor a sentence of the corpus is in it.
 """
 
-from vaetx_jax import stop_signals
+from vaetx_jax.runtime import signals
 
 if __name__ == "__main__":
-    stop_signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import json
@@ -19,13 +19,19 @@ from typing import Any
 
 from absl import flags
 
-from vaetx_jax import command_line, shared_folder
-from vaetx_jax.api import TextModel, load
+from vaetx_jax import command_line
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.model_card import model_card
-from vaetx_jax.writer import write_text
+from vaetx_jax.inference import exported
+from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.run.run import Run
+from vaetx_jax.run.workdir import CORPUS
+from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.training.state import count_parameters
+from vaetx_jax.version import __version__
 
 CARD = "README.md"
+
+
 EVALUATION = "evaluation.json"
 
 
@@ -44,10 +50,10 @@ def export(model: TextModel, folder: str | pathlib.Path) -> pathlib.Path:
         fresh = pathlib.Path(temporary) / "fresh"
         fresh.mkdir()
         step, label = model.step, model.label
-        shared_folder.write(fresh, model.parts, model.params, step=step, label=label)
+        exported.write(fresh, model.run, model.params, step=step, label=label)
         if evaluation is not None:
             write_text(fresh / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
-        write_text(fresh / CARD, model_card(model.parts, evaluation, step=step, label=label))
+        write_text(fresh / CARD, model_card(model.run, evaluation, step=step, label=label))
         os.replace(fresh, folder)  # an empty folder gives way
     return folder
 
@@ -56,7 +62,7 @@ def _evaluation(model: TextModel) -> dict[str, Any] | None:
     """What was measured of this very checkpoint, on the test split rather than another."""
     for name in ("evaluation-test.json", EVALUATION):
         try:
-            kept = json.loads((model.parts.folder / name).read_text(encoding="utf-8"))
+            kept = json.loads((model.run.folder / name).read_text(encoding="utf-8"))
             if kept["checkpoint"] == model.step:
                 return kept
         except (OSError, ValueError, KeyError, TypeError):
@@ -84,6 +90,119 @@ def main() -> None:
             "note: this checkpoint was not evaluated, so the card has no numbers; "
             f"python -m vaetx_jax.evaluate --workdir={workdir}, then export again"
         )
+
+
+# What each number of an evaluation is, in the order of the card.
+KINDS = {
+    "nll": "reconstruction, nats a sentence, one z drawn from the posterior",
+    "kl": "rate, nats a sentence: KL of the posterior to the prior",
+    "ppl_rec": "exp(nll / tokens); falls as the KL rises, so never quote it without",
+    "ppl_elbo": "exp((nll + kl) / tokens), an upper bound on perplexity",
+    "ppl_iw": "the importance-weighted bound on perplexity, with {iw_samples} samples",
+    "ppl_iw_word": "the same a word",
+    "mi": "mutual information of sentence and latent, nats; at most {mi_limit}",
+    "au": "active latent units of {latent_dim}: variance of the posterior mean above 0.01",
+}
+
+
+def model_card(run: Run, evaluation: dict[str, Any] | None, *, step: int, label: str) -> str:
+    """Markdown.
+
+    Args:
+      evaluation: the fields of `evaluation.json`, None where this checkpoint was not evaluated.
+    """
+    config, latent = run.config, run.model.latent_dim
+    name = config.model.name
+    lines = [
+        f"# {name} on {config.data.corpus}",
+        "",
+        f"A {'text variational autoencoder' if latent else 'language model'}, made by vaetx_jax "
+        f"{__version__}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| model | `{name}`, preset `{config.model.preset}`, dimension {config.model.dim} |",
+        f"| latent | {latent or 'none'} |",
+        f"| parameters | {count_parameters(run.model):,} |",
+        f"| tokenizer | `{run.tokenizer.kind}`, {run.tokenizer.size:,} pieces |",
+        f"| longest sentence | {config.data.max_len} pieces, [CLS] and [SEP] counted |",
+        f"| checkpoint | after {step:,} updates ({label}) |",
+        "",
+        "## Data",
+        "",
+        *_data(run),
+        "",
+        "## Training",
+        "",
+        *_training(config),
+        "",
+        "## Numbers",
+        "",
+        *_numbers(evaluation),
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import vaetx_jax",
+        "",
+        'model = vaetx_jax.load("FOLDER")  # this folder; every file is checked by sha256',
+    ]
+    if latent:
+        lines += ['mean, std = model.encode(["a sentence"])', "sentences = model.decode(mean)"]
+    lines += ["new = model.sample(5)", "```", ""]
+    return "\n".join(lines)
+
+
+def _data(run: Run) -> list[str]:
+    data = run.config.data
+    lines = [f"Corpus `{data.corpus}`."]
+    if data.corpus == "text":
+        name = pathlib.PurePath(data.train).name
+        lines = [f"The user's own sentences (`{name}`), which are not part of this folder."]
+    elif data.corpus == "grammar":
+        lines = [f"Built in: {data.sentences:,} sentences of a grammar of known entropy."]
+    try:
+        kept = json.loads((run.folder / CORPUS).read_text(encoding="utf-8"))
+        lines += ["", f"Fingerprint of its content: `{kept['fingerprint']}`"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # a fact the card can do without
+    return lines
+
+
+def _training(config: Any) -> list[str]:
+    train, objective = config.train, config.objective
+    length = f"{train.steps:,} steps" if train.steps else f"{train.epochs} epochs"
+    lines = [
+        f"{length} of {config.data.batch_size} sentences, seed {config.seed}, learning rate "
+        f"{train.learning_rate:g}, {train.precision}."
+    ]
+    if config.model.latent_dim:
+        lines.append(
+            f"Annealing of the KL: {objective.annealing}, {objective.cycles} cycles; free bits "
+            f"{objective.free_bits:g} a dimension."
+        )
+    return lines
+
+
+def _numbers(evaluation: dict[str, Any] | None) -> list[str]:
+    if evaluation is None:
+        return ["This checkpoint was not evaluated: `python -m vaetx_jax.evaluate` does that."]
+    lines = [
+        f"Of the {evaluation['split']} split: {evaluation['sentences']:,} sentences, "
+        f"{evaluation['tokens']:,} tokens, {evaluation['truncated']:,} sentences cut.",
+        "",
+        "| name | value | it is |",
+        "|---|---|---|",
+    ]
+    shown = {k: _figure(v) for k, v in evaluation.items()}
+    for name, kind in KINDS.items():
+        if evaluation.get(name) is not None:
+            lines.append(f"| `{name}` | {shown[name]} | {kind.format(**shown)} |")
+    return lines
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

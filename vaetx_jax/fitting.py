@@ -13,16 +13,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vaetx_jax import config as config_lib
-from vaetx_jax import workdir as workdir_lib
-from vaetx_jax.api import TextModel, load
-from vaetx_jax.compilation_cache import use_compilation_cache
-from vaetx_jax.data.builders.text_lines import MAX_CHARACTERS
+from vaetx_jax.config import defaults, keys, validation
+from vaetx_jax.config.own_text import own_text_config
+from vaetx_jax.config.stored import cache_dir
+from vaetx_jax.data.corpora.text_lines import MAX_CHARACTERS
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.own_text import own_text_config
-from vaetx_jax.parts import assemble
-from vaetx_jax.sentence_rows import check_sentences
-from vaetx_jax.train import StoppedError, Trainer
+from vaetx_jax.inference.batching import check_sentences
+from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.run import workdir as workdir_lib
+from vaetx_jax.run.run import create_run
+from vaetx_jax.runtime.compilation_cache import use_compilation_cache
+from vaetx_jax.training.trainer import StoppedError, Trainer
 
 HELD_OUT = 10  # one in so many different sentences validates, one tests
 SPLITS = ("train", "valid", "test")
@@ -67,7 +68,9 @@ def fit(
             if not verbose:
                 stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             stack.enter_context(workdir_lib.claim(folder))
-            use_compilation_cache(chosen)  # the user's; all else of a temporary run goes with it
+            use_compilation_cache(
+                cache_dir(chosen)
+            )  # the user's; all else of a temporary run goes with it
             _train(chosen, folder, sentences, names)
         fitted = load(folder)
     except BaseException:
@@ -87,9 +90,9 @@ def _train(
         config.data.cache_dir = str(folder / "cache")
         for split in SPLITS:
             config.data[split] = str(folder / "corpus" / f"{split}.csv")
-    config_lib.validate(config)
+    validation.validate(config)
     workdir_lib.keep_config(folder, config)
-    trainer = Trainer(assemble(config, folder))
+    trainer = Trainer(create_run(config, folder))
     state, _ = trainer.start_state()
     if int(state.step) >= trainer.plan.total_steps:
         return
@@ -160,13 +163,13 @@ def _dotted(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     known = {key.replace(".", "_"): key for key in _keys(model)}
     for name in settings:
         if name not in known:
-            raise ConfigError(f"there is no setting {name}{config_lib.closest(name, known)}")
+            raise ConfigError(f"there is no setting {name}{keys.closest(name, known)}")
     return {known[name]: value for name, value in settings.items()}
 
 
 def _keys(model: str) -> list[str]:
     """The settings that may be set; files and folders are `fit`'s own."""
-    flat = config_lib.flatten(config_lib.default_config(model).to_dict())
+    flat = keys.flatten(defaults.default_config(model).to_dict())
     own = {*workdir_lib.PLACES, "data.corpus", "model.name"} - {"tokenizer.vocab_dir"}
     return [key for key in flat if key not in own]
 
@@ -175,14 +178,14 @@ def _settings(model: str, chosen: Mapping[str, Any]) -> ConfigDict:
     config, known = _defaults(model), _keys(model)
     for key, value in chosen.items():
         if key not in known:
-            raise ConfigError(f"there is no setting {key!r}{config_lib.closest(key, known)}")
+            raise ConfigError(f"there is no setting {key!r}{keys.closest(key, known)}")
         try:
-            config_lib.set_value(config, key, value)
+            keys.set_value(config, key, value)
         except (TypeError, ValueError):
-            default = config_lib.value_of(config, key)
+            default = keys.value_of(config, key)
             wanted = "" if default is None else f", as {default!r} is"
             raise ConfigError(
                 f"config.{key} = {value!r}: of the wrong type ({type(value).__name__}){wanted}"
             ) from None
-    config_lib.validate(config)
+    validation.validate(config)
     return config

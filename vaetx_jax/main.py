@@ -1,10 +1,10 @@
 """`python -m vaetx_jax.main --config=configs/ptb.py --workdir=DIR`: train, then evaluate."""
 
-from vaetx_jax import huge_pages, stop_signals
+from vaetx_jax.runtime import huge_pages, signals
 
 if __name__ == "__main__":
     huge_pages.restart()
-    stop_signals.leave_at_once()
+    signals.exit_immediately()
 
 # isort: split
 import contextlib
@@ -15,17 +15,21 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from vaetx_jax import __version__, command_line, distributed, processes
-from vaetx_jax import config as config_lib
-from vaetx_jax import workdir as workdir_lib
-from vaetx_jax.api import load
-from vaetx_jax.compilation_cache import use_compilation_cache
-from vaetx_jax.judge import judge
-from vaetx_jax.mesh import check_batch_size, data_mesh
-from vaetx_jax.parts import Parts, assemble
-from vaetx_jax.step import count_parameters
-from vaetx_jax.train import StoppedError, Trainer
-from vaetx_jax.writer import duration
+from vaetx_jax import command_line
+from vaetx_jax.config import keys, validation
+from vaetx_jax.config.stored import cache_dir
+from vaetx_jax.final_report import write_final_report
+from vaetx_jax.inference.text_model import load
+from vaetx_jax.run import workdir
+from vaetx_jax.run import workdir as workdir_lib
+from vaetx_jax.run.run import Run, create_run
+from vaetx_jax.runtime import distributed, processes
+from vaetx_jax.runtime.compilation_cache import use_compilation_cache
+from vaetx_jax.runtime.console import duration
+from vaetx_jax.runtime.mesh import check_batch_size, data_mesh
+from vaetx_jax.training.state import count_parameters
+from vaetx_jax.training.trainer import StoppedError, Trainer
+from vaetx_jax.version import __version__
 
 
 def define_flags() -> None:
@@ -52,26 +56,26 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     Raises:
       UserError: a setting, a file or the folder is wrong; nothing is half-written.
     """
-    config_lib.validate(config)
-    use_compilation_cache(config)
-    distributed.check_agreement(config)
+    validation.validate(config)
+    use_compilation_cache(cache_dir(config))
+    workdir.check_agreement(config)
     for key in ("data.batch_size", "evaluation.batch_size"):
-        check_batch_size(key, config_lib.value_of(config, key), data_mesh())
+        check_batch_size(key, keys.value_of(config, key), data_mesh())
     with contextlib.ExitStack() as stack:
         distributed.first_does(lambda: _prepare(config, folder, stack))
-        parts = assemble(config, folder)
-        trainer = Trainer(parts)
-        greet(parts, trainer)
+        run = create_run(config, folder)
+        trainer = Trainer(run)
+        greet(run, trainer)
         try:
             _train(trainer)
         except StoppedError as stopped:
             print(f"{stopped}. Start the same command again to go on.")
             distributed.leave()
-            return stop_signals.STOPPED
+            return signals.STOPPED
         model = load(folder).alone()
         distributed.leave()
         if processes.is_first():
-            judge(model)
+            write_final_report(model)
     return 0
 
 
@@ -81,28 +85,28 @@ def _prepare(config: ConfigDict, folder: pathlib.Path, stack: contextlib.ExitSta
     for notice in workdir_lib.keep_config(folder, config):
         print(f"note: {notice}")
     if jax.process_count() > 1:
-        parts = assemble(config, folder)
+        run = create_run(config, folder)
         for name in ("train", "valid", "test"):
-            parts.split(name)
+            run.split(name)
 
 
-def greet(parts: Parts, trainer: Trainer) -> None:
+def greet(run: Run, trainer: Trainer) -> None:
     """Says what runs, on what, with how much of everything."""
-    config, plan, batches = parts.config, trainer.plan, trainer.batches
+    config, plan, batches = run.config, trainer.plan, trainer.batches
     devices = jax.devices()
-    train, valid = parts.split("train"), parts.split("valid")
+    train, valid = run.split("train"), run.split("valid")
     cut = int(train.cut.sum())
     print(
         f"vaetx_jax {__version__}, jax {jax.__version__}, "
         f"Python {platform.python_version()}; {jax.process_count()} process(es), "
-        f"{len(devices)} device(s): {devices[0].device_kind}{_mesh_words(parts)}\n"
-        f"folder     {parts.folder}\n"
-        f"corpus     {parts.corpus.describe()}\n"
-        f"tokenizer  {parts.tokenizer.kind}, {parts.tokenizer.size:,} pieces\n"
+        f"{len(devices)} device(s): {devices[0].device_kind}{_mesh_words(run)}\n"
+        f"folder     {run.folder}\n"
+        f"corpus     {run.corpus.describe()}\n"
+        f"tokenizer  {run.tokenizer.kind}, {run.tokenizer.size:,} pieces\n"
         f"sentences  {len(train):,} to train on, {len(valid):,} to validate; {cut:,} longer than "
         f"{config.data.max_len} pieces were cut\n"
         f"model      {config.model.name} ({config.model.preset}), "
-        f"{count_parameters(parts.model):,} parameters, latent {parts.model.latent_dim or 'none'}\n"
+        f"{count_parameters(run.model):,} parameters, latent {run.model.latent_dim or 'none'}\n"
         f"batches    {config.data.batch_size} sentences in rows of {_lengths(batches.shapes)} "
         f"pieces, {batches.padding:.1%} padding\n"
         f"steps      {plan.total_steps:,}, {batches.steps_per_epoch:,} an epoch; "
@@ -111,13 +115,13 @@ def greet(parts: Parts, trainer: Trainer) -> None:
     )
 
 
-def _mesh_words(parts: Parts) -> str:
+def _mesh_words(run: Run) -> str:
     """How several devices share the work; nothing of one alone."""
-    if parts.mesh.size == 1:
+    if run.mesh.size == 1:
         return ""
-    share = parts.config.data.batch_size // parts.mesh.size
-    split = ", the state split over them" if parts.config.mesh.shard_state else ""
-    return f"; mesh {dict(parts.mesh.shape)}, {share} sentences each{split}"
+    share = run.config.data.batch_size // run.mesh.size
+    split = ", the state split over them" if run.config.mesh.shard_state else ""
+    return f"; mesh {dict(run.mesh.shape)}, {share} sentences each{split}"
 
 
 def _lengths(shapes: tuple[int, ...]) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from vaetx_jax.api import TextModel, load
 from vaetx_jax.fitting import fit
+from vaetx_jax.inference.text_model import TextModel, load
 
 
 class SentenceVectors(TransformerMixin, BaseEstimator):

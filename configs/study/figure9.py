@@ -7,7 +7,7 @@ The cells are those of Table 2 with seed 0. The picture is figure9-ptb-curves.pn
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import default_study
+from vaetx_jax.config.study import default_study
 
 
 def get_config() -> ConfigDict:

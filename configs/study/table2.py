@@ -10,7 +10,7 @@ VAE-GPT2 starts from GPT-2's weights only where --config.run.model.weights names
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import LANGUAGE_ROWS, PAPER_CORPORA, default_study
+from vaetx_jax.config.study import LANGUAGE_ROWS, PAPER_CORPORA, default_study
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ there.
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import default_study
+from vaetx_jax.config.study import default_study
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ Its cells are those of Table 5 without the GRU's; language models share theirs w
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import LANGUAGE_ROWS, PAPER_CORPORA, default_study
+from vaetx_jax.config.study import LANGUAGE_ROWS, PAPER_CORPORA, default_study
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ fewer epochs of a corpus (other cells: the hash in their names tells them apart)
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import LANGUAGE_ROWS, PAPER_CORPORA, default_study
+from vaetx_jax.config.study import LANGUAGE_ROWS, PAPER_CORPORA, default_study
 
 
 def get_config() -> ConfigDict:

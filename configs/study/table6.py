@@ -7,7 +7,7 @@ Two of the three rows are Table 3's, and those cells are not trained again.
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import default_study
+from vaetx_jax.config.study import default_study
 
 
 def get_config() -> ConfigDict:

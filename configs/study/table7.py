@@ -9,7 +9,7 @@ measures all). Rows are named CORPUS-MODEL-DIM: --config.study.only='ptb-*-128' 
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import default_study
+from vaetx_jax.config.study import default_study
 
 
 def get_config() -> ConfigDict:

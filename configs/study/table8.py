@@ -7,7 +7,7 @@ Expected: some ten seconds; all 13 counts equal. One row: --config.study.only=va
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.study_config import default_study
+from vaetx_jax.config.study import default_study
 
 MODELS = ("vae_transformer", "vae_lstm", "vae_gru", "transformer_lm", "lstm_lm", "gru_lm")
 BERT_PIECES = 30_522

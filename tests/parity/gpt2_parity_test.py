@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny_gpt2
-from tiny import params_of
 
+from tests.helpers import tiny_gpt2
+from tests.helpers.tiny import params_of
 from vaetx_jax.models import gpt2
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make test-parity`")

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaetx_jax import errors
-from vaetx_jax.data.encoded import EncodedSplit, FrameIds
-from vaetx_jax.data.layout import Batch, lay_out
+from vaetx_jax.data.bucketing import Batch, make_buckets
+from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit
 
 READ_THREADS = 2
 READ_AHEAD = 16  # batches
@@ -41,7 +41,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        split: EncodedSplit,
+        split: TokenizedSplit,
         *,
         batch_size: int,
         seed: int,
@@ -76,7 +76,7 @@ class TrainBatches:
             raise errors.ConfigError(f'data.batching is "{batching}": take "groups" or "pad"')
         if seed < 0:
             raise errors.ConfigError(f"data.seed is {seed}: it must not be negative")
-        self._layout = lay_out(
+        self._layout = make_buckets(
             split,
             frame=FrameIds(pad_id, cls_id, sep_id),
             batch_size=batch_size,
@@ -131,7 +131,7 @@ class EvalBatches:
 
     def __init__(
         self,
-        split: EncodedSplit,
+        split: TokenizedSplit,
         *,
         batch_size: int,
         shapes: Sequence[int] | None = None,
@@ -159,7 +159,7 @@ class EvalBatches:
         Raises:
           UserError, ValueError: as for `TrainBatches`.
         """
-        self._layout = lay_out(
+        self._layout = make_buckets(
             split,
             frame=FrameIds(pad_id, cls_id, sep_id),
             batch_size=batch_size,

@@ -5,10 +5,10 @@ from typing import Any
 import flax.linen as nn
 
 from vaetx_jax.models import gpt2
+from vaetx_jax.models.presets import POSITIONS, ModelSettings
 from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from vaetx_jax.models.text_vae import LanguageModel, TextVAE
 from vaetx_jax.models.transformer import LayerShape, TransformerDecoder, TransformerEncoder
-from vaetx_jax.presets import POSITIONS, ModelSettings
 
 
 def build_model(

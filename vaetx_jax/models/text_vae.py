@@ -11,24 +11,24 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaetx_jax import gaussian
+from vaetx_jax.models import gaussian
 from vaetx_jax.models.layers import dense, transposed_kernel_init
 
 
-class Output(NamedTuple):
+class OutputWeights(NamedTuple):
     """The output layer: logits = h @ kernel_VxD.T + bias_V."""
 
     kernel_VxD: jax.Array
     bias_V: jax.Array
 
 
-class Pass(NamedTuple):
+class ForwardOutput(NamedTuple):
     """One training pass over a batch: the posterior, and what the output layer gets."""
 
     mu_BxZ: jax.Array
     logvar_BxZ: jax.Array
     h_BxTxD: jax.Array
-    output: Output
+    output: OutputWeights
 
 
 def token_mask(ids_BxS: jax.Array, pad_id: int) -> jax.Array:
@@ -53,8 +53,8 @@ class OutputLayer(nn.Module):
             self.kernel = self.param("kernel", transposed_kernel_init, shape, jnp.float32)
         self.bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,), jnp.float32)
 
-    def __call__(self, table_VxD: jax.Array | None) -> Output:
-        return Output(self.kernel if table_VxD is None else table_VxD, self.bias)
+    def __call__(self, table_VxD: jax.Array | None) -> OutputWeights:
+        return OutputWeights(self.kernel if table_VxD is None else table_VxD, self.bias)
 
 
 class LanguageModel(nn.Module):
@@ -100,16 +100,16 @@ class LanguageModel(nn.Module):
         kernel_VxD, bias_V = self.output()
         return jnp.dot(h_BxD.astype(jnp.float32), kernel_VxD.T) + bias_V[None], cache
 
-    def output(self) -> Output:
+    def output(self) -> OutputWeights:
         """The output layer's arrays."""
         return self.output_layer(self.decoder.token_table() if self.tied else None)
 
-    def __call__(self, ids_BxS: jax.Array, *, deterministic: bool = False) -> Pass:
+    def __call__(self, ids_BxS: jax.Array, *, deterministic: bool = False) -> ForwardOutput:
         """Encode, draw z (stream `latent`), decode (stream `dropout`)."""
         mu, logvar = self.encode(ids_BxS, deterministic=deterministic)
         z = gaussian.sample(self.make_rng("latent"), mu, logvar) if self.latent_dim else mu
         h = self.decode(ids_BxS, z, deterministic=deterministic)
-        return Pass(mu, logvar, h, self.output())
+        return ForwardOutput(mu, logvar, h, self.output())
 
 
 class TextVAE(LanguageModel, kw_only=True):

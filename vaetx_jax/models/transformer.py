@@ -11,12 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaetx_jax.models.attention import (
-    KeysValues,
-    LatentAttention,
-    PoolingAttention,
-    SelfAttention,
-)
+from vaetx_jax.models.attention import KeysValues, LatentAttention, PoolingAttention, SelfAttention
 from vaetx_jax.models.dropout import Dropout, keep_mask
 from vaetx_jax.models.layers import dense, embedding, layer_norm, normalised
 

@@ -1,0 +1,239 @@
+"""What the explorer computes, of which sentences, and its pictures; without a page."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from tests.inference.text_model_test import language_model  # noqa: F401  # a fixture
+from vaetx_jax.errors import UserError
+from vaetx_jax.explore import session as session_lib
+from vaetx_jax.explore.__main__ import open_session
+from vaetx_jax.explore.figures import PANELS, curve_figure, map_traces
+from vaetx_jax.explore.sentences import Label, Sentences, read_sentences
+from vaetx_jax.explore.session import DIRECTIONS, NEIGHBOURS, STEPS, OvertakenError, Session, Turns
+from vaetx_jax.inference.text_model import load
+
+MARKUP = "<b>bold</b> & <img src=x onerror=alert(1)>"
+LIMIT = 30
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return load(trained)
+
+
+@pytest.fixture(scope="module")
+def session(model):
+    return open_session(model, split="test", file=None, limit=LIMIT)
+
+
+# What it computes.
+
+
+def test_neighbours_are_the_models_without_the_sentence_itself(model, session):
+    texts = session.sentences.texts
+    expected = model.neighbours([texts[3]], session.mean_NxZ, LIMIT).rows_QxK[0]
+    found = session.of_row(3, metric="cosine").neighbours
+    assert [near.row for near in found] == [row for row in expected if row != 3][:NEIGHBOURS]
+    assert [near.text for near in found] == [texts[near.row] for near in found]
+
+
+def test_the_metric_of_nearness_is_chosen(model, session):
+    texts = session.sentences.texts
+    expected = model.neighbours([texts[0]], session.mean_NxZ, LIMIT, metric="euclidean")
+    scores = [near.score for near in session.of_row(0, metric="euclidean").neighbours]
+    np.testing.assert_allclose(scores, expected.scores_QxK[0][1 : NEIGHBOURS + 1], rtol=1e-5)
+
+
+def test_a_sentence_is_reconstructed_as_the_model_does(model, session):
+    chosen = session.of_text("i love this soup", metric="cosine")
+    assert [chosen.reconstruction] == model.reconstruct(["i love this soup"])
+    assert chosen.row is None
+
+
+def test_a_typed_sentence_lies_where_the_same_one_of_the_map_lies(session):
+    typed = session.of_text(session.sentences.texts[5], metric="cosine")
+    np.testing.assert_allclose(typed.place_2, session.place_Nx2[5], atol=1e-6)
+    assert typed.neighbours[0].score == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", ["linear", "spherical"])
+def test_a_path_is_the_models_interpolation(model, session, kind):
+    a, b = "i love this soup", "you will watch a bad storm"
+    steps, notes = session.path(a, b, kind=kind)
+    assert steps == model.interpolate(a, b, STEPS, path=kind)
+    assert notes == []
+
+
+def test_directions_go_from_the_middle_in_standard_deviations(model, session):
+    mean = session.mean_NxZ.astype(np.float64)
+    _, _, axes = np.linalg.svd(mean - mean.mean(axis=0, keepdims=True))
+    axis = axes[0] * np.sign(axes[0][np.argmax(np.abs(axes[0]))])
+    along = ((mean - mean.mean(axis=0, keepdims=True)) @ axis).std()
+    expected = model.decode((mean.mean(axis=0) + 2 * along * axis)[None])
+    assert session.moved("", [2.0, 0.0]) == (expected[0], [])
+
+
+def test_directions_may_start_from_a_sentence(model, session):
+    text, _ = session.moved("the chefs were happy", [0.0] * session.directions)
+    assert [text] == model.reconstruct(["the chefs were happy"])
+
+
+def test_there_are_no_more_directions_than_dimensions(model, session):
+    assert session.directions == min(DIRECTIONS, model.latent_dim)
+
+
+def test_samples_are_the_same_for_a_seed_and_differ_for_another(session):
+    first = session.drawn(temperature=1.0, seed=4)
+    assert first == session.drawn(temperature=1.0, seed=4)
+    assert first != session.drawn(temperature=1.0, seed=5)
+
+
+def test_words_are_found_whatever_their_case_and_order(model):
+    texts = ["The soup is hot", "hot storm", "a soup, hot", "nothing"]
+    session = Session(model, Sentences(texts, {}, ""))
+    assert session.found("HOT soup") == [0, 2]
+    assert session.found("  ") == []
+
+
+def test_only_the_first_of_many_finds_are_given(model):
+    session = Session(model, Sentences(["soup"] * 40, {}, ""))
+    assert session.found("soup") == list(range(session_lib.FOUND))
+
+
+def test_long_input_is_cut_and_said_so(session):
+    text, notes = session.clean("storm " * 2_000, "a sentence")
+    assert len(text) == session_lib.MAX_CHARACTERS
+    assert "characters" in notes[0]
+    assert "pieces" in notes[1]
+
+
+@pytest.mark.parametrize(("text", "words"), [(None, "first"), ("  ", "first"), ("\ud800", "anew")])
+def test_input_that_is_no_sentence_is_refused(session, text, words):
+    with pytest.raises(UserError, match=f"Type a sentence {words}"):
+        session.of_text(text, metric="cosine")
+
+
+def test_a_row_that_is_none_is_refused(session):
+    with pytest.raises(UserError, match="no such sentence"):
+        session.of_row(LIMIT, metric="cosine")
+
+
+def test_a_waiting_question_is_overtaken_by_the_next_of_its_control(monkeypatch):
+    turns, outcomes, counted = Turns(), [], threading.Semaphore(0)
+    count = turns._count
+    monkeypatch.setattr(turns, "_count", lambda control: (count(control), counted.release())[0])
+
+    def question(name, control):
+        try:
+            with turns.turn(control):
+                outcomes.append((name, "answered"))
+        except OvertakenError:
+            outcomes.append((name, "overtaken"))
+
+    asked = [("old", "slider"), ("other", "another"), ("new", "slider")]
+    threads = [threading.Thread(target=question, args=one) for one in asked]
+    with turns.turn(None):
+        counted.acquire()
+        for thread in threads:  # each waits for the device before the next one asks
+            thread.start()
+            counted.acquire()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == [("new", "answered"), ("old", "overtaken"), ("other", "answered")]
+
+
+# Which sentences.
+
+
+def test_a_sample_of_a_split_is_bounded_and_the_same_every_time(model):
+    here, again = (read_sentences(model.run, split="train", file=None, limit=20) for _ in range(2))
+    assert here.texts == again.texts
+    assert len(here.texts) == 20
+    assert here.origin == "20 of the 200 sentences of grammar's train split, drawn at random."
+
+
+def test_a_sentence_keeps_its_labels(model):
+    rows = model.run.corpus.split("test")
+    there = {row.text: row.labels for row in rows}
+    sentences = read_sentences(model.run, split="test", file=None, limit=10)
+    assert set(sentences.labels) == set(model.run.corpus.label_fields)
+    for field, label in sentences.labels.items():
+        classes = [there[text][field] for text in sentences.texts]
+        assert label.classes_N.tolist() == classes
+        assert label.name_of(0) == label.names[classes[0]]
+
+
+def test_a_sample_of_a_file_is_spread_over_it(model, tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("".join(f"sentence {i}\n\n" for i in range(1_000)), encoding="utf-8")
+    sentences = read_sentences(model.run, split="test", file=str(path), limit=50)
+    numbers = [int(text.split()[1]) for text in sentences.texts]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 50
+    assert 300 < np.mean(numbers) < 700
+    assert sentences.origin.startswith("50 of the 1,000 sentences of")
+
+
+def test_a_file_that_cannot_be_read_is_told(model, tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*none\.txt"):
+        read_sentences(model.run, split="test", file=str(tmp_path / "none.txt"), limit=5)
+
+
+def test_a_corpus_that_has_gone_can_be_replaced_by_a_file(model, monkeypatch):
+    def gone(self):
+        raise UserError("sentences.txt is missing")
+
+    monkeypatch.setattr(type(model.run), "corpus", property(gone))
+    with pytest.raises(UserError, match=r"sentences\.txt is missing .*give --sentences=FILE"):
+        read_sentences(model.run, split="test", file=None, limit=5)
+
+
+def test_a_language_model_is_refused(language_model):  # noqa: F811
+    with pytest.raises(UserError, match="explore needs a latent"):
+        open_session(language_model, split="test", file=None, limit=5)
+
+
+# Pictures.
+
+
+def test_a_point_of_the_map_is_the_row_it_says(session):
+    field = next(iter(session.sentences.labels))
+    label, seen = session.sentences.labels[field], []
+    for trace in map_traces(session, field):
+        for row, x in zip(trace["customdata"], trace["x"], strict=True):
+            assert x == session.place_Nx2[row, 0]
+            assert label.name_of(row) == trace["name"]
+            seen.append(row)
+    assert sorted(seen) == list(range(LIMIT))
+
+
+def test_sentences_without_a_label_are_a_class_of_their_own(model):
+    labels = {"mood": Label(("good", "bad"), np.array([1, -1, 0]))}
+    session = Session(model, Sentences(["a", "b", "c"], labels, ""))
+    assert [t["name"] for t in map_traces(session, "mood")] == ["good", "bad", "no label"]
+
+
+def test_rare_classes_of_very_many_are_one(model):
+    labels = {"word": Label(tuple(map(str, range(30))), np.arange(30))}
+    session = Session(model, Sentences([f"w{i}" for i in range(30)], labels, ""))
+    traces = map_traces(session, "word")
+    assert traces[-1]["name"] == "10 others"
+    assert sum(len(trace["x"]) for trace in traces) == 30
+
+
+def test_markup_in_a_sentence_is_shown_as_text_on_the_map(model):
+    session = Session(model, Sentences([MARKUP, "a"], {}, ""))
+    (trace,) = map_traces(session, "")
+    assert (
+        trace["hovertext"][0] == "&lt;b&gt;bold&lt;/b&gt; &amp; &lt;img src=x onerror=alert(1)&gt;"
+    )
+
+
+def test_long_curves_are_thinned():
+    rows = [{"step": i, "train/kl": 1.0} for i in range(5_000)]
+    panel = next(panel for panel in PANELS if panel.title.startswith("KL,"))
+    figure = curve_figure(panel, rows)
+    assert len(figure["data"][0]["x"]) == 1_000
+    assert curve_figure(panel, [{"step": 1, "train/kl": None}]) is None

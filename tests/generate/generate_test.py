@@ -1,0 +1,249 @@
+"""`python -m vaetx_jax.generate`: what each verb puts out, and what it says of bad input."""
+
+import gzip
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+
+from vaetx_jax import command_line
+from vaetx_jax.generate import __main__, vector_files
+from vaetx_jax.inference.text_model import load
+
+LINES = ["i love this soup", "", "you will watch a bad storm", "the chefs were happy 🎉"]
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return load(trained)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, trained, model):
+    """Runs the command in this process: (exit status, output, errors)."""
+
+    def run(*arguments, stdin=b"", workdir=trained):
+        values = flags.FlagValues()
+        __main__.define_flags(values)
+        values.set_gnu_getopt(True)
+        monkeypatch.setattr(flags, "FLAGS", values)
+        if workdir == trained:  # loaded already
+            monkeypatch.setattr(__main__, "load", lambda folder, checkpoint: model)
+        else:
+            monkeypatch.undo()
+            monkeypatch.setattr(flags, "FLAGS", values)
+        monkeypatch.setattr(__main__, "use_compilation_cache", lambda config: None)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            left = command_line._parse(["generate", f"--workdir={workdir}", *arguments], words=True)
+            status = command_line._guarded(lambda: __main__.main(left[1:]))
+        except SystemExit as stopped:
+            status = stopped.code
+        out, errors = capsys.readouterr()
+        return status, out, errors
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "in.txt"
+    path.write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+    return path
+
+
+def test_sample_puts_out_so_many_lines(command, model):
+    status, out, _ = command("sample", "--count=3", "--seed=4")
+    assert status == 0
+    assert out.splitlines() == model.sample(3, seed=4)
+
+
+def test_reconstruct_takes_words_a_file_or_standard_input(command, model, file):
+    expected = model.reconstruct(LINES)
+    assert command("reconstruct", *LINES)[1].splitlines() == expected
+    assert command("reconstruct", f"--input={file}")[1].splitlines() == expected
+    packed = file.with_name("in.txt.gz")
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    assert command("reconstruct", f"--input={packed}")[1].splitlines() == expected
+    assert command("reconstruct", stdin=file.read_bytes())[1].splitlines() == expected
+
+
+def test_words_may_stand_before_and_after_flags(command, model):
+    _, out, _ = command("reconstruct", LINES[0], "--seed=1", LINES[2])
+    assert out.splitlines() == model.reconstruct([LINES[0], LINES[2]])
+
+
+def test_json_lines_go_in_and_come_out(command, model):
+    stdin = b'"i love this soup"\n{"text": "the chefs", "id": 7}\n'
+    arguments = ("reconstruct", "--format=jsonl", "--input_format=jsonl")
+    records = [json.loads(line) for line in command(*arguments, stdin=stdin)[1].splitlines()]
+    backs = model.reconstruct(["i love this soup", "the chefs"])
+    assert records == [
+        {"line": 1, "text": "i love this soup", "reconstruction": backs[0]},
+        {"line": 2, "text": "the chefs", "reconstruction": backs[1]},
+    ]
+
+
+def test_interpolate_takes_pairs(command, model):
+    _, out, _ = command("interpolate", LINES[0], LINES[2], "--steps=3")
+    assert out.splitlines() == model.interpolate(LINES[0], LINES[2], 3)
+    pairs = f"{LINES[0]}\t{LINES[2]}\n{LINES[2]}\t{LINES[0]}\n".encode()
+    _, out, _ = command("interpolate", "--steps=3", "--path=spherical", stdin=pairs)
+    first, second = out.split("\n\n")
+    assert first.splitlines() == model.interpolate(LINES[0], LINES[2], 3, path="spherical")
+    assert len(second.splitlines()) == 3
+
+
+def test_analogy_takes_three(command, model):
+    three = [LINES[0], LINES[2], LINES[3]]
+    assert command("analogy", *three)[1].splitlines() == [model.analogy(*three)]
+
+
+def test_neighbours_finds_the_lines_of_a_file(command, model, file, monkeypatch):
+    monkeypatch.setattr("vaetx_jax.generate.tasks.WINDOW", 3)  # the corpus comes in two parts
+    arguments = ("neighbours", LINES[2], f"--corpus={file}", "--k=2", "--format=jsonl")
+    (record,) = [json.loads(line) for line in command(*arguments)[1].splitlines()]
+    assert record["neighbours"][0]["line"] == 3
+    assert record["neighbours"][0]["text"] == LINES[2]
+    rows = model.neighbours([LINES[2]], LINES, 2).rows_QxK[0]
+    assert [n["line"] for n in record["neighbours"]] == (rows + 1).tolist()
+    assert LINES[2] in command(*arguments[:-1])[1]
+
+
+def test_score_says_bounds_and_what_was_counted(command, model):
+    _, out, _ = command("score", LINES[0], "--iw_samples=2")
+    heading, line = out.splitlines()
+    scores = model.score([LINES[0]], iw_samples=2)
+    fields = dict(zip(heading.split("\t"), line.split("\t"), strict=True))
+    assert float(fields["elbo"]) == pytest.approx(scores.elbo_N[0], abs=1e-3)
+    assert float(fields["iw"]) == pytest.approx(scores.iw_N[0], abs=1e-3)
+    assert (fields["words"], fields["sentence"]) == ("4", LINES[0])
+
+
+def test_encode_puts_out_json_that_reads_back_the_same(command, model):
+    _, out, _ = command("encode", "--format=jsonl", *LINES)
+    mean, std = model.encode(LINES)
+    records = [json.loads(line) for line in out.splitlines()]
+    np.testing.assert_array_equal(np.float32([r["mean"] for r in records]), mean)
+    np.testing.assert_array_equal(np.float32([r["std"] for r in records]), std)
+
+
+def test_encode_streams_into_npy(command, model, file, tmp_path, monkeypatch):
+    monkeypatch.setattr("vaetx_jax.generate.tasks.WINDOW", 3)
+    status, out, errors = command("encode", f"--input={file}", f"--output={tmp_path / 'z.npy'}")
+    assert (status, out) == (0, "") and "4 rows" in errors
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), model.encode(LINES)[0])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.txt", "z.npy"]
+
+
+def test_encode_streams_into_parquet(command, model, file, tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("vaetx_jax.generate.tasks.WINDOW", 3)
+    path = tmp_path / "z.parquet"
+    assert command("encode", f"--input={file}", f"--output={path}")[0] == 0
+    table = parquet.read_table(path)
+    mean, std = model.encode(LINES)
+    assert table["line"].to_pylist() == [1, 2, 3, 4]
+    np.testing.assert_array_equal(np.float32(table["mean"].to_pylist()), mean)
+    np.testing.assert_array_equal(np.float32(table["std"].to_pylist()), std)
+
+
+def test_an_npy_of_no_rows_or_of_very_many_has_the_right_header(tmp_path):
+    for rows in (0, 12_345):
+        file = vector_files.NpyFile(tmp_path / "z.npy", 2)
+        for start in range(0, rows, 1000):
+            part = np.full((min(1000, rows - start), 2), start, np.float32)
+            file.add(np.arange(len(part)), part, part)
+        file.close()
+        assert np.load(tmp_path / "z.npy").shape == (rows, 2)
+
+
+def test_without_pyarrow_parquet_is_refused_in_words(command, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    status, _, errors = command("encode", "a", f"--output={tmp_path / 'z.parquet'}")
+    assert status == 1 and "needs pyarrow; pip install 'vaetx-jax[parquet]'" in errors
+
+
+BROKEN = {
+    "not UTF-8": (b"fine\n\xff\xfe broken\nfine\n", ()),
+    "longer than": (b"fine\n" + b"x" * 5_000_000 + b"\nfine\n", ()),
+    "not JSON": (b'"fine"\n{"text"\n"fine"\n', ("--input_format=jsonl",)),
+    "has no 'text'": (b'"fine"\n{"txt": "a"}\n"fine"\n', ("--input_format=jsonl",)),
+    "a text is needed": (b'"fine"\n3\n"fine"\n', ("--input_format=jsonl",)),
+    "surrogate": (b'"fine"\n"\\ud800"\n"fine"\n', ("--input_format=jsonl",)),
+}
+
+
+@pytest.mark.parametrize("words", BROKEN)
+def test_a_broken_line_is_fatal_with_its_number_and_leaves_no_file(command, words, tmp_path):
+    stdin, options = BROKEN[words]
+    path = tmp_path / "z.npy"
+    status, _, errors = command("encode", f"--output={path}", *options, stdin=stdin)
+    assert status == 1
+    assert "standard input, line 2: " in errors and words in errors
+    assert "--on_error=skip" in errors and len(errors.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", BROKEN)
+def test_a_broken_line_is_left_out_where_that_is_wished(command, model, words):
+    stdin, options = BROKEN[words]
+    arguments = ("reconstruct", "--on_error=skip", "--format=jsonl", *options)
+    status, out, errors = command(*arguments, stdin=stdin)
+    assert status == 0
+    assert [json.loads(line)["line"] for line in out.splitlines()] == [1, 3]
+    assert "line 2: " in errors and "left out" in errors
+
+
+def test_a_line_with_too_few_sentences_is_a_broken_line(command):
+    status, _, errors = command("analogy", stdin=b"a\tb\tc\na\tb\n")
+    assert status == 1 and "line 2: 2 sentences where 3 are needed" in errors
+
+
+MISTAKES = {
+    "say what to do, one of sample": (),
+    "'smaple' is none of .*did you mean sample": ("smaple",),
+    "analogy takes 3 sentences at a time, here are 2": ("analogy", "a", "b"),
+    "sample takes no sentences": ("sample", "a"),
+    "neighbours needs --corpus": ("neighbours", "a"),
+    "--corpus goes with neighbours": ("encode", "a", "--corpus=x"),
+    "give one of them": ("encode", "a", "--input=x"),
+    "beam search draws": ("sample", "--beam=3", "--temperature=1"),
+    "top_p = 2.0: must be": ("sample", "--top_p=2"),
+    "Unknown command line flag 'tempature'": ("sample", "--tempature=1"),
+    "only encode writes .npy": ("reconstruct", "a", "--output=x.npy"),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_told_in_one_message_with_status_2(command, words):
+    import re
+
+    status, out, errors = command(*MISTAKES[words])
+    assert (status, out) == (2, "")
+    assert errors.startswith("error: ") and re.search(words, errors)
+
+
+def test_a_folder_for_the_output_must_be_there(command, tmp_path):
+    status, _, errors = command("encode", "a", f"--output={tmp_path / 'no' / 'z.npy'}")
+    assert status == 1 and "a folder that exists" in errors
+
+
+def test_a_file_that_is_not_there_is_told(command, tmp_path):
+    status, _, errors = command("encode", f"--input={tmp_path / 'no.txt'}")
+    assert status == 1 and "No such file" in errors
+
+
+def test_a_folder_without_a_run_is_told(command, tmp_path):
+    status, _, errors = command("sample", workdir=tmp_path)
+    assert status == 1 and "not the work folder of a run" in errors
+
+
+def test_what_a_terminal_would_obey_is_not_put_out_as_text():
+    from vaetx_jax.generate.tasks import one_line
+
+    assert one_line("a\x1b[31m\nb\u2028c\td") == "a [31m b c d"
+    assert one_line("שלום 👩‍👧") == "שלום 👩‍👧"

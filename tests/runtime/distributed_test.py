@@ -1,0 +1,170 @@
+"""Several processes, and what they refuse. `layouts.py` compares more of them, and stops them."""
+
+import functools
+import os
+import subprocess
+import sys
+
+import layouts
+import numpy as np
+import pytest
+from absl import flags
+
+from tests.helpers.paths import REPOSITORY
+from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.run import workdir
+from vaetx_jax.runtime import distributed, processes
+
+# Flags ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Calls `start` with flags; gives what JAX was asked, None for nothing."""
+    asked = []
+    monkeypatch.setattr("jax.distributed.initialize", lambda **given: asked.append(given))
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES"):
+        monkeypatch.delenv(name, raising=False)
+
+    def start(*arguments):
+        values = flags.FlagValues()
+        with monkeypatch.context() as patch:  # absl keeps flags in one place of the process
+            for kind in ("enum", "string", "integer"):
+                define = functools.partial(getattr(flags, f"DEFINE_{kind}"), flag_values=values)
+                patch.setattr(flags, f"DEFINE_{kind}", define)
+            distributed.define_flags()
+        values(["test", *arguments])
+        monkeypatch.setattr(flags, "FLAGS", values)
+        distributed.start()
+        return asked[-1] if asked else None
+
+    return start
+
+
+TOGETHER = ("--coordinator=host:1234", "--processes=2", "--process_id=0")
+
+
+def test_alone_nothing_is_started(started):
+    assert started() is None
+
+
+def test_a_coordinator_is_enough_to_be_one_of_several(started):
+    given = started(*TOGETHER, "--heartbeat_timeout=7")
+    assert given["coordinator_address"] == "host:1234"
+    assert (given["num_processes"], given["process_id"]) == (2, 0)
+    assert given["heartbeat_timeout_seconds"] == 7
+
+
+def test_on_lets_jax_find_the_others(started):
+    given = started("--distributed=on")
+    assert given is not None and "coordinator_address" not in given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (TOGETHER[:2], "go together"),
+        (TOGETHER[2:], "go together"),
+        ((*TOGETHER[:2], "--process_id=2"), "the last is number 1"),
+        ((*TOGETHER, "--distributed=off"), "leave one of them out"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(started, arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        started(*arguments)
+
+
+# Agreeing ---------------------------------------------------------------------------------------
+
+
+def test_different_settings_are_named_with_their_processes(config, monkeypatch):
+    def others(mine):
+        return [mine, mine | {"train.steps": "7"}, mine]
+
+    monkeypatch.setattr(processes, "from_all", others)
+    with pytest.raises(
+        ConfigError, match=r"config.train.steps: 40 in process 0, 7 in process 1"
+    ) as caught:
+        workdir.check_agreement(config)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_places_of_files_may_differ(config, monkeypatch):
+    other, sent = config.copy_and_resolve_references(), []
+    other.data.cache_dir = "/elsewhere"
+    monkeypatch.setattr(processes, "from_all", lambda mine: sent.append(mine) or sent)
+    workdir.check_agreement(config)
+    workdir.check_agreement(other)
+    assert len(sent) == 2
+
+
+def test_what_the_first_process_refuses_all_refuse(monkeypatch):
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    monkeypatch.setattr(processes, "from_first", lambda value: "no corpus here")
+    with pytest.raises(UserError, match="process 0: no corpus here"):
+        distributed.first_does(lambda: pytest.fail("only the first one does it"))
+
+
+def test_whatever_the_first_process_raises_the_others_are_told(monkeypatch):
+    told = []
+    monkeypatch.setattr(processes, "from_first", told.append)
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        distributed.first_does(full)
+    assert told == ["OSError: [Errno 28] No space left on device"]
+
+
+# Processes of their own -------------------------------------------------------------------------
+
+TWO_SETTINGS = """
+import sys
+from absl import flags
+from vaetx_jax import command_line
+from vaetx_jax.runtime import distributed
+from vaetx_jax.run import workdir
+from vaetx_jax.config.defaults import default_config
+def main():
+    distributed.start()
+    config = default_config()
+    config.seed = flags.FLAGS.process_id
+    workdir.check_agreement(config)
+command_line.run(main, distributed.define_flags)
+"""
+
+
+def test_two_processes_with_different_settings_both_stop_and_say_which(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO_SETTINGS)
+    done = subprocess.run(
+        [sys.executable, str(layouts.LOCAL), "2", "--", sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout
+    told = [line for line in done.stdout.splitlines() if "config.seed: 0 in process 0" in line]
+    assert len(told) == 2 and told[0].endswith("1 in process 1")
+    assert "Traceback" not in done.stdout
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Runs a layout for some steps; the first is that of one device."""
+    home = tmp_path_factory.mktemp("layouts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        reference = layouts.run("1", home, "reference", 4)
+        yield lambda layout: (layouts.run(layout, home, layout, 4), reference)
+
+
+@pytest.mark.parametrize("layout", ["4s", "2p"])
+def test_a_layout_has_the_gradient_and_the_losses_of_one_device(compared, layout):
+    """Four devices with the state sharded over them; two processes."""
+    found, reference = compared(layout)
+    np.testing.assert_allclose(found["losses"], reference["losses"], rtol=1e-5)
+    scale = np.abs(reference["gradient"]).max()
+    np.testing.assert_allclose(found["gradient"], reference["gradient"], rtol=0, atol=1e-5 * scale)

@@ -1,0 +1,57 @@
+"""Dotted keys of a config: read, set, compared."""
+
+import difflib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+def value_of(config: ConfigDict, key: str) -> Any:
+    """The value at a dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def set_value(config: ConfigDict, key: str, value: Any) -> None:
+    """Sets the value at a dotted key.
+
+    Raises:
+      TypeError, ValueError: it is of the wrong type.
+    """
+    section, _, name = key.rpartition(".")
+    (value_of(config, section) if section else config)[name] = value
+
+
+def differences(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with (old, new)."""
+    old_flat, new_flat = flatten(old.to_dict()), flatten(new.to_dict())
+    keys = sorted(old_flat.keys() | new_flat.keys())
+    return {
+        key: (old_flat.get(key), new_flat.get(key))
+        for key in keys
+        if old_flat.get(key) != new_flat.get(key)
+    }
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested dict as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def closest(name: str, names: Any) -> str:
+    """' (did you mean NAME?)' where one of the names is near, else nothing."""
+    near = difflib.get_close_matches(str(name), list(names), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def choices(name: Any, names: tuple[str, ...]) -> str:
+    """'must be one of ...', with the nearest name where there is one."""
+    return f"must be one of {', '.join(names)}{closest(name, names)}"

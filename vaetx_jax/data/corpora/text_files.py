@@ -1,0 +1,162 @@
+"""The corpus `text`: which of a user's files, or held-out shares, make which split."""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+
+from vaetx_jax.data.corpora.source import SPLITS, split_of
+from vaetx_jax.data.corpora.text_lines import Line, has_labels, kind_of, read_lines
+from vaetx_jax.errors import ConfigError, UserError
+
+# More is a column of something else. Class numbers are kept as 16-bit integers downstream.
+MAX_CLASSES = 1_000
+
+
+@dataclasses.dataclass(frozen=True)
+class TextFiles:
+    """The files of the splits; where `valid` or `test` is empty, a share of `train` by hash.
+
+    Attributes:
+        train, valid, test: paths; `valid` and `test` may be empty.
+        valid_share, test_share: share of the training file held out where the path is empty.
+    """
+
+    train: str
+    valid: str = ""
+    test: str = ""
+    valid_share: float = 0.1
+    test_share: float = 0.1
+
+    def check(self) -> None:
+        """Refuses settings that cannot work, before anything is read.
+
+        Raises:
+            ConfigError: no training file, or shares out of range.
+            UserError: a file is missing, of an unknown kind, or some have labels and some not.
+        """
+        if not self.train:
+            raise ConfigError("data.train is empty: set it to the file of training sentences")
+        valid_share, test_share = self.shares
+        for name, given, share in (
+            ("valid", self.valid, self.valid_share),
+            ("test", self.test, self.test_share),
+        ):
+            if not given and not 0 < share < 1:
+                raise ConfigError(
+                    f"data.{name}_share={share} is out of range: give a share between 0 and 1, "
+                    f"or a file as data.{name}"
+                )
+        if valid_share + test_share >= 1:
+            raise ConfigError(
+                f"data.valid_share={valid_share} and data.test_share={test_share} leave nothing "
+                "to train on: make them smaller"
+            )
+        for path in self.paths.values():
+            kind_of(path)
+            if not path.is_file():
+                problem = "it is not a regular file" if path.exists() else "there is none"
+                raise UserError(f"cannot read the file {path}: {problem}. Check the path.")
+
+    @property
+    def paths(self) -> dict[str, pathlib.Path]:
+        """Split -> file, for those that have a file of their own."""
+        given = zip(SPLITS, (self.train, self.valid, self.test), strict=True)
+        return {split: pathlib.Path(path).expanduser() for split, path in given if path}
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """What is held out of the training file for validation and for test."""
+        return (0.0 if self.valid else self.valid_share), (0.0 if self.test else self.test_share)
+
+    def digest(self) -> str:
+        """Hex sha256 of what decides the rows: contents and kinds of the files, and the shares."""
+        parts: list[object] = [self.shares]
+        for split, path in self.paths.items():
+            try:
+                with path.open("rb") as stream:
+                    content = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise UserError(
+                    f"cannot read {path}: {error.strerror}. Check its rights."
+                ) from error
+            packed = path.name.lower().endswith(".gz")
+            parts.append([split, kind_of(path), packed, content])
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def classes(self, skipped: collections.Counter[str]) -> tuple[str, ...]:
+        """Reads everything once: the class names, sorted; no names where there are no labels.
+
+        Counts skipped lines; so a bad line is told before anything is written.
+
+        Raises:
+            UserError: a bad line, a split without sentences, files with and without labels.
+        """
+        labelled = {path: has_labels(path) for path in self.paths.values()}
+        if len(set(labelled.values())) > 1:
+            with_, without = (
+                next(str(path) for path, has in labelled.items() if has is wanted)
+                for wanted in (True, False)
+            )
+            raise UserError(
+                f"{with_} has labels and {without} has none: give all files of a corpus "
+                "labels, or none."
+            )
+        names: set[str] = set()
+        rows: collections.Counter[str] = collections.Counter()
+        for file_split, path in self.paths.items():
+            place = self._placement(file_split)
+            read, left_out = rows.total(), skipped.total()
+            for line in read_lines(path, skipped):
+                rows[place(line.text)] += 1
+                if line.label is not None and line.label not in names:
+                    names.add(line.label)
+                    _refuse_many(path, line, names)
+            if rows.total() == read:
+                raise UserError(
+                    f"{path}: no sentence in it ({skipped.total() - left_out:,} blank lines). "
+                    "Give a file with one sentence a line."
+                )
+        self._refuse_empty(rows)
+        return tuple(sorted(names))
+
+    def lines(self, split: str) -> Iterator[Line]:
+        """The sentences of a split, in the order of its file."""
+        file_split = split if split in self.paths else "train"
+        place = self._placement(file_split)
+        known: collections.Counter[str] = collections.Counter()  # `classes` has counted them
+        for line in read_lines(self.paths[file_split], known):
+            if place(line.text) == split:
+                yield line
+
+    def _placement(self, file_split: str) -> Callable[[str], str]:
+        """From a text of a file to its split."""
+        valid_share, test_share = self.shares
+        if file_split != "train" or valid_share + test_share == 0:
+            return lambda _: file_split
+        return lambda text: split_of(text, valid_share, test_share)
+
+    def _refuse_empty(self, rows: collections.Counter[str]) -> None:
+        valid_share, test_share = self.shares
+        for split, share in (
+            ("train", 1 - valid_share - test_share),
+            ("valid", valid_share),
+            ("test", test_share),
+        ):
+            if not rows[split]:
+                raise UserError(
+                    f"{self.paths['train']}: none of its sentences fell into the share of "
+                    f"{share:g} for {split} (there are {rows.total():,} in all). Give more "
+                    "sentences, other shares (data.valid_share, data.test_share), or files of "
+                    "their own (data.valid, data.test)."
+                )
+
+
+def _refuse_many(path: pathlib.Path, line: Line, names: set[str]) -> None:
+    if len(names) > MAX_CLASSES:
+        raise UserError(
+            f"{path}, line {line.number}: more than {MAX_CLASSES:,} different labels, here "
+            f"{line.label!r:.60}. Is the label in the right column? Without labels, use .txt."
+        )

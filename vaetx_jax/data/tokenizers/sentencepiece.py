@@ -1,0 +1,162 @@
+"""Tokenizers trained on the corpus itself: byte-pair encoding or a unigram model, by sentencepiece.
+
+Nothing is normalised, so that a sentence comes back as it was, double spaces included. Two
+exceptions: a character that the training text lacked becomes `[UNK]`, and U+2581, sentencepiece's
+own mark for a space, comes back as a space.
+"""
+
+import collections
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import sentencepiece
+
+from vaetx_jax.data.tokenizers.base import FileTokenizer
+from vaetx_jax.errors import ConfigError, UserError
+
+MODEL_FILE = "sentencepiece.model"
+KINDS = ("bpe", "unigram")
+SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # ids 0..3
+# How the corpora spell a rare word: one piece, not the letters of "unk".
+RARE_WORD = "<unk>"
+# sentencepiece leaves longer sentences out of training, in silence; ours are at most
+# 100,000 characters, which is 400,000 bytes.
+MAX_SENTENCE_BYTES = 1_000_000
+_ERRORS_ONLY = 2
+
+
+class SentencePieceTokenizer(FileTokenizer):
+    """A trained sentencepiece model, `bpe` or `unigram`.
+
+    Args:
+        kind: `bpe` or `unigram`; only a name here, the model knows what it is.
+        model: the serialised model.
+
+    Raises:
+        UserError: the bytes are not a model with our special pieces.
+    """
+
+    def __init__(self, kind: str, model: bytes) -> None:
+        super().__init__(kind, {MODEL_FILE: model})
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+            names = tuple(self._processor.IdToPiece(i) for i in range(len(SPECIAL_PIECES)))
+        except (RuntimeError, IndexError) as error:
+            raise UserError(f"not a sentencepiece model: {error}. Train it again.") from error
+        if names != SPECIAL_PIECES:
+            raise UserError(
+                f"the sentencepiece model begins with {names}, not {SPECIAL_PIECES}. "
+                "Train it with vaetx_jax."
+            )
+        self.size = self._processor.GetPieceSize()
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id = range(len(SPECIAL_PIECES))
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The pieces of each text. Special names in a text are spelled, never recognised."""
+        return self._processor.EncodeAsIds(list(texts))
+
+    def _decode_pieces(self, ids: list[int]) -> str:
+        return self._processor.DecodeIds(ids)
+
+
+def train_sentencepiece(kind: str, texts: Iterable[str], vocab_size: int) -> SentencePieceTokenizer:
+    """Trains a vocabulary of at most `vocab_size` pieces; the same texts give the same model.
+
+    A small corpus gives fewer pieces than asked for (the Penn Treebank about 25,700 by `bpe`):
+    read the true number from `size`. Every character of the texts is a piece of its own.
+
+    Args:
+        kind: `bpe` or `unigram`.
+        texts: the training sentences, read once; blank ones are passed over.
+        vocab_size: the cap, special pieces and characters included.
+
+    Raises:
+        ConfigError: an unknown kind, or a vocabulary too small for the characters.
+        UserError: there is no text at all.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"tokenizer.kind is {kind!r}: sentencepiece trains {' or '.join(KINDS)}")
+    smallest = len(SPECIAL_PIECES) + 3  # and RARE_WORD, the space's mark, one character
+    feed = _Feed(texts)
+    model = io.BytesIO()
+    try:
+        _train(kind, feed, max(vocab_size, smallest), model)
+    except RuntimeError as error:
+        if feed.error is not None:
+            raise feed.error from None
+        if feed.count == 0:
+            raise UserError(
+                "no text to train a tokenizer on: every sentence is blank or there is none. "
+                "Check the training file."
+            ) from None
+        too_small = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
+        if not too_small:
+            raise UserError(f"sentencepiece cannot train on this corpus: {error}") from error
+        smallest = int(too_small[1])
+    if vocab_size < smallest:
+        raise ConfigError(
+            f"tokenizer.vocab_size={vocab_size} is too small: the characters of the training "
+            f"text and the {len(SPECIAL_PIECES) + 1} special pieces alone need {smallest}. "
+            f"Set tokenizer.vocab_size to at least {smallest}."
+        )
+    return SentencePieceTokenizer(kind, model.getvalue())
+
+
+def _train(kind: str, feed: Iterable[str], vocab_size: int, model: io.BytesIO) -> None:
+    pad, unk, cls, sep = SPECIAL_PIECES
+    # Merges stay within words, so that `bpe` needs no more than the words' counts: the same
+    # pieces, in half the time and a fraction of the memory. `unigram` looks at whole sentences.
+    count_words = kind == "bpe"
+    sentencepiece.SentencePieceTrainer.Train(
+        sentence_iterator=_word_counts(feed) if count_words else iter(feed),
+        input_format="tsv" if count_words else "text",
+        model_writer=model,  # a model written to a file would hold its name
+        model_type=kind,
+        vocab_size=vocab_size,
+        hard_vocab_limit=False,  # a cap, not a promise
+        character_coverage=1.0,  # else rare characters do not come back
+        num_threads=1,  # the unigram vocabulary depends on it
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        max_sentence_length=MAX_SENTENCE_BYTES,
+        user_defined_symbols=[RARE_WORD],
+        pad_id=0,
+        unk_id=1,
+        bos_id=2,
+        eos_id=3,
+        pad_piece=pad,
+        unk_piece=unk,
+        bos_piece=cls,
+        eos_piece=sep,
+        unk_surface=unk,
+        minloglevel=_ERRORS_ONLY,
+    )
+
+
+def _word_counts(texts: Iterable[str]) -> Iterator[str]:
+    counts: collections.Counter[str] = collections.Counter()
+    for text in texts:
+        counts.update(text.replace("\t", " ").split(" "))
+    del counts[""]  # between two spaces
+    return (f"{word}\t{count}" for word, count in counts.items())
+
+
+class _Feed:
+    """The sentences on their way into the C++ trainer, which hides our exceptions from us."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+        self.count = 0
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for text in self._texts:
+                if text and not text.isspace():
+                    self.count += 1
+                    yield text
+        except BaseException as error:
+            self.error = error
+            raise

@@ -1,0 +1,184 @@
+"""The tokenizers: one small protocol, four kinds, made from the corpus or from vocabulary files.
+
+    bpe, unigram   trained by sentencepiece on the training split
+    wordpiece      BERT's vocabulary file
+    gpt2           GPT-2's two vocabulary files
+
+A run saves its tokenizer into its folder and loads it from there ever after.
+"""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import Protocol
+
+from vaetx_jax.data.tokenizers.base import read_folder
+from vaetx_jax.data.tokenizers.sentencepiece import KINDS as SENTENCEPIECE_KINDS
+from vaetx_jax.data.tokenizers.sentencepiece import (
+    MODEL_FILE,
+    SentencePieceTokenizer,
+    train_sentencepiece,
+)
+from vaetx_jax.data.tokenizers.vocabulary_files import (
+    GPT2_FILES,
+    WORDPIECE_FILE,
+    GPT2Tokenizer,
+    WordPieceTokenizer,
+    gpt2_from_files,
+    wordpiece_from_file,
+)
+from vaetx_jax.errors import ConfigError, UserError
+
+__all__ = [
+    "KINDS",
+    "Tokenizer",
+    "build_tokenizer",
+    "gpt2_from_files",
+    "load_tokenizer",
+    "sample_texts",
+    "train_sentencepiece",
+    "wordpiece_from_file",
+]
+
+KINDS = (*SENTENCEPIECE_KINDS, "wordpiece", "gpt2")
+# More sentences than this change a vocabulary little and cost memory and time.
+SAMPLE_LIMIT = 500_000
+
+BERT_HOME = "https://huggingface.co/google-bert/bert-base-uncased/resolve/main/vocab.txt"
+GPT2_HOME = "https://huggingface.co/openai-community/gpt2"
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back.
+
+    Attributes:
+        kind: one of `KINDS`.
+        size: number of ids V; every id is in [0, V).
+        pad_id, cls_id, sep_id: ids that no text ever yields, however it is spelled.
+        unk_id: the id of what the vocabulary lacks; -1 for `gpt2`, which lacks nothing.
+        fingerprint: hex sha256 of what defines the ids.
+    """
+
+    kind: str
+    size: int
+    pad_id: int
+    unk_id: int
+    cls_id: int
+    sep_id: int
+    fingerprint: str
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The pieces of each text, without special ids."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids` up to the first `sep_id`; `pad_id` and `cls_id` are left out."""
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the tokenizer to `folder`, whole or not at all."""
+
+
+def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer that `save` wrote to `folder`, its files verified by sha256.
+
+    Raises:
+        UserError: the folder or a file is missing or damaged.
+    """
+    folder = pathlib.Path(folder)
+    kind, files = read_folder(folder)
+    wanted = {
+        "wordpiece": (WORDPIECE_FILE,),
+        "gpt2": GPT2_FILES,
+        **dict.fromkeys(SENTENCEPIECE_KINDS, (MODEL_FILE,)),
+    }
+    if sorted(wanted.get(kind, ())) != sorted(files):
+        raise UserError(
+            f"the tokenizer in {folder} is of kind {kind!r} with the files {sorted(files)}; "
+            f"known are {wanted}. Use the version of vaetx_jax that wrote it."
+        )
+    if kind == "wordpiece":
+        return WordPieceTokenizer(files[WORDPIECE_FILE])
+    if kind == "gpt2":
+        return GPT2Tokenizer(*(files[name] for name in GPT2_FILES))
+    return SentencePieceTokenizer(kind, files[MODEL_FILE])
+
+
+def build_tokenizer(
+    kind: str,
+    vocab_size: int,
+    texts: Callable[[], Iterable[str]],
+    vocab_dir: str | os.PathLike[str],
+) -> Tokenizer:
+    """A new tokenizer of `kind`.
+
+    Args:
+        kind: one of `KINDS`.
+        vocab_size: cap of `bpe` and `unigram`; the vocabulary files of the others fix theirs.
+        texts: gives the training sentences, afresh at each call; `bpe` and `unigram` train on at
+            most `SAMPLE_LIMIT` of them. Without a length they are read twice, to count them.
+        vocab_dir: folder of `bert/vocab.txt` or `gpt2/encoder.json` and `gpt2/vocab.bpe`
+            (`vocab.json`, `merges.txt` will do; so will the files without the subfolder).
+
+    Raises:
+        ConfigError: an unknown kind or too small a vocabulary.
+        UserError: a vocabulary file is missing or damaged, or there is no text.
+    """
+    if kind in SENTENCEPIECE_KINDS:
+        return train_sentencepiece(kind, sample_texts(texts), vocab_size)
+    if kind == "wordpiece":
+        (vocabulary,) = _find(vocab_dir, "bert", [(WORDPIECE_FILE,)], BERT_HOME)
+        return wordpiece_from_file(vocabulary)
+    if kind == "gpt2":
+        pairs = [GPT2_FILES, ("vocab.json", "merges.txt")]
+        return gpt2_from_files(*_find(vocab_dir, "gpt2", pairs, GPT2_HOME))
+    raise ConfigError(f"tokenizer.kind is {kind!r}: choose one of {', '.join(KINDS)}")
+
+
+def sample_texts(texts: Callable[[], Iterable[str]], limit: int = SAMPLE_LIMIT) -> Iterator[str]:
+    """At most `limit` of the texts in their order, chosen by a hash of their row number.
+
+    The choice depends on the number of texts alone, so it is the same everywhere; it needs no
+    memory.
+    """
+    every = texts()
+    total = len(every) if isinstance(every, Sized) else sum(1 for _ in every)
+    if total <= limit:
+        yield from texts()
+        return
+    threshold = limit * 2**64 // total
+    chosen = 0
+    for row, text in enumerate(texts()):
+        if _hash(row) < threshold:
+            yield text
+            chosen += 1
+            if chosen == limit:
+                return
+
+
+def _hash(row: int) -> int:
+    digest = hashlib.blake2b(row.to_bytes(8, "little"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _find(
+    vocab_dir: str | os.PathLike[str],
+    subfolder: str,
+    choices: Sequence[Sequence[str]],
+    home: str,
+) -> list[pathlib.Path]:
+    """The first set of files that is whole, in `vocab_dir`'s subfolder or itself."""
+    names = " and ".join(choices[0])
+    if not os.fspath(vocab_dir):
+        raise UserError(
+            f"no folder of vocabulary files given: put {names} (from {home}) into a folder "
+            f"{subfolder}/ and set tokenizer.vocab_dir to the folder that holds it."
+        )
+    folder = pathlib.Path(vocab_dir)
+    for place in (folder / subfolder, folder):
+        for choice in choices:
+            paths = [place / name for name in choice]
+            if all(path.is_file() for path in paths):
+                return paths
+    raise UserError(
+        f"no vocabulary in {folder}: put {names} (from {home}) into {folder / subfolder}."
+    )

@@ -1,0 +1,204 @@
+"""Tokenizers read from published vocabulary files: BERT's WordPiece and GPT-2's byte-level BPE."""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from vaetx_jax.data.tokenizers.base import FileTokenizer
+from vaetx_jax.errors import UserError
+
+WORDPIECE_FILE = "vocab.txt"
+GPT2_FILES = ("encoder.json", "vocab.bpe")
+GPT2_END = "<|endoftext|>"
+WORDPIECE_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+# Longer words are [UNK], as in bert-base-uncased.
+_LONGEST_WORD = 100
+
+
+class WordPieceTokenizer(FileTokenizer):
+    """BERT's uncased WordPiece: lower-cased, accents stripped, split at punctuation.
+
+    It loses case, accents and the spaces around punctuation. A corpus's `<unk>` is spelled in
+    four pieces (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as `<unk>`.
+
+    Args:
+        vocabulary: the bytes of `vocab.txt`, one piece a line, the line number is the id.
+    """
+
+    def __init__(self, vocabulary: bytes) -> None:
+        super().__init__("wordpiece", {WORDPIECE_FILE: vocabulary})
+        ids = {piece: i for i, piece in enumerate(_lines(vocabulary))}
+        self.size = len(ids)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id = (
+            ids[name] for name in WORDPIECE_SPECIALS
+        )
+        # No piece is declared special: "[SEP]" in a text is then split at its brackets.
+        self._tokenizer = tokenizers.Tokenizer(
+            models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD)
+        )
+        self._tokenizer.normalizer = normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True
+        )
+        self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        # Without clean-up: the corpora are tokenised, "do n't" is how they spell it.
+        self._tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The pieces of each text; special names in a text are split at their brackets."""
+        return _encode(self._tokenizer, texts)
+
+    def _decode_pieces(self, ids: list[int]) -> str:
+        text = self._tokenizer.decode(ids, skip_special_tokens=False)
+        return text.replace("< unk >", "<unk>")
+
+
+class GPT2Tokenizer(FileTokenizer):
+    """GPT-2's byte-level BPE and two ids after its own: `[PAD]`, then `[CLS]`.
+
+    `<|endoftext|>` serves as [SEP]. Every text can be spelled in bytes and comes back exactly;
+    so there is no unknown id: `unk_id` is -1.
+
+    Args:
+        encoder: the bytes of `encoder.json` (or `vocab.json`): piece -> id.
+        merges: the bytes of `vocab.bpe` (or `merges.txt`): one merge a line, best first.
+    """
+
+    def __init__(self, encoder: bytes, merges: bytes) -> None:
+        super().__init__("gpt2", dict(zip(GPT2_FILES, (encoder, merges), strict=True)))
+        ids: dict[str, int] = json.loads(encoder)
+        self.pad_id = len(ids)
+        self.cls_id = len(ids) + 1
+        self.size = len(ids) + 2
+        self.sep_id = ids[GPT2_END]
+        self.unk_id = -1
+        # `<|endoftext|>` is not declared special: in a text it is spelled in several pieces.
+        self._tokenizer = tokenizers.Tokenizer(models.BPE(ids, _merges(merges)))
+        self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        self._tokenizer.decoder = decoders.ByteLevel()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The pieces of each text; `<|endoftext|>` in a text is spelled out."""
+        return _encode(self._tokenizer, texts)
+
+    def _decode_pieces(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
+
+
+def wordpiece_from_file(path: str | os.PathLike[str]) -> WordPieceTokenizer:
+    """BERT's tokenizer from its `vocab.txt` (30,522 pieces for bert-base-uncased).
+
+    Raises:
+        UserError: the file is missing, not UTF-8, holds a piece twice or lacks a special piece.
+    """
+    path = pathlib.Path(path)
+    content = _read(path)
+    seen: dict[str, int] = {}
+    for number, piece in enumerate(_lines(content), start=1):
+        if piece in seen:
+            raise UserError(
+                f"{path}, line {number}: the piece {piece!r} stands on line {seen[piece]} already. "
+                "A vocabulary has each piece once: download the file again."
+            )
+        seen[piece] = number
+    _require(path, seen, WORDPIECE_SPECIALS)
+    return WordPieceTokenizer(content)
+
+
+def gpt2_from_files(
+    encoder_json: str | os.PathLike[str], merges: str | os.PathLike[str]
+) -> GPT2Tokenizer:
+    """GPT-2's tokenizer from its two files (50,259 ids with [PAD] and [CLS]).
+
+    Raises:
+        UserError: a file is missing or damaged, or the two do not belong together.
+    """
+    encoder_path, merges_path = pathlib.Path(encoder_json), pathlib.Path(merges)
+    encoder, merge_lines = _read(encoder_path), _read(merges_path)
+    try:
+        ids = json.loads(encoder)
+    except ValueError as error:
+        raise UserError(
+            f"{encoder_path} is not JSON ({error}). Download the file again."
+        ) from error
+    if not isinstance(ids, dict) or sorted(map(str, ids.values())) != sorted(
+        map(str, range(len(ids)))
+    ):
+        raise UserError(
+            f"{encoder_path} must map each piece to its own id, 0 to the number of pieces - 1. "
+            "Is it GPT-2's encoder.json (vocab.json)?"
+        )
+    _require(encoder_path, ids, (GPT2_END,))
+    _check_merges(merges_path, merge_lines, ids)
+    return GPT2Tokenizer(encoder, merge_lines)
+
+
+def _check_merges(path: pathlib.Path, content: bytes, ids: dict[str, int]) -> None:
+    for number, line in enumerate(_lines(content), start=1):
+        if number == 1 and line.startswith("#version"):
+            continue
+        pair = line.split(" ")
+        if len(pair) != 2:
+            raise UserError(
+                f"{path}, line {number}: expected two pieces and one space, found {line[:50]!r}. "
+                "Is it GPT-2's vocab.bpe (merges.txt)?"
+            )
+        for piece in (*pair, "".join(pair)):
+            if piece not in ids:
+                raise UserError(
+                    f"{path}, line {number}: the piece {piece!r} is not in the vocabulary: "
+                    "the two files do not belong together. Download both again."
+                )
+
+
+def _merges(content: bytes) -> list[tuple[str, str]]:
+    pairs = []
+    for number, line in enumerate(_lines(content)):
+        if number or not line.startswith("#version"):
+            left, right = line.split(" ")
+            pairs.append((left, right))
+    return pairs
+
+
+def _encode(tokenizer: tokenizers.Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    # The fast variant leaves out character offsets, which nobody reads here.
+    return [found.ids for found in tokenizer.encode_batch_fast(list(texts))]
+
+
+def _lines(content: bytes) -> list[str]:
+    # Not splitlines(): pieces may hold U+2028 and its like.
+    lines = content.decode("utf-8").split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return [line.rstrip("\r") for line in lines]
+
+
+def _read(path: pathlib.Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"cannot read the vocabulary file {path}: {error.strerror}. Check the path."
+        ) from error
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}, line {line}: not UTF-8 (byte {error.start}). Download the file again."
+        ) from error
+    if not content.strip():
+        raise UserError(f"the vocabulary file {path} is empty. Download the file again.")
+    return content
+
+
+def _require(path: pathlib.Path, vocabulary: Iterable[str], names: Sequence[str]) -> None:
+    missing = sorted(set(names).difference(vocabulary))
+    if missing:
+        raise UserError(
+            f"the vocabulary file {path} lacks {', '.join(missing)}: is it another model's "
+            "vocabulary? Give the right file."
+        )

@@ -1,0 +1,204 @@
+"""The explorer's pictures as Plotly's dictionaries: the map and the learning curves."""
+
+import html
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaetx_jax.explore.sentences import NO_LABEL
+from vaetx_jax.explore.session import Chosen, Session
+
+Figure = dict[str, Any]
+
+# Okabe and Ito's palette, which the colour-blind tell apart (yellow left out: too light on white).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross")
+MOST_CLASSES = 20
+INK, GRID = "#1d2733", "#e3e7eb"
+MOST_POINTS = 1_000  # of a curve
+
+# No part of Plotly's own services: no logo, no link, nothing that is sent anywhere.
+GRAPH: Any = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "showEditInChartStudio": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["lasso2d", "select2d", "toImage", "autoScale2d"],
+}
+CURVES_GRAPH: Any = GRAPH | {"displayModeBar": False}
+
+
+class Panel(NamedTuple):
+    """One picture of the curves: its title, (metric, name) of its lines, its vertical scale."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+    scale: str = "linear"
+
+
+PANELS = (
+    Panel(
+        "Reconstruction, nats a sentence",
+        (("train/nll", "training"), ("valid/nll", "validation")),
+    ),
+    Panel("KL, nats a sentence", (("train/kl", "training"), ("valid/kl", "validation"))),
+    Panel(
+        "Perplexity a piece, by the ELBO",
+        (("train/ppl_elbo", "training"), ("valid/ppl_elbo", "validation")),
+        "log",
+    ),
+    Panel("KL weight", (("train/kl_weight", "KL weight"),)),
+    Panel("Learning rate", (("train/learning_rate", "learning rate"),)),
+)
+
+
+def map_figure(session: Session, field: str) -> Figure:
+    """The mapped sentences on their two principal axes; a point's `customdata` is its row.
+
+    Args:
+      field: the label to colour by; empty: one colour.
+    """
+    names = [
+        f"axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(_shares(session))
+    ]
+    layout = _layout() | {
+        "hovermode": "closest",
+        "dragmode": False,  # a finger on it scrolls the page; the buttons above it zoom
+        "uirevision": "map",
+        "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": INK, "size": 13}},
+        "xaxis": _axis(names[0]),
+        "yaxis": _axis(names[1]),
+        "modebar": {"orientation": "h", "bgcolor": "white", "color": "#5a6672"},
+    }
+    return {"data": map_traces(session, field), "layout": layout}
+
+
+def map_traces(session: Session, field: str) -> list[Figure]:
+    """The map's points, a trace for each class of the label field."""
+    label = session.sentences.labels.get(field)
+    if label is None:
+        return [_points(session, np.arange(len(session.mean_NxZ)), "sentences", 0)]
+    numbers, counts = np.unique(label.classes_N, return_counts=True)
+    frequent = numbers[np.argsort(-counts, kind="stable")][:MOST_CLASSES]
+    shown = sorted((int(n) for n in frequent), key=lambda n: (n < 0, n))
+    traces = []
+    for place, number in enumerate(shown):
+        name = label.names[number] if number >= 0 else NO_LABEL
+        traces.append(_points(session, np.flatnonzero(label.classes_N == number), name, place))
+    rest = np.flatnonzero(~np.isin(label.classes_N, shown))
+    if len(rest):
+        traces.append(_points(session, rest, f"{len(numbers) - len(shown)} others", len(shown)))
+    return traces
+
+
+def rings(chosen: Chosen, session: Session) -> list[Figure]:
+    """Rings on the map: a thick one round the sentence, thin ones round its neighbours."""
+    around = [_ring(session.place_Nx2[near.row], 6, 1.5) for near in chosen.neighbours]
+    return [*around, _ring(chosen.place_2, 9, 3.0)]
+
+
+def curve_figure(panel: Panel, rows: Sequence[dict[str, Any]]) -> Figure | None:
+    """A panel's lines against the step; None where the run has logged nothing of it."""
+    traces = []
+    for number, (metric, name) in enumerate(panel.lines):
+        points = [(row["step"], row[metric]) for row in rows if row.get(metric) is not None]
+        if not points:
+            continue
+        few = points[:: -(-len(points) // MOST_POINTS)]
+        steps, values = zip(*few, strict=True)
+        sparse = metric.startswith("valid/")
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if sparse else "lines",
+                "name": name,
+                "x": list(steps),
+                "y": list(values),
+                "line": {"color": COLOURS[number], "width": 2},
+                "marker": {"size": 5},
+            }
+        )
+    if not traces:
+        return None
+    layout = _layout() | {
+        "xaxis": _axis(""),
+        "yaxis": _axis("") | {"type": panel.scale, "nticks": 6, "tickformat": "~g"},
+        "margin": {"l": 48, "r": 12, "t": 8, "b": 28},
+        "showlegend": len(panel.lines) > 1,
+        "dragmode": False,
+    }
+    return {"data": traces, "layout": layout}
+
+
+def as_text(text: str, width: int = 0) -> str:
+    """A text that Plotly shows as it is: Plotly takes tags in its labels for HTML."""
+    lines = textwrap.wrap(text, width) if width else [text]
+    return "<br>".join(html.escape(line, quote=False) for line in lines)
+
+
+def _points(session: Session, rows: np.ndarray, name: str, place: int) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": as_text(name),
+        "x": session.place_Nx2[rows, 0].tolist(),
+        "y": session.place_Nx2[rows, 1].tolist(),
+        "customdata": rows.tolist(),
+        "hovertext": [as_text(session.sentences.texts[row][:300], 60) for row in rows],
+        "hoverinfo": "text",
+        "marker": {
+            "size": 7,
+            "opacity": 0.75,
+            "color": COLOURS[place % len(COLOURS)],
+            "symbol": SYMBOLS[place % len(SYMBOLS)],
+        },
+    }
+
+
+def _shares(session: Session) -> list[float]:
+    return [*session.axes.shares_K[:2].tolist(), 0.0][:2]
+
+
+def _ring(place_2: np.ndarray, radius: float, width: float) -> Figure:
+    x, y = (float(value) for value in place_2)
+    return {
+        "type": "circle",
+        "xsizemode": "pixel",
+        "ysizemode": "pixel",
+        "xanchor": x,
+        "yanchor": y,
+        "x0": -radius,
+        "x1": radius,
+        "y0": -radius,
+        "y1": radius,
+        "line": {"color": INK, "width": width},
+    }
+
+
+def _layout() -> Figure:
+    return {
+        "autosize": True,
+        "margin": {"l": 48, "r": 12, "t": 32, "b": 44},
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": -0.15,
+            "yanchor": "top",
+            "itemsizing": "constant",
+        },
+    }
+
+
+def _axis(title: str) -> Figure:
+    return {
+        "title": {"text": title, "font": {"size": 12}},
+        "gridcolor": GRID,
+        "zeroline": False,
+        "automargin": True,
+    }

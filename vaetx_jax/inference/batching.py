@@ -1,0 +1,109 @@
+"""Any number of sentences as batches of few fixed shapes, each sentence in a row of its own class.
+
+A row's length depends on its sentence alone and every batch has the same number of rows, so that
+what is computed of a sentence does not depend on those beside it.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from vaetx_jax.data.tokenizers.kept_words import words_kept
+from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
+from vaetx_jax.errors import UserError
+
+BATCH = 64
+WINDOW = 4096  # sentences tokenised at a time, so that memory does not grow with their number
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A batch of at most B sentences; what is left over repeats the last of them.
+
+    Attributes:
+      numbers: the sentences' places in the sequence that was given.
+      ids_BxS: `[CLS] x1 .. xn [SEP] [PAD] ..`, int32.
+    """
+
+    numbers: np.ndarray
+    ids_BxS: np.ndarray
+
+
+def check_sentences(sentences: Any) -> Sequence[str]:
+    """The sentences as they were given, if they are a sequence of texts.
+
+    Raises:
+      UserError: it is one string, or an entry is no text; says which.
+    """
+    if isinstance(sentences, str | bytes):
+        raise UserError(f"a list of sentences is needed, not one text ({sentences!r:.60}): [text]")
+    if not isinstance(sentences, Sequence):
+        sentences = list(sentences)
+    for number, text in enumerate(sentences):
+        if not isinstance(text, str):
+            raise UserError(
+                f"sentence {number} (counted from 0) is {text!r:.60}, a {type(text).__name__}; "
+                "each must be a str"
+            )
+        if not text.isascii():
+            _check_encodable(number, text)
+    return sentences
+
+
+def _check_encodable(number: int, text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"sentence {number} (counted from 0), character {error.start}: half of a surrogate "
+            "pair, which no text has; read its file as UTF-8 or drop it"
+        ) from None
+
+
+def pieces_of(tokenizer: Tokenizer, texts: Sequence[str], max_len: int) -> list[list[int]]:
+    """The pieces of each text without special ids, the first `max_len - 2` of a longer one."""
+    return [ids[: max_len - 2] for ids in tokenizer.encode(list(texts))]
+
+
+def rows_by_length(
+    pieces: Sequence[Sequence[int]], tokenizer: Tokenizer, max_len: int
+) -> Iterator[Rows]:
+    """Batches of rows of like length, each sentence in one of them."""
+    classes = length_classes(max_len)
+    class_N = np.searchsorted(classes, [len(ids) + 2 for ids in pieces])
+    for number in np.unique(class_N):
+        members = np.flatnonzero(class_N == number)
+        for start in range(0, len(members), BATCH):
+            numbers = members[start : start + BATCH]
+            ids_BxS = np.full((BATCH, classes[number]), tokenizer.pad_id, np.int32)
+            for row, sentence in enumerate(numbers):
+                line = [tokenizer.cls_id, *pieces[sentence], tokenizer.sep_id]
+                ids_BxS[row, : len(line)] = line
+            ids_BxS[len(numbers) :] = ids_BxS[len(numbers) - 1]
+            yield Rows(numbers, ids_BxS)
+
+
+def length_classes(max_len: int) -> list[int]:
+    """The row lengths there are: 8, 12, 16, 24, 32, 48, 64 and so on up to `max_len`."""
+    lengths, step = [8], 4
+    while lengths[-1] < max_len:
+        lengths.append(lengths[-1] + step)
+        step = step if (len(lengths) % 2) == 0 else 2 * step
+    return [length for length in lengths if length < max_len] + [max_len]
+
+
+def count_words(
+    tokenizer: Tokenizer, texts: Sequence[str], pieces: Sequence[list[int]], max_len: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sentence the words (by whitespace) that were wholly kept, and whether it was cut."""
+    words_N = np.asarray([len(text.split()) for text in texts], np.int64)
+    full = [n for n, ids in enumerate(pieces) if len(ids) == max_len - 2]
+    uncut = [len(ids) for ids in tokenizer.encode([texts[n] for n in full])] if full else []
+    cut = [n for n, size in zip(full, uncut, strict=True) if size > max_len - 2]
+    kept = words_kept([texts[n] for n in cut], [pieces[n] for n in cut], tokenizer)
+    words_N[cut] = kept
+    cut_N = np.zeros(len(texts), bool)
+    cut_N[cut] = True
+    return words_N, cut_N

@@ -1,0 +1,133 @@
+"""A trained model as a folder to share: parameters as safetensors, config, tokenizer, manifest.
+
+`manifest.json` holds the sha256 of every file that is read back, and nothing is unpickled: what is
+not as it was written is refused.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from vaetx_jax.config import keys, stored
+from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
+from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.run.run import Run, open_run
+from vaetx_jax.run.workdir import CONFIG, PLACES, TOKENIZER
+from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.runtime.manifest import MANIFEST, sha256_of
+from vaetx_jax.runtime.mesh import put_replicated
+from vaetx_jax.training.state import params_like
+from vaetx_jax.version import __version__
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+_AGAIN = "copy the folder again from its source"
+
+
+def is_shared(folder: pathlib.Path) -> bool:
+    """Whether a folder was made by `write`, whole or not, rather than by training."""
+    return (folder / MANIFEST).exists() or (folder / WEIGHTS).exists()
+
+
+def write(folder: pathlib.Path, run: Run, params: Any, *, step: int, label: str) -> None:
+    """Fills an empty folder with what `read` needs."""
+    write_text(folder / CONFIG, stored.to_json(_portable(run)))
+    run.tokenizer.save(folder / TOKENIZER)
+    arrays = {name: np.asarray(jax.device_get(leaf)) for name, leaf in named_leaves(params).items()}
+    safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
+    files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
+    manifest = {
+        "format": FORMAT,
+        "vaetx_jax": __version__,
+        "checkpoint": step,
+        "checkpoint_is": label,
+        "sha256": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
+    }
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
+def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
+    """(run, parameters, step, its label) of a folder that `write` filled.
+
+    Raises:
+      DamagedError: a file is missing or not as it was written.
+      UserError: the folder is of a later version.
+    """
+    step, label = _verified(folder)
+    run = open_run(folder)
+    like = params_like(run.model, run.mesh)
+    arrays = _tensors(folder / WEIGHTS)
+    wanted = {name: (leaf.shape, str(leaf.dtype)) for name, leaf in named_leaves(like).items()}
+    found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
+    if wanted != found:
+        odd = sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n))
+        raise DamagedError(
+            f"{folder / WEIGHTS}: not the parameters of the model in {CONFIG}; {len(odd)} tensors "
+            f"are missing, left over or of another shape, {odd[0]} among them; {_AGAIN}"
+        )
+    leaves = [arrays[name] for name in named_leaves(like)]
+    params = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return run, put_replicated(params, run.mesh), step, label
+
+
+def named_leaves(params: Any) -> dict[str, Any]:
+    """The leaves of a tree of dicts, in its own order, by their path joined with dots."""
+    return {
+        ".".join(str(key.key) for key in path): leaf
+        for path, leaf in jax.tree.leaves_with_path(params)
+    }
+
+
+def _portable(run: Run) -> Any:
+    """The config without the places of files on the machine that trained; their names stay."""
+    config = run.config.copy_and_resolve_references()
+    with config.unlocked():
+        for key in PLACES:
+            keeps_name = key in ("data.train", "data.valid", "data.test")
+            place = keys.value_of(config, key)
+            kept = pathlib.PurePath(place).name if place and keeps_name else ""
+            keys.set_value(config, key, kept)
+        config.train.init_from = ""
+    return config
+
+
+def _verified(folder: pathlib.Path) -> tuple[int, str]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        version, digests = manifest["format"], dict(manifest["sha256"])
+        step, label = int(manifest["checkpoint"]), str(manifest["checkpoint_is"])
+    except FileNotFoundError:
+        raise DamagedError(f"{folder}: {MANIFEST} is missing; {_AGAIN}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path}: cannot be read ({error!r}); {_AGAIN}") from error
+    if version != FORMAT:
+        raise UserError(
+            f"{path}: of format {version}, and this version of vaetx_jax reads format {FORMAT}; "
+            f"use the version that wrote it ({manifest.get('vaetx_jax', '?')})"
+        )
+    for name in {CONFIG, WEIGHTS, f"{TOKENIZER}/{TOKENIZER_MANIFEST}", *digests}:
+        try:
+            actual = sha256_of(folder / name)
+        except OSError as error:
+            why = error.strerror
+            raise DamagedError(f"{folder / name}: cannot be read ({why}); {_AGAIN}") from None
+        if actual != digests.get(name):
+            raise DamagedError(
+                f"{folder / name}: not as it was exported (sha256 {actual[:16]}.., {MANIFEST} says "
+                f"{str(digests.get(name))[:16]}..); {_AGAIN}"
+            )
+    return step, label
+
+
+def _tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedError(f"{path}: not a safetensors file ({error}); {_AGAIN}") from error

@@ -1,0 +1,90 @@
+"""Which piece may be said next, and which are left to draw among: pure functions of logits."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class SpecialIds:
+    """The ids a decoder must know: where a sentence begins and ends, and what is never said."""
+
+    pad: int
+    cls: int
+    sep: int
+
+
+def allowed(
+    logits_BxV: jax.Array,
+    ids_BxL: jax.Array,
+    position: jax.Array,
+    *,
+    special: SpecialIds,
+    no_repeat: int,
+) -> jax.Array:
+    """The logits with what may not be said next at minus infinity: [PAD], [CLS], repetitions.
+
+    Args:
+      ids_BxL: the pieces said so far, before `position`.
+      no_repeat: a run of so many pieces is not said a second time; 0: no guard.
+    """
+    pieces_V = jnp.arange(logits_BxV.shape[-1], dtype=jnp.int32)
+    never_V = (pieces_V == special.pad) | (pieces_V == special.cls)
+    logits_BxV = jnp.where(never_V[None], -jnp.inf, logits_BxV)
+    if not no_repeat:
+        return logits_BxV
+    banned_BxV = jax.vmap(_completing, in_axes=(0, None, None, None))(
+        ids_BxL, position, no_repeat, logits_BxV.shape[-1]
+    )
+    # To end is always allowed, so that something is.
+    banned_BxV = banned_BxV & (pieces_V != special.sep)[None]
+    return jnp.where(banned_BxV, -jnp.inf, logits_BxV)
+
+
+def _completing(ids_L: jax.Array, position: jax.Array, n: int, vocab_size: int) -> jax.Array:
+    """[V], true for a piece that would say a run of n pieces for the second time."""
+    length = ids_L.shape[0]
+    starts_L = jnp.arange(length, dtype=jnp.int32)
+    same_L = starts_L + n <= position  # runs that have been said whole
+    for back in range(min(n, length) - 1):
+        recent = ids_L[jnp.clip(position - (n - 1) + back, 0, length - 1)]
+        same_L = same_L & (jnp.roll(ids_L, -back) == recent)
+    last_L = jnp.roll(ids_L, -(n - 1))
+    where_L = jnp.where(same_L, last_L, vocab_size)
+    return jnp.zeros((vocab_size,), bool).at[where_L].set(True, mode="drop")
+
+
+def keep_top_k(logits_BxV: jax.Array, k: int) -> jax.Array:
+    """The logits of the k most probable pieces (and of those equal to the last), else -inf.
+
+    k = 0, and a k of V or more, keep all.
+    """
+    if not 0 < k < logits_BxV.shape[-1]:
+        return logits_BxV
+    least_Bx1 = jax.lax.top_k(logits_BxV, k)[0][:, -1:]
+    return jnp.where(logits_BxV >= least_Bx1, logits_BxV, -jnp.inf)
+
+
+def keep_top_p(logits_BxV: jax.Array, p: jax.Array) -> jax.Array:
+    """The logits of the fewest most probable pieces whose probabilities sum to at least p, else
+    -inf (Holtzman et al., 2020); pieces as probable as the last of them are kept, too.
+
+    The threshold is found by bisection over the bit patterns of the probabilities, which for
+    floats above 0 are ordered as the floats are: exact, and faster than a sort of the vocabulary.
+    """
+    prob_BxV = jax.nn.softmax(logits_BxV.astype(jnp.float32), axis=-1)
+    bits_BxV = jax.lax.bitcast_convert_type(prob_BxV, jnp.int32)
+
+    def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low_B, high_B = ends  # at low there is enough; at high there is not
+        middle_B = low_B + (high_B - low_B) // 2
+        there_B = jnp.sum(jnp.where(bits_BxV >= middle_B[:, None], prob_BxV, 0), axis=-1)
+        enough_B = there_B >= p
+        return jnp.where(enough_B, middle_B, low_B), jnp.where(enough_B, high_B, middle_B)
+
+    batch = logits_BxV.shape[0]
+    above_one = jax.lax.bitcast_convert_type(jnp.float32(1.0), jnp.int32) + 1
+    ends = (jnp.zeros((batch,), jnp.int32), jnp.full((batch,), above_one))
+    least_B, _ = jax.lax.fori_loop(0, 31, halve, ends)
+    return jnp.where(bits_BxV >= least_B[:, None], logits_BxV, -jnp.inf)

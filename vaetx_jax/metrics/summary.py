@@ -1,0 +1,72 @@
+"""Perplexities and the other metrics of a split, from its exact sums."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from vaetx_jax.data.tokenized import TokenizedSplit
+from vaetx_jax.metrics import latent
+from vaetx_jax.metrics.estimator import Estimates
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitFacts:
+    """What is counted of a split without a model.
+
+    Attributes:
+      sentences, tokens, words, truncated: as `evaluation.json` has them; tokens hold [SEP],
+        `words` are those wholly kept.
+    """
+
+    sentences: int
+    tokens: int
+    words: int
+    truncated: int
+
+
+def summary(estimates: Estimates, facts: SplitFacts, *, iw_samples: int) -> dict[str, Any]:
+    """The measured fields of `evaluation.json` (DESIGN of the numbers: docs/concepts and README).
+
+    Latent fields are None for a language model, importance-weighted ones where it was left out.
+    """
+    nll, kl = float(np.sum(estimates.nll_N)), float(np.sum(estimates.kl_N))
+    latent_dim = estimates.mu_NxZ.shape[1]
+    words = facts.words + facts.sentences  # and one end a sentence
+
+    def both(name: str, nats: float | None) -> dict[str, float | None]:
+        if nats is None:
+            return {name: None, f"{name}_word": None}
+        return {name: perplexity(nats, facts.tokens), f"{name}_word": perplexity(nats, words)}
+
+    iw = None if estimates.iw_N is None else -float(np.sum(estimates.iw_N))
+    n = max(facts.sentences, 1)
+    figures: dict[str, Any] = dataclasses.asdict(facts)
+    figures |= {"nll": nll / n, "kl": kl / n if latent_dim else None}
+    figures |= both("ppl_rec", nll) | both("ppl_elbo", nll + kl) | both("ppl_iw", iw)
+    figures |= {"iw_samples": iw_samples, "latent_dim": latent_dim or None}
+    posterior = (estimates.z_NxZ, estimates.mu_NxZ, estimates.logvar_NxZ)
+    figures |= {"mi_b32": None, "mi": None, "mi_limit": None, "au": None}
+    if latent_dim:
+        figures["mi_b32"] = latent.mutual_information_in_batches(*posterior)
+        figures["mi"] = latent.mutual_information(*posterior)
+        figures["mi_limit"] = math.log(n)
+        figures["au"] = latent.active_units(estimates.mu_NxZ)
+    return figures
+
+
+def perplexity(nats: float, units: float) -> float:
+    """exp(nats / units), infinite where float64 cannot hold it."""
+    each = nats / max(units, 1)
+    return math.exp(each) if each < 700.0 else math.inf
+
+
+def split_facts(split: TokenizedSplit) -> SplitFacts:
+    """What is counted of a split without a model."""
+    return SplitFacts(
+        sentences=len(split),
+        tokens=len(split.tokens) + len(split),  # and one [SEP] a sentence
+        words=int(split.words.sum()),
+        truncated=int(split.cut.sum()),
+    )

@@ -1,0 +1,45 @@
+"""`python -m vaetx_jax.probe --workdir=DIR`: linear classifiers on the latent."""
+
+from vaetx_jax.runtime import signals
+
+if __name__ == "__main__":
+    signals.exit_immediately()
+
+# isort: split
+import pathlib
+
+from absl import flags
+
+from vaetx_jax import command_line
+from vaetx_jax.config.defaults import PROBE_FITS, PROBE_LATENTS
+from vaetx_jax.config.stored import cache_dir
+from vaetx_jax.inference.text_model import load
+from vaetx_jax.probe.probing import own_file, run_probe
+from vaetx_jax.probe.tables import print_probe
+from vaetx_jax.runtime.compilation_cache import use_compilation_cache
+
+
+def define_flags() -> None:
+    """The command's flags."""
+    flags.DEFINE_string("workdir", None, "The folder of a trained run.")
+    flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
+    flags.DEFINE_string("label", "", "The label field to probe; empty: all of the corpus.")
+    flags.DEFINE_enum("latent", None, PROBE_LATENTS, "What the classifier reads; else as trained.")
+    flags.DEFINE_enum("fit", None, PROBE_FITS, "How it is fitted; else as the run's config says.")
+    flags.DEFINE_bool("few_labels", True, "Also from 10, 100 and 1,000 labels a class.")
+
+
+def main() -> None:
+    """The command."""
+    folder, chosen = pathlib.Path(command_line.require("workdir")), flags.FLAGS
+    model = load(folder, checkpoint=chosen.checkpoint)
+    use_compilation_cache(cache_dir(model.run.config))
+    settings = model.run.config.probe
+    settings.latent, settings.fit = chosen.latent or settings.latent, chosen.fit or settings.fit
+    fields = [chosen.label] if chosen.label else []
+    print_probe(run_probe(model, fields=fields, few_labels=chosen.few_labels))
+    print(f"written: {own_file(model)}")
+
+
+if __name__ == "__main__":
+    command_line.run(main, define_flags)

@@ -1,0 +1,90 @@
+"""The quick probes of a final report: one closed fit per label."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from vaetx_jax.inference.text_model import TextModel
+from vaetx_jax.probe.probing import TRAINING_ROWS
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeResult:
+    """A linear probe of one label.
+
+    Attributes:
+      field: the label.
+      classes: how many values it has.
+      accuracy: of logistic regression on the posterior mean, on the test split.
+      majority: accuracy of always saying the commonest class of the training rows.
+    """
+
+    field: str
+    classes: int
+    accuracy: float
+    majority: float
+
+
+def linear_probe(
+    z_train_NxZ: np.ndarray, y_train_N: np.ndarray, z_test_NxZ: np.ndarray, y_test_N: np.ndarray
+) -> tuple[float, float]:
+    """(accuracy, majority share) on the test rows of logistic regression on standardised z."""
+    commonest = np.bincount(y_train_N).argmax()
+    majority = float(np.mean(y_test_N == commonest))
+    if len(np.unique(y_train_N)) < 2:
+        return majority, majority
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    classifier.fit(z_train_NxZ, y_train_N)
+    return float(classifier.score(z_test_NxZ, y_test_N)), majority
+
+
+def probe_labels(model: TextModel, mu_test_NxZ: np.ndarray) -> list[ProbeResult]:
+    """A quick linear probe of every label of the corpus, from posterior means.
+
+    Args:
+      mu_test_NxZ: the posterior means of the test split, from its evaluation.
+    """
+    run = model.run
+    train, test = run.split("train"), run.split("test")
+    rows = np.linspace(0, len(train) - 1, min(TRAINING_ROWS, len(train))).astype(int)
+    corpus = run.corpus.split("train")
+    z_train, _ = model.encode([corpus[int(i)].text for i in rows])
+    results = []
+    for field, names in run.corpus.label_fields.items():
+        y_train, y_test = train.labels[field][rows], test.labels[field][:]
+        accuracy, majority = linear_probe(z_train, y_train, mu_test_NxZ, y_test)
+        results.append(ProbeResult(field, len(names), accuracy, majority))
+    return results
+
+
+class Probed(Protocol):
+    """What is shown of a linear probe."""
+
+    @property
+    def field(self) -> str: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def majority(self) -> float: ...
+
+
+def print_probes(results: Sequence[Probed]) -> None:
+    """What a linear classifier reads off z, label by label."""
+    table = Table(title="linear probe of z (posterior mean), test split", title_justify="left")
+    table.add_column("label")
+    for column in ("classes", "accuracy", "majority"):
+        table.add_column(column, justify="right")
+    for result in results:
+        table.add_row(
+            result.field, f"{result.classes}", f"{result.accuracy:.3f}", f"{result.majority:.3f}"
+        )
+    Console().print(table)

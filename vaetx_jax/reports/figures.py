@@ -1,0 +1,88 @@
+"""What a person looks at: the evaluation table, the learning curves, the latent picture."""
+
+import pathlib
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from vaetx_jax.run.metric_log import METRICS, read_metrics
+
+matplotlib.use("Agg", force=False)
+
+
+def learning_curves(folder: pathlib.Path) -> pathlib.Path:
+    """Draws `learning-curves.png`: reconstruction, KL, the schedules, against the step."""
+    rows = read_metrics(folder / METRICS)
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True)
+    curves = (
+        (panels[0, 0], "nll", "reconstruction, nats a sentence"),
+        (panels[0, 1], "kl", "KL, nats a sentence"),
+        (panels[1, 0], "ppl_elbo", "perplexity a piece, by the ELBO"),
+    )
+    for axes, name, title in curves:
+        for part, style in (("train", "-"), ("valid", "o-")):
+            points = [(r["step"], r[f"{part}/{name}"]) for r in rows if r.get(f"{part}/{name}")]
+            if points:
+                axes.plot(*zip(*points, strict=True), style, label=part, markersize=4)
+        axes.set_title(title, loc="left", fontsize=10)
+        if axes.lines:
+            axes.legend(frameon=False)
+    panels[1, 0].set_yscale("log")
+    _draw_schedules(panels[1, 1], rows)
+    for axes in panels.flat:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[1]:
+        axes.set_xlabel("step")
+    return save_figure(figure, folder / "learning-curves.png")
+
+
+def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
+    steps = [r["step"] for r in rows if "train/kl_weight" in r]
+    axes.set_title("KL weight α and learning rate", loc="left", fontsize=10)
+    axes.plot(steps, [r["train/kl_weight"] for r in rows if "train/kl_weight" in r], label="α")
+    axes.set_ylim(-0.05, 1.1)
+    other = axes.twinx()
+    rates = [r["train/learning_rate"] for r in rows if "train/kl_weight" in r]
+    other.plot(steps, rates, color="tab:red", label="learning rate")
+    other.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    other.spines[["top"]].set_visible(False)
+    lines = [*axes.lines, *other.lines]
+    names = [line.get_label() for line in lines]
+    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.98), "ncols": 2}  # beside the title
+    axes.legend(lines, names, frameon=False, **place)
+
+
+def plot_latents(
+    path: pathlib.Path,
+    points_Nx2: np.ndarray,
+    labels_N: np.ndarray,
+    names: tuple[str, ...],
+    title: str,
+) -> pathlib.Path:
+    """Draws sentences in two dimensions of the latent space, coloured by a label."""
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    axes = figure.subplots()
+    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
+    for value, name in enumerate(names):
+        here = points_Nx2[labels_N == value]
+        axes.scatter(
+            here[:, 0], here[:, 1], s=9, alpha=0.7, color=colours(value % colours.N), label=name
+        )
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.legend(frameon=False, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    return save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+    """Writes a picture whole or not at all; gives its path back."""
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=110, format="png")
+    temporary.replace(path)
+    return path

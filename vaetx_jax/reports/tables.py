@@ -1,0 +1,133 @@
+"""What a study writes: NAME.json with every figure, NAME.md with the tables that people read.
+
+Cells of a table are short Markdown: `**best**`, `*second*`, a line break for a second line.
+"""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vaetx_jax.runtime.atomic import write_text
+
+_PACKAGES = ("vaetx-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyTable:
+    """A table of a study's results.
+
+    Attributes:
+      title: what the table shows.
+      columns: its head.
+      rows: every figure by name, for programs.
+      shown: the rows as they are printed, one text a column.
+      notes: what must be known to read them.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[dict[str, Any]]
+    shown: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are set to the right."""
+    head = ["---", *("---:" for _ in columns[1:])]
+    lines = [columns, head, *rows]
+    return "\n".join(f"| {' | '.join(map(_in_markdown, line))} |" for line in lines) + "\n"
+
+
+def _in_markdown(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", "<br>")
+
+
+def print_table(table: StudyTable) -> None:
+    """The table on the screen, its notes below."""
+    screen = Table(title=table.title, title_justify="left")
+    for place, column in enumerate(table.columns):
+        screen.add_column(column, justify="left" if place == 0 else "right")
+    for row in table.shown:
+        screen.add_row(*map(_on_screen, row))
+    console = Console(width=max(Console().width, _width(table)))
+    console.print(screen)
+    for note in table.notes:
+        console.print(note, markup=False)
+
+
+def _on_screen(cell: str) -> str:
+    """`**x**` and `*x*` as bold and italic letters."""
+    text = re.sub(r"\*\*(.+?)\*\*", r"[bold]\1[/bold]", escape(cell))
+    return re.sub(r"\*(.+?)\*", r"[italic]\1[/italic]", text)
+
+
+def _width(table: StudyTable) -> int:
+    """What the table needs: a name that is cut tells nothing, a line that wraps does."""
+    lines = [table.columns, *table.shown]
+    widest = [
+        max(len(line) for cell in column for line in cell.replace("*", "").split("\n"))
+        for column in zip(*lines, strict=True)
+    ]
+    return sum(widest) + 3 * len(widest) + 1
+
+
+def made() -> dict[str, Any]:
+    """With what a study was made: the command, versions, the day."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from its sources
+            continue
+    return {
+        "command": shlex.join(["python", "-m", "vaetx_jax.study", *sys.argv[1:]]),
+        "versions": versions,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def write_tables(
+    tables: Sequence[StudyTable],
+    folder: pathlib.Path,
+    name: str,
+    pictures: Sequence[pathlib.Path] = (),
+) -> list[pathlib.Path]:
+    """Writes `NAME.json` and `NAME.md`; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    how = made()
+    results = {
+        "study": name,
+        "title": tables[0].title,
+        "rows": [row for table in tables for row in table.rows],
+        "notes": [note for table in tables for note in table.notes],
+        "made": how,
+    }
+    versions = ", ".join(f"{package} {version}" for package, version in how["versions"].items())
+    blocks = [block for table in tables for block in _block(table)]
+    blocks += [f"![{path.stem}]({path.name})" for path in pictures]
+    blocks += [f"Made on {how['date']} by `{how['command']}` ({versions})."]
+    paths = [folder / f"{name}.json", folder / f"{name}.md"]
+    texts = (json.dumps(results, indent=2) + "\n", "\n\n".join(blocks) + "\n")
+    for path, content in zip(paths, texts, strict=True):
+        write_text(path, content)
+    return paths
+
+
+def _block(table: StudyTable) -> list[str]:
+    return [
+        f"# {table.title}",
+        markdown(table.columns, table.shown).rstrip(),
+        *table.notes,
+    ]

@@ -1,0 +1,157 @@
+"""What a run is made of, put together from its config: corpus, tokenizer, ids, batches, model."""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from vaetx_jax.config import stored, validation
+from vaetx_jax.data.batches import EvalBatches, TrainBatches
+from vaetx_jax.data.corpora.corpus import Corpus, CorpusSpec, open_corpus
+from vaetx_jax.data.tokenized import TokenizedSplit, tokenize_split
+from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
+from vaetx_jax.models.build import build_model
+from vaetx_jax.models.text_vae import LanguageModel
+from vaetx_jax.run import workdir as workdir_lib
+from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run of one config. The corpus and its ids are opened when they are first asked for."""
+
+    config: ConfigDict
+    folder: pathlib.Path
+    tokenizer: Tokenizer
+    model: LanguageModel
+    mesh: Mesh
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """The corpus of `config.data`."""
+        return _corpus(self.config)
+
+    def training_model(self) -> LanguageModel:
+        """The model in the precision of training; it has the same parameters."""
+        precision = self.config.train.precision
+        if precision == "float32":
+            return self.model
+        return _model(self.config, self.tokenizer, jnp.dtype(precision))
+
+    def split(self, name: str) -> TokenizedSplit:
+        """The ids of a split, from the cache or made now."""
+        return tokenize_split(
+            self.corpus,
+            name,
+            self.tokenizer,
+            self.config.data.max_len,
+            stored.cache_dir(self.config),
+        )
+
+    @functools.cached_property
+    def train_batches(self) -> TrainBatches:
+        """The batches of every training step."""
+        data = self.config.data
+        check_batch_size("data.batch_size", data.batch_size, self.mesh)
+        return TrainBatches(
+            self.split("train"),
+            batch_size=data.batch_size,
+            seed=data.seed,
+            batching=data.batching,
+            groups=data.groups,
+            **self._layout(),
+        )
+
+    def eval_batches(self, split: TokenizedSplit) -> EvalBatches:
+        """Batches that hold every sentence of a split once, in the lengths of training.
+
+        Validation and test so share their compiled programs.
+        """
+        size = self.config.evaluation.batch_size
+        check_batch_size("evaluation.batch_size", size, self.mesh)
+        shapes = self.train_batches.shapes
+        return EvalBatches(split, batch_size=size, shapes=shapes, **self._layout())
+
+    def _layout(self) -> dict[str, Any]:
+        tokenizer, (index, count) = self.tokenizer, process_share(self.mesh)
+        return {
+            "max_len": self.config.data.max_len,
+            "pad_id": tokenizer.pad_id,
+            "cls_id": tokenizer.cls_id,
+            "sep_id": tokenizer.sep_id,
+            "process_index": index,
+            "process_count": count,
+        }
+
+
+def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
+    """The run that trains in `folder`; makes its tokenizer where it has none."""
+    corpus = _corpus(config)
+    workdir_lib.keep_corpus(folder, corpus.spec.name, corpus.fingerprint)
+    home = folder / workdir_lib.TOKENIZER
+    if home.is_dir():
+        tokenizer = load_tokenizer(home)
+    else:
+        tokenizer = _tokenizer(config, corpus)
+        tokenizer.save(home)
+    run = _run(config, folder, tokenizer)
+    run.__dict__["corpus"] = corpus  # the cached property: it has been opened already
+    return run
+
+
+def open_run(folder: pathlib.Path) -> Run:
+    """The run that has been trained in `folder`."""
+    config = stored.read_config(folder / workdir_lib.CONFIG)
+    return _run(config, folder, load_tokenizer(folder / workdir_lib.TOKENIZER))
+
+
+def _run(config: ConfigDict, folder: pathlib.Path, tokenizer: Tokenizer) -> Run:
+    return Run(config, folder, tokenizer, _model(config, tokenizer), data_mesh())
+
+
+def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:
+    settings = validation.model_settings(config)
+    return build_model(
+        settings,
+        vocab_size=tokenizer.size,
+        pad_id=tokenizer.pad_id,
+        dtype=dtype,
+    )
+
+
+def _corpus(config: ConfigDict) -> Corpus:
+    data = config.data
+    spec = CorpusSpec(
+        name=data.corpus,
+        manual_dir=data.manual_dir,
+        cache_dir=str(stored.cache_dir(config)),
+        train=data.train,
+        valid=data.valid,
+        test=data.test,
+        valid_share=data.valid_share,
+        test_share=data.test_share,
+        sentences=data.sentences,
+        held_out=data.held_out,
+    )
+    return open_corpus(spec)
+
+
+def _tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
+    """From the cache, or trained on the training split and put there."""
+    kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
+    if kind in ("wordpiece", "gpt2"):
+        return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
+    home = stored.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
+    if home.is_dir():
+        return load_tokenizer(home)
+    tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
+    tokenizer.save(home)
+    return tokenizer
+
+
+def _vocab_dir(config: ConfigDict) -> str:
+    return config.tokenizer.vocab_dir or config.data.manual_dir

@@ -1,0 +1,172 @@
+"""A run's folder: who may use it, and which run it belongs to."""
+
+import contextlib
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import filelock
+from ml_collections import ConfigDict
+
+from vaetx_jax.config import keys, stored
+from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.runtime import processes
+from vaetx_jax.runtime.atomic import write_text
+
+CONFIG = "config.json"
+
+
+CORPUS = "corpus.json"
+
+
+TOKENIZER = "tokenizer"
+
+
+CHECKPOINTS = "checkpoints"
+
+
+# May change between two starts of one run: how long and how it is trained and judged, and where
+# files lie on this machine (what they hold is checked by the corpus's fingerprint).
+_MAY_CHANGE = ("train.", "evaluation.", "samples.", "probe.", "mesh.")
+
+
+PLACES = (
+    "data.manual_dir",
+    "data.cache_dir",
+    "data.train",
+    "data.valid",
+    "data.test",
+    "tokenizer.vocab_dir",
+)
+
+
+@contextlib.contextmanager
+def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Makes the folder and keeps other runs out of it while the block runs.
+
+    Args:
+      wait: seconds to wait for a run that is in it.
+
+    Raises:
+      UserError: a run is in it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=wait)
+    except filelock.Timeout:
+        raise UserError(
+            f"--workdir={folder}: another run is in this folder; wait for it or give another one"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _has_checkpoint(folder: pathlib.Path) -> bool:
+    home = folder / CHECKPOINTS
+    return home.is_dir() and any(step.name.isdecimal() for step in home.iterdir())
+
+
+def _forget(folder: pathlib.Path) -> None:
+    """Frees a folder whose run never saved a step: it may begin anew with other settings."""
+    shutil.rmtree(folder / TOKENIZER, ignore_errors=True)
+    (folder / CORPUS).unlink(missing_ok=True)
+    (folder / CONFIG).unlink()
+
+
+def _check_is_run(folder: pathlib.Path) -> None:
+    """Before anything is deleted: a model's `config.json` may be anybody's.
+
+    Raises:
+      UserError: the folder is no run's, or its checkpoints lie on a disk that is not there.
+    """
+    stored.read_config(folder / CONFIG)
+    if (folder / CHECKPOINTS).is_symlink() or any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"--workdir={folder}: there is a model in it, but no checkpoint of a run; give another "
+            "folder"
+        )
+
+
+def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
+    """Writes `config.json`, if the folder is new or holds this very run.
+
+    Returns:
+      Notices about what has changed since the run was last started.
+
+    Raises:
+      UserError: the folder belongs to a run with another model, corpus or tokenizer.
+    """
+    notices = []
+    path = folder / CONFIG
+    if path.exists() and not _has_checkpoint(folder):
+        _check_is_run(folder)
+        _forget(folder)
+    if path.exists():
+        changes = keys.differences(stored.read_config(path), config)
+        changes = {key: change for key, change in changes.items() if key not in PLACES}
+        refused = {k: c for k, c in changes.items() if not k.startswith(_MAY_CHANGE)}
+        if refused:
+            raise UserError(
+                f"--workdir={folder}: the run in this folder has other settings:\n"
+                + "\n".join(
+                    f"  config.{k}: {old!r} there, {new!r} now" for k, (old, new) in refused.items()
+                )
+                + "\nGive the same settings to go on with it, or another folder for a new run."
+            )
+        notices = [
+            f"config.{k} changed from {old!r} to {new!r}" for k, (old, new) in changes.items()
+        ]
+    write_text(path, stored.to_json(config))
+    return notices
+
+
+def keep_corpus(folder: pathlib.Path, name: str, fingerprint: str) -> None:
+    """Notes which corpus the run learns from; refuses another one.
+
+    Raises:
+      UserError: the corpus has other content than when the run began.
+    """
+    path = folder / CORPUS
+    now = {"corpus": name, "fingerprint": fingerprint}
+    if path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        if before != now:
+            before = before if isinstance(before, dict) else {}
+            raise UserError(
+                f"--workdir={folder}: the corpus {name} is not the one this run began with "
+                f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "
+                "bring the old files back, or give another folder for a new run"
+            )
+    else:
+        write_text(path, json.dumps(now, indent=2) + "\n")
+
+
+def check_agreement(config: ConfigDict) -> None:
+    """Refuses to train where the processes were started with different settings.
+
+    Raises:
+      ConfigError: the same on all of them; names each difference.
+    """
+    mine = keys.flatten(config.to_dict())
+    plain = {key: repr(value) for key, value in mine.items() if key not in PLACES}
+    first, *others = processes.from_all(plain)
+    different = [
+        f"  config.{key}: {first.get(key)} in process 0, {other.get(key)} in process {number}"
+        for number, other in enumerate(others, 1)
+        for key in sorted(first.keys() | other.keys())
+        if first.get(key) != other.get(key)
+    ]
+    if different:
+        raise ConfigError(
+            "the processes were started with different settings:\n" + "\n".join(different)
+        )

@@ -1,0 +1,69 @@
+"""Standard error: warnings, progress with time left, durations."""
+
+import contextlib
+import math
+import sys
+import time
+from typing import TextIO
+
+from vaetx_jax.runtime import processes
+
+
+def notify(words: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
+    """Says something on the side (standard error); work goes on where nobody can be told.
+
+    The log may lie on the very disk that is full, or its reader be gone.
+    """
+    with contextlib.suppress(OSError):
+        print(words, end=end, file=stream or sys.stderr, flush=True)
+
+
+class Progress:
+    """One line that says how far a long job is, what it measures, and how long it will take.
+
+    On a terminal the line is rewritten in place; elsewhere every `line` is a line of its own.
+    """
+
+    def __init__(self, total: int, *, done: int = 0, stream: TextIO | None = None):
+        # Of several processes one tells; the others would tell the same.
+        self._silent = stream is None and not processes.is_first()
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty() and not self._silent
+        self._total = total
+        self._first = done
+        self._began = time.monotonic()
+        self._last = -math.inf
+
+    def line(self, done: int, text: str) -> None:
+        """Says that `done` of the total are done, and `text`; this line stays."""
+        if self._silent:
+            return
+        notify(("\r\x1b[K" if self._terminal else "") + self._words(done, text), self._stream)
+
+    def tick(self, done: int, text: str = "") -> None:
+        """The same on a terminal, in place and at most four times a second."""
+        now = time.monotonic()
+        if self._terminal and (now - self._last > 0.25 or done == self._total):
+            self._last = now
+            notify("\r\x1b[K" + self._words(done, text), self._stream, end="")
+
+    def clear(self) -> None:
+        """Takes the line off a terminal."""
+        if self._terminal:
+            notify("\r\x1b[K", self._stream, end="")
+
+    def _words(self, done: int, text: str) -> str:
+        share = done / max(self._total, 1)
+        return f"{done:>7,}/{self._total:,} {share:6.1%}  {text}  left {self._left(done)}"
+
+    def _left(self, done: int) -> str:
+        taken = time.monotonic() - self._began
+        if done <= self._first:
+            return "?"
+        return duration((self._total - done) * taken / (done - self._first))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as H:MM:SS."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,0 +1,91 @@
+"""What a folder must hold: the sha256 of every file and some facts, in a file that is written last.
+
+The manifest vouches for itself, too: one bit changed in it is as good as no manifest.
+"""
+
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+from vaetx_jax.errors import DamagedError
+from vaetx_jax.runtime.atomic import write_text
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(folder: pathlib.Path, facts: dict[str, Any]) -> None:
+    """Vouches for all files that are in a folder now, and notes facts (anything that JSON has)."""
+    files = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MANIFEST
+    }
+    content = {"facts": facts, "files": files}
+    text = json.dumps({**content, "sha256": _seal(content)}, indent=2) + "\n"
+    write_text(folder / MANIFEST, text)
+
+
+def read_facts(folder: pathlib.Path) -> dict[str, Any]:
+    """The facts noted of a folder; its files are not looked at.
+
+    Raises:
+      DamagedError: there is no manifest, or it is not as it was written.
+    """
+    return _read(folder)["facts"]
+
+
+def check_files(folder: pathlib.Path) -> None:
+    """Reads every file that the manifest names.
+
+    Raises:
+      DamagedError: names the first that is missing or not as it was written.
+    """
+    for name, digest in _read(folder)["files"].items():
+        try:
+            actual = sha256_of(folder / name)
+        except OSError as error:
+            raise DamagedError(f"{folder / name}: cannot be read ({error.strerror})") from None
+        if actual != digest:
+            raise DamagedError(
+                f"{folder / name}: not as it was written (sha256 {actual[:16]}.., {MANIFEST} says "
+                f"{digest[:16]}..)"
+            )
+
+
+def sha256_of(path: pathlib.Path) -> str:
+    """Hex, of a file's content.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def rename_aside(path: pathlib.Path, name: str) -> pathlib.Path:
+    """Renames what is damaged to NAME-1, or the next free number, beside it; gives where."""
+    number = 1
+    while (aside := path.with_name(f"{name}-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
+def _read(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        content = {"facts": dict(found["facts"]), "files": dict(found["files"])}
+        seal = found["sha256"]
+    except FileNotFoundError:
+        raise DamagedError(f"{folder}: {MANIFEST} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path}: cannot be read ({type(error).__name__})") from error
+    if seal != _seal(content):
+        raise DamagedError(f"{path}: not as it was written")
+    return content
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

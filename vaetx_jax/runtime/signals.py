@@ -1,0 +1,56 @@
+"""How a long job is asked to stop: by SIGINT (Ctrl-C) or SIGTERM."""
+
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+STOPPED = 75  # exit status: 'stopped, resume me'
+
+
+def exit_immediately() -> None:
+    """Lets SIGINT and SIGTERM end the process while it imports, when there is nothing to save.
+
+    Python's own way is an exception in the midst of some import, which may be swallowed there.
+    """
+
+    def leave(number: int, frame: Any) -> None:
+        os.write(sys.stderr.fileno(), b"interrupted before it began\n")
+        os._exit(STOPPED)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+
+
+def restore_default_handlers() -> None:
+    """Python's own way again, from where an interruption is one line of its own."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class StopSignals:
+    """SIGINT and SIGTERM ask to stop after this step; a second one leaves at once."""
+
+    asked = False
+
+    def __enter__(self) -> "StopSignals":
+        numbers: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is not threading.main_thread():
+            numbers = ()  # Python hands signals to the main thread alone
+        self._before = {s: signal.getsignal(s) for s in numbers}
+        for number in self._before:
+            signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __exit__(self, *error: object) -> None:
+        self._restore()

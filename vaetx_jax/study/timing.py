@@ -1,0 +1,277 @@
+"""Table 7: seconds of the forward passes, every model at two sizes, beside the published ones."""
+
+import contextlib
+import dataclasses
+import pathlib
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from vaetx_jax import paper
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.study import chosen
+from vaetx_jax.config.validation import validate
+from vaetx_jax.losses import elbo
+from vaetx_jax.models.flops import forward_flops
+from vaetx_jax.models.text_vae import token_mask
+from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.reports.tables import StudyTable
+from vaetx_jax.run.run import Run, create_run
+from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
+from vaetx_jax.training.state import init_params
+
+_CPU_SAMPLE = 8  # batches, where config.study.sample leaves it to the device
+
+
+def timing_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable, pathlib.Path]:
+    """Times every cell of the study and plots time against dimension."""
+    study = config.study
+    cells = {
+        f"{corpus}-{model}-{dim}": (corpus, model, dim)
+        for corpus in study.corpora
+        for model in study.models
+        for dim in study.dims
+    }
+    names = chosen(list(cells), study.only)
+    rate = matmul_rate(jnp.dtype(study.precision))
+    sample = _sample(study)
+    rows = []
+    with _trace(study.trace):
+        for number, name in enumerate(names, start=1):
+            row = _row(config, folder, *cells[name], sample=sample, rate=rate)
+            rows.append(row)
+            print(
+                f"{number}/{len(names)} {name:28} {row['seconds']:9.2f} s  "
+                f"{row['tokens_per_second']:11,.0f} tokens/s  "
+                f"{row['matmul_share']:4.0%} of the matrix product's rate",
+                flush=True,
+            )
+    table = StudyTable(
+        title="Seconds of the forward passes over the training set (Table 7)",
+        columns=(
+            "corpus",
+            "model",
+            "dim",
+            "seconds",
+            "published",
+            "tokens/s",
+            "GFLOP/s",
+            "share",
+            "compiled in",
+            "batches",
+        ),
+        rows=rows,
+        shown=[_shown(row) for row in rows],
+        notes=_notes(study, rate, sample),
+    )
+    return table, plot(folder / f"{study.name}.png", rows)
+
+
+def _sample(study: ConfigDict) -> int:
+    if study.sample >= 0:
+        return study.sample
+    return _CPU_SAMPLE if jax.default_backend() == "cpu" else 0
+
+
+def _row(
+    config: ConfigDict,
+    folder: pathlib.Path,
+    corpus: str,
+    model: str,
+    dim: int,
+    *,
+    sample: int,
+    rate: float,
+) -> dict[str, Any]:
+    run = default_config(model)
+    run.data.update(config.data)
+    run.data.corpus = corpus
+    run.data.max_len = paper.MAX_LEN.get(corpus, run.data.max_len)
+    run.data.batch_size = config.study.batch_size * jax.device_count()
+    run.tokenizer.kind = config.study.tokenizer
+    run.model.dim, run.train.precision = dim, config.study.precision
+    validate(run)
+    home = folder / "tokenizers" / f"{corpus}-{run.tokenizer.kind}"
+    home.mkdir(parents=True, exist_ok=True)
+    timing = time_forward(
+        create_run(run, home), sample=sample, repetitions=config.study.repetitions
+    )
+    return {
+        "corpus": corpus,
+        "model": model,
+        "dim": dim,
+        **dataclasses.asdict(timing),
+        "tokens_per_second": timing.tokens / timing.seconds,
+        "flops_per_second": timing.flops / timing.seconds,
+        "matmul_share": timing.flops / timing.seconds / rate,
+        "published_seconds": paper.FORWARD_SECONDS.get(model, {}).get(corpus, {}).get(dim),
+    }
+
+
+def _shown(row: dict[str, Any]) -> tuple[str, ...]:
+    published = row["published_seconds"]
+    return (
+        row["corpus"],
+        row["model"],
+        str(row["dim"]),
+        f"{row['seconds']:.2f}",
+        "" if published is None else f"{published:.2f}",
+        f"{row['tokens_per_second']:,.0f}",
+        f"{row['flops_per_second'] / 1e9:,.0f}",
+        f"{row['matmul_share']:.0%}",
+        f"{row['compile_seconds']:.1f} s",
+        f"{row['measured']:,} of {row['batches']:,}",
+    )
+
+
+def _notes(study: ConfigDict, rate: float, sample: int) -> list[str]:
+    device = jax.devices()[0].device_kind
+    notes = [
+        f"{jax.device_count()} device(s) ({device}), {study.batch_size} sentences each a batch, "
+        f"{study.precision}, tokenizer {study.tokenizer}; median of {study.repetitions} passes; a "
+        f"large matrix product reaches {rate / 1e9:,.0f} GFLOP/s here. Only real tokens count.",
+        "The published seconds are those of another machine, which the paper does not name.",
+    ]
+    if sample:
+        notes.append(
+            f"Measured on {sample} batches spread evenly over an epoch and extrapolated by tokens."
+        )
+    return notes
+
+
+@contextlib.contextmanager
+def _trace(folder: str) -> Any:
+    """A profiler trace in a folder, for TensorBoard or Perfetto, where one is named."""
+    if not folder:
+        yield
+        return
+    with jax.profiler.trace(folder):
+        yield
+
+
+def plot(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> pathlib.Path:
+    """Time against dimension, a panel for each corpus, both axes logarithmic."""
+    corpora = list(dict.fromkeys(row["corpus"] for row in rows))
+    figure = Figure(figsize=(5 * len(corpora), 4), layout="constrained")
+    for axes, corpus in zip(
+        figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
+    ):
+        here = [row for row in rows if row["corpus"] == corpus]
+        for model in dict.fromkeys(row["model"] for row in here):
+            points = sorted((row["dim"], row["seconds"]) for row in here if row["model"] == model)
+            axes.plot(*zip(*points, strict=True), marker="o", label=model)
+        axes.set(title=corpus, xlabel="dimension", ylabel="seconds", xscale="log", yscale="log")
+        dims = sorted({row["dim"] for row in here})
+        axes.set_xticks(dims, [str(dim) for dim in dims], minor=False)
+        axes.xaxis.minorticks_off()  # seconds within one decade are labelled at minor ticks alone
+        axes.legend(fontsize="small")
+    return save_figure(figure, path)
+
+
+_SIDE = {"cpu": 2048}  # of the square product that stands for what a device can do
+
+
+_LARGE_SIDE = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class ForwardTiming:
+    """Forward passes over a training set.
+
+    Attributes:
+      seconds: of all batches; extrapolated by tokens where a sample was measured.
+      tokens: real tokens of all sentences.
+      flops: of the matrix products over them.
+      compile_seconds: of all lengths together.
+      batches, measured: how many there are, how many of them were timed.
+      spread: the slowest repetition over the fastest.
+    """
+
+    seconds: float
+    tokens: int
+    flops: float
+    compile_seconds: float
+    batches: int
+    measured: int
+    spread: float
+
+
+def matmul_rate(dtype: Any = jnp.float32) -> float:
+    """FLOP/s that large square products of all devices reach together, the best of ten."""
+    side = _SIDE.get(jax.default_backend(), _LARGE_SIDE)
+    product = jax.jit(jnp.dot)
+    operands = [jax.device_put(jnp.ones((side, side), dtype), d) for d in jax.local_devices()]
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        jax.block_until_ready([product(a, a) for a in operands])
+        return time.perf_counter() - began
+
+    seconds()
+    return jax.process_count() * len(operands) * 2 * side**3 / min(seconds() for _ in range(10))
+
+
+def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
+    """Times the forward passes over the training set of a run.
+
+    Args:
+      run: the run; `data.batch_size` sentences a batch, over all devices.
+      sample: batches that are timed, spread evenly over an epoch; 0: all.
+      repetitions: the median of so many passes over them counts.
+    """
+    plan, split = run.train_batches, run.split("train")
+    total = plan.steps_per_epoch
+    count = min(sample, total) if sample else total
+    numbers = np.linspace(0, total - 1, count).astype(int)
+    batches = [
+        put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh)
+        for batch in map(plan.at, numbers.tolist())
+    ]
+    model, mesh = run.training_model(), run.mesh
+    make = jax.jit(lambda key: init_params(model, key), out_shardings=replicated(mesh))
+    params = make(jax.random.key(0))
+    forward = _forward(run)
+    first = {batch["ids"].shape: batch for batch in batches}
+    began = time.perf_counter()
+    for batch in first.values():
+        forward(params, batch).block_until_ready()
+    compiled = time.perf_counter() - began
+    times = []
+    for _ in range(repetitions):
+        began = time.perf_counter()
+        jax.block_until_ready([forward(params, batch) for batch in batches])
+        times.append(time.perf_counter() - began)
+    pad_id = model.pad_id
+    measured = sum(int((np.asarray(batch["ids"])[:, 1:] != pad_id).sum()) for batch in batches)
+    tokens = len(split.tokens) + len(split)
+    return ForwardTiming(
+        seconds=statistics.median(times) * tokens / measured,
+        tokens=tokens,
+        flops=forward_flops(params, split.lengths - 1),
+        compile_seconds=compiled,
+        batches=total,
+        measured=count,
+        spread=max(times) / min(times),
+    )
+
+
+def _forward(run: Run) -> Any:
+    """(parameters, batch) -> the batch's negative ELBO, compiled over the mesh."""
+    model, mesh = run.training_model(), run.mesh
+
+    def forward(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        ids_BxS = batch["ids"]
+        eps_BxZ = jax.random.normal(jax.random.key(0), (ids_BxS.shape[0], model.latent_dim))
+        mask_BxT = token_mask(ids_BxS, model.pad_id) & (batch["weight"] > 0)[:, None]
+        bound = elbo.sentence_bound(model, params, ids_BxS, eps_BxZ, mask_BxT, mesh)
+        return jnp.sum(bound.nll_B) + jnp.sum(bound.kl_B)
+
+    whole = replicated(mesh)
+    return jax.jit(forward, in_shardings=(whole, split_over_data(mesh)), out_shardings=whole)

@@ -1,0 +1,285 @@
+"""Checkpoints: the only file that knows orbax.
+
+Checkpoint N means N updates done. Kept are the latest two and the best. Each is a folder that
+appears whole, by a rename, with a manifest of every file's sha256, and goes by a rename, too: a
+kill at any moment leaves a checkpoint or none, and what has changed since is found out.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.runtime import processes
+from vaetx_jax.runtime.console import notify
+from vaetx_jax.runtime.manifest import check_files, read_facts, rename_aside, write_manifest
+from vaetx_jax.training.state import TrainState
+
+KEEP_LATEST = 2
+_STATE = "state"
+_GONE = "its folder is gone"
+_WRITING, _DELETING = "writing-", "deleting-"  # before a step, while it is not one
+
+
+class UnsavedError(UserError):
+    """A checkpoint could not be written; those that were there still are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointInfo:
+    """By what a checkpoint is judged.
+
+    Attributes:
+      step: updates done.
+      valid_ppl_elbo: perplexity by the ELBO on the validation split; None where it was not taken.
+      candidate: the checkpoint may become `best` (the end of a cycle, or there are no cycles).
+    """
+
+    step: int
+    valid_ppl_elbo: float | None
+    candidate: bool
+
+    @property
+    def score(self) -> float:
+        """Lower is better; infinite for what cannot be `best`."""
+        value = self.valid_ppl_elbo
+        if not self.candidate or value is None or not math.isfinite(value):
+            return math.inf
+        return value
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Opened for writing, every file is read and compared with its manifest, and what is damaged is
+    set aside with a note; a reader compares what it restores.
+
+    Args:
+      folder: WORKDIR/checkpoints.
+      writable: whether steps will be saved and old ones deleted.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, writable: bool):
+        # Orbax warns that a step saved on other devices may not fit (we always say onto which
+        # devices to restore), and that a folder we only read from is read only; its threads and
+        # asyncio log, with a traceback, what we then raise.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).addFilter(_worth_telling)
+        if not writable and not folder.is_dir():
+            raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
+        self.folder = folder.resolve()  # orbax wants absolute paths
+        self._writable = writable
+        # The first process looks for all: they must agree, and every file is read once.
+        found = self._survey() if processes.is_first() else None
+        self._facts = {
+            facts["step"]: CheckpointInfo(**facts) for facts in processes.from_first(found)
+        }
+        self._home = self.folder.parent.stat().st_ino  # tells it from another of its name
+
+    def save(self, state: TrainState, facts: CheckpointInfo) -> None:
+        """Saves a state under its step; a step that is there already is left as it is.
+
+        Raises:
+          UnsavedError: it could not be written; nothing of it is left.
+        """
+        if facts.step in self._facts:
+            return
+        home, temporary = self.folder / str(facts.step), self.folder / f"{_WRITING}{facts.step}"
+        try:
+            self._check_home()
+            self.folder.mkdir(parents=False, exist_ok=True)
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
+                writer.save(temporary / _STATE, args=ocp.args.StandardSave(state), force=True)
+            if processes.is_first():
+                write_manifest(temporary, _plain(facts))
+                self._check_home()
+                temporary.rename(home)
+            processes.barrier(f"checkpoint {facts.step} written")
+        except Exception as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            why = _reason(error)
+            if self._has_moved():
+                why = _GONE
+                with contextlib.suppress(OSError):  # somebody else's, with something in it
+                    self.folder.rmdir()
+                    self.folder.parent.rmdir()
+            raise UnsavedError(f"{home}: could not be saved: {why}") from error
+        self._facts[facts.step] = facts
+        self._delete_old()
+        if processes.is_first():  # orbax's threads may have written on after an error
+            for left in self.folder.glob(f"{_WRITING}*"):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _check_home(self) -> None:
+        """Orbax makes what is missing of a path: a folder moved away would come back all but empty.
+
+        Raises:
+          OSError: it cannot be looked at; FileNotFoundError: it is not there, or it is another.
+        """
+        if self.folder.parent.stat().st_ino != self._home:
+            raise FileNotFoundError(f"No such file or directory: {self.folder.parent}")
+
+    def _has_moved(self) -> bool:
+        try:
+            self._check_home()
+        except FileNotFoundError:
+            return True
+        except OSError:  # no right to look, a server that does not answer
+            return False
+        return False
+
+    def steps(self) -> list[int]:
+        """The steps there are, in order."""
+        return sorted(self._facts)
+
+    def latest(self) -> int | None:
+        """The last step, or None."""
+        return max(self._facts, default=None)
+
+    def best(self) -> int | None:
+        """The step with the lowest validation perplexity among the candidates, or None."""
+        judged = [facts for facts in self._facts.values() if facts.score < math.inf]
+        return min(judged, key=lambda facts: (facts.score, -facts.step)).step if judged else None
+
+    def forget_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps, which will be trained again."""
+        for later in [s for s in self.steps() if s > step]:
+            self._delete(later)
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """The whole state of a step, onto the devices `like` lies on.
+
+        Raises:
+          DamagedError: it holds another tree, or cannot be read.
+        """
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        return self._read(step, ocp.StandardCheckpointHandler(), ocp.args.StandardRestore(abstract))
+
+    def restore_params(self, step: int, like: Any) -> Any:
+        """The parameters of a step alone, onto the devices `like` lies on.
+
+        Raises:
+          DamagedError: a file of the checkpoint is not as it was written.
+        """
+        tree = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
+        shardings = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding), tree)
+        args = ocp.args.PyTreeRestore(tree, restore_args=shardings, partial_restore=True)
+        return self._read(step, ocp.PyTreeCheckpointHandler(), args)["params"]
+
+    def _read(self, step: int, handler: Any, args: Any) -> Any:
+        home = self.folder / str(step)
+        try:
+            if not self._writable and processes.is_first():
+                check_files(home)
+            with ocp.Checkpointer(handler) as reader:
+                return reader.restore(home / _STATE, args=args)
+        except Exception as error:
+            what = error if isinstance(error, DamagedError) else f"{home}: {_reason(error)}"
+            others = ", ".join(str(s) for s in self.steps() if s != step)
+            rest = f"there are those of the steps {others}" if others else "it is the only one"
+            raise DamagedError(f"{what}; this checkpoint cannot be used, {rest}") from error
+
+    def _survey(self) -> list[dict[str, Any]]:
+        """The facts of all sound checkpoints; whoever writes here clears the rest away."""
+        found = []
+        if self._writable:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.folder.iterdir()):
+            if path.name.startswith((_WRITING, _DELETING)) and self._writable:
+                shutil.rmtree(path, ignore_errors=True)  # a kill left it
+            elif path.name.isdecimal():
+                try:
+                    facts = read_facts(path)
+                    if facts.get("step") != int(path.name):
+                        raise DamagedError(f"{path}: its manifest is of step {facts.get('step')}")
+                    if self._writable:
+                        check_files(path)
+                    found.append(facts)
+                except DamagedError as error:
+                    self._pass_over(path, error)
+        return found
+
+    def _pass_over(self, path: pathlib.Path, error: DamagedError) -> None:
+        if not self._writable:
+            notify(f"warning: {error}; this checkpoint is passed over")
+            return
+        aside = rename_aside(path, f"damaged-{path.name}")
+        notify(f"warning: {error}; this checkpoint was set aside as {aside}")
+
+    def _delete_old(self) -> None:
+        kept = {*self.steps()[-KEEP_LATEST:], self.best()}
+        for step in [s for s in self.steps() if s not in kept]:
+            self._delete(step)
+
+    def _delete(self, step: int) -> None:
+        del self._facts[step]
+        if processes.is_first():
+            going = self.folder / f"{_DELETING}{step}"
+            with contextlib.suppress(OSError):  # it may stay; the next start looks again
+                (self.folder / str(step)).rename(going)
+                shutil.rmtree(going, ignore_errors=True)
+
+
+def _plain(facts: CheckpointInfo) -> dict[str, Any]:
+    """As JSON has it, which knows no NaN."""
+    value = facts.valid_ppl_elbo
+    known = value is not None and math.isfinite(value)
+    return dataclasses.asdict(facts) | {"valid_ppl_elbo": value if known else None}
+
+
+def _reason(error: Exception) -> str:
+    """What became of a file, in a line: tensorstore's errors are long, and of many kinds."""
+    text = str(error)
+    for words, meaning in (
+        ("No space left", "the disk is full"),
+        ("Disk quota", "your quota is used up"),
+        ("Read-only file system", "the disk is read-only"),
+        ("Permission denied", "you have no right to it"),
+        ("No such file", _GONE),
+        ("Stale file handle", _GONE),
+    ):
+        if words in text:
+            return meaning
+    return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
+
+
+_OF_NO_USE = (
+    "Sharding info not provided",
+    "Given directory is read only",
+    "run() raised an exception",
+    "exception was never retrieved",
+)
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not any(words in message for words in _OF_NO_USE)
+
+
+def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:
+    """A step by name: `best`, `last` or a number; with words for what was taken.
+
+    Raises:
+      UserError: there is no such checkpoint.
+    """
+    steps = checkpoints.steps()
+    if not steps:
+        raise UserError(f"{checkpoints.folder}: no checkpoint here yet; train first")
+    best = checkpoints.best()
+    if wanted == "best" and best is not None:
+        return best, "best"
+    if wanted == "best":
+        return steps[-1], "last (no validation at the end of a cycle yet, so there is no best)"
+    if wanted == "last":
+        return steps[-1], "last"
+    if wanted.isdecimal() and int(wanted) in steps:
+        return int(wanted), "chosen"
+    there = ", ".join(map(str, steps))
+    raise UserError(f"--checkpoint={wanted}: take best, last or one of the steps {there}")
