@@ -9,14 +9,14 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from tests.helpers import tiny
+from tests.helpers.paths import REPOSITORY
 from vaetx_jax import command_line
 from vaetx_jax.errors import ConfigError, UserError
 
 # The library loads config files so.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
-ROOT = tiny.TESTS.parent
+ROOT = REPOSITORY
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from tests.helpers import tiny
+from tests.helpers.paths import REPOSITORY
 from tests.helpers.tiny_run import tiny_config
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import ConfigError, UserError
@@ -143,7 +143,7 @@ def test_the_command_writes_and_names_its_file(trained, config, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     command = [sys.executable, "-m", "vaetx_jax.probe", f"--workdir={tmp_path / 'run'}"]
     command += ["--latent=mean", "--fit=closed", "--label=number", "--nofew_labels"]
-    environment = os.environ | {"PYTHONPATH": str(tiny.TESTS.parent)}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     path = tmp_path / "run" / "probe-mean-closed.json"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.helpers import tiny
+from tests.helpers.paths import REPOSITORY
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.stored import read_config
 from vaetx_jax.errors import UserError
@@ -62,7 +62,7 @@ def test_another_process_keeps_the_folder_until_it_ends_however_it_ends(tmp_path
         "    signal.pause()\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(tiny.TESTS.parent)}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="another run is in this folder"):

@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 
-import layouts
 import numpy as np
 import pytest
 from absl import flags
 
 from tests.helpers.paths import REPOSITORY
+from tests.scripts import layouts
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.run import workdir
 from vaetx_jax.runtime import distributed, processes
