@@ -36,16 +36,14 @@ from vaetx_jax import command_line, fitting
 from vaetx_jax.config import defaults, validation
 from vaetx_jax.config import keys as keys_lib
 from vaetx_jax.config.study import chosen, validate_study
+from vaetx_jax.errors import UserError
 from vaetx_jax.study.cells import cells_of
 
 # The library loads config files so.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
-PAGES = [
-    path.relative_to(REPOSITORY).as_posix()
-    for path in (REPOSITORY / "README.md", REPOSITORY / "BUILD.md")
-]
+PAGES = ["README.md", "BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 PAGES += [path.relative_to(REPOSITORY).as_posix() for path in DOCS]
 
 # What makes any run tiny; settings of a block that say the same are overridden.
@@ -64,7 +62,7 @@ SMALL = {
 }
 SMALL_MAIN = SMALL | {"data.sentences": 120, "data.held_out": 40}
 # Environment variables that a command may set, and commands of the system that need no look.
-VARIABLES = {"XLA_FLAGS", "JAX_PLATFORMS", "VAETX_CACHE", "VAETX_DATA"}
+VARIABLES = {"GLIBC_TUNABLES", "JAX_PLATFORMS", "VAETX_CACHE", "VAETX_DATA", "XLA_FLAGS"}
 PLAIN = {"echo", "source"}
 REAL_FLAGS = flags.FLAGS
 assert grain
@@ -178,15 +176,22 @@ def parse(monkeypatch, capsys):
     return parsed
 
 
+def module_exists(name):
+    """Whether `python -m NAME` finds a file: a module, or a package that can be run."""
+    path = REPOSITORY / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
 def _module(name, values, patch):
     """The module, its flags defined on `values`."""
-    if not (REPOSITORY / f"{name.replace('.', '/')}.py").is_file():
+    if not module_exists(name):
         raise Wrong(f"there is no module {name}")
     if name.startswith("benchmarks."):  # they define theirs when they are imported
         patch.syspath_prepend(str(REPOSITORY))
         patch.delitem(sys.modules, name, raising=False)
         return importlib.import_module(name)
-    module = importlib.import_module(name)
+    of_several_files = (REPOSITORY / name.replace(".", "/")).is_dir()
+    module = importlib.import_module(f"{name}.__main__" if of_several_files else name)
     if not hasattr(module, "define_flags"):
         raise Wrong(f"{name} is no command")
     defines_on = inspect.signature(module.define_flags).parameters
@@ -198,9 +203,12 @@ def check_ours(called):
     """The rules beyond the flags, as the command itself applies them before it starts."""
     if called.name.startswith("benchmarks."):
         return
-    for needed in ("config", "workdir", "to"):
-        if needed in called.values:
-            command_line.require(needed)
+    needed = ["config", "to"]
+    if called.name not in ("vaetx_jax.main", "vaetx_jax.study"):  # theirs has a default
+        needed.append("workdir")
+    for flag in needed:
+        if flag in called.values:
+            command_line.require(flag)
     if called.name == "vaetx_jax.main":
         validation.validate(called.values.config)
     if called.name == "vaetx_jax.study":
@@ -226,6 +234,13 @@ def check(words, parse):
         check_pip(rest)
     elif program in ("python", "python3"):
         return check_python(rest, parse)
+    elif program == "sbatch":
+        script = next((i for i, word in enumerate(rest) if not word.startswith("--")), None)
+        if script is None or rest[script] != "launch/slurm.sbatch":
+            raise Wrong(f"sbatch: launch/slurm.sbatch is missing: {shlex.join(words)}")
+        check_main(rest[script + 1 :], parse)
+    elif program.startswith("launch/"):
+        check_launch(program, rest, parse)
     elif program not in PLAIN:
         raise Wrong(f"a command not known here: {program}")
     return None
@@ -246,6 +261,32 @@ def check_python(words, parse):
     elif words != ["-m", "venv", ".venv"]:
         raise Wrong(f"not known here: python {' '.join(words)}")
     return None
+
+
+def check_main(arguments, parse):
+    """Checks flags that a script hands on to the training."""
+    check_python(["-m", "vaetx_jax.main", *arguments], parse)
+
+
+def check_launch(program, words, parse):
+    """Checks a script of launch/: its own options and words, then what stands after `--`."""
+    path = REPOSITORY / program
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise Wrong(f"there is no script {program} that can be run")
+    if "--" not in words:
+        raise Wrong(f"{program}: nothing stands after --")
+    own, rest = words[: words.index("--")], words[words.index("--") + 1 :]
+    cases = page_text(program)
+    for word in own:
+        name, equals, _ = word.partition("=")
+        choice = re.escape(name) + (re.escape("=*") if equals else "")
+        pattern = rf"^ *(?:[\w|]+\|)?{choice}(?:\|[\w|]+)?\)"  # an arm of the script's `case`
+        if not re.search(pattern, cases, re.M):
+            raise Wrong(f"{program} has no {word}")
+    if program == "launch/supervise.sh":
+        check(rest, parse)
+    else:
+        check_main(rest, parse)
 
 
 @functools.cache
@@ -289,7 +330,7 @@ def test_every_command_is_one_that_there_is(block, parse, monkeypatch):
     for words in commands_in(block):
         try:
             check(words, parse)
-        except (Wrong, defaults.UserError) as error:
+        except (Wrong, UserError) as error:
             pytest.fail(f"{block}: {shlex.join(words)}\n{error}")
 
 
@@ -324,6 +365,13 @@ WRONG = {
     "constraints": "pip install -c constraint.txt -e .",
     "variable": f"XLA_FLAG=1 {GOOD}",
     "behind a pipe": f"echo a | {GOOD} --config.modle.dim=3",
+    "script": "launch/gpu_nodes.sh -- --config=configs/demo.py",
+    "script's option": "launch/gpu_node.sh --gpu=0 -- --config=configs/demo.py",
+    "script's verb": "launch/tpu_vm.sh --name=a --zone=b al -- --config=configs/demo.py",
+    "behind a script": "launch/gpu_node.sh -- --config=configs/demo.py --config.modle.dim=3",
+    "supervised": "launch/supervise.sh -- python -m vaetx_jax.tain",
+    "batch script": "sbatch launch/slum.sbatch --config=configs/demo.py",
+    "behind a batch script": "sbatch --nodes=2 launch/slurm.sbatch --config=configs/demos.py",
     "unknown command": "conda install vaetx-jax",
     "unknown operator": f"{GOOD} > log",
 }
@@ -333,7 +381,7 @@ WRONG = {
 def test_this_file_sees_a_wrong_command(name, parse, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     block = Block("here", 1, "", "", WRONG[name])
-    with pytest.raises((Wrong, defaults.UserError, AssertionError)):
+    with pytest.raises((Wrong, UserError, AssertionError)):
         for words in commands_in(block):
             check(words, parse)
 
@@ -503,9 +551,10 @@ def test_every_command_that_a_page_names_in_passing_exists(page):
     for span in inline_of(page):
         for target in re.findall(r"^make ([a-z][a-z-]*)", span):
             assert target in make_targets(), span
-        for module in re.findall(r"^python -m ((?:vaetx_jax|benchmarks)\.\w+)", span):
-            there = (REPOSITORY / f"{module.replace('.', '/')}.py").is_file()
-            assert there, span
+        if span.startswith("pip install"):
+            check_pip(shlex.split(span)[1:])
+        for module in re.findall(r"^python -m ((?:vaetx_jax|benchmarks|tests)\.[\w.]+)", span):
+            assert module_exists(module), span
         for script in re.findall(r"^python ([\w/]+\.py)|^(configs/[a-z0-9_/]+\.py)", span):
             assert (REPOSITORY / "".join(script)).is_file(), span
 

@@ -207,7 +207,8 @@ def test_the_loss_of_a_language_model_is_its_nll(free_bits):
 @pytest.mark.slow
 def test_over_four_devices_loss_and_gradients_are_those_of_one_and_free_bits_those_of_all():
     tiny.run_on_four_devices("""
-import jax, jax.numpy as jnp, numpy as np, tiny
+import jax, jax.numpy as jnp, numpy as np
+from tests.helpers import tiny
 from vaetx_jax.losses import elbo
 from vaetx_jax.runtime.mesh import data_mesh, put_batch, put_replicated, replicated, split_over_data
 

@@ -316,7 +316,8 @@ def test_perplexity_too_large_for_a_float_is_infinite():
 @pytest.mark.slow
 def test_over_four_devices_every_figure_is_that_of_one():
     tiny.run_on_four_devices("""
-import dataclasses, jax, numpy as np, tiny
+import dataclasses, jax, numpy as np
+from tests.helpers import tiny
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.runtime.mesh import data_mesh, put_replicated
 

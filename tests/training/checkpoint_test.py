@@ -333,7 +333,8 @@ def test_a_folder_without_checkpoints_is_refused_by_its_name(opened, folder):
 def test_a_state_comes_back_on_another_number_of_devices_split_or_whole(tmp_path):
     tiny.run_on_four_devices(f"""
 import pathlib
-import jax, numpy as np, tiny
+import jax, numpy as np
+from tests.helpers import tiny
 from vaetx_jax.training.checkpoint import Checkpoints, CheckpointInfo
 from vaetx_jax.runtime.mesh import data_mesh
 from vaetx_jax.training.state import init_state

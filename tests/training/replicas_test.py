@@ -88,8 +88,9 @@ def test_settings_that_differ_in_more_are_refused():
 
 def test_replicas_over_four_devices_are_those_on_one():
     printed = tiny.run_on_four_devices("""
-import json, jax, numpy as np, tiny
-import replicas_test as r
+import json, jax, numpy as np
+from tests.helpers import tiny
+from tests.training import replicas_test as r
 from vaetx_jax.runtime.mesh import data_mesh
 from vaetx_jax.training.step import init_replicas, make_replica_step
 losses = []

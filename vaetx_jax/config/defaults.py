@@ -14,6 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from vaetx_jax.data.corpora.corpus import CORPORA
+from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.models.presets import (
@@ -25,8 +27,6 @@ from vaetx_jax.models.presets import (
 )
 from vaetx_jax.settings import choices, setting
 
-CORPORA = ("ptb", "wikitext2", "sst2", "air", "text", "grammar")
-TOKENIZERS = ("bpe", "unigram", "wordpiece", "gpt2")
 # What the layers compute in while training. Parameters, sums, latents and all of evaluation are
 # float32 in any case.
 PRECISIONS = ("float32", "bfloat16")

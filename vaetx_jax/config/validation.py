@@ -63,8 +63,15 @@ def validate(config: ConfigDict) -> None:
     )
     if config.data.corpus == "text":
         rule("data.train", bool(config.data.train), "the corpus `text` needs a file to train on")
-        held = config.data.valid_share + config.data.test_share
-        rule("data.valid_share", held < 1, "with data.test_share it leaves nothing to train on")
+        held_out = {
+            f"data.{split}_share": config.data[f"{split}_share"]
+            for split in ("valid", "test")
+            if not config.data[split]
+        }
+        for key, share in held_out.items():
+            rule(key, share > 0, f"must be above 0, or give a file as {key.removesuffix('_share')}")
+        left = sum(held_out.values()) < 1
+        rule("data.valid_share", left, "with data.test_share it leaves nothing to train on")
     else:
         for key in ("data.train", "data.valid", "data.test"):
             used = f"only the corpus `text` reads it, and data.corpus is {config.data.corpus}"
