@@ -3,11 +3,10 @@
 import pathlib
 
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from vaetx_jax.losses.annealing import kl_weight
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 
 STEPS = 1000  # of the whole run; the curves depend on the share of it alone
@@ -37,7 +36,7 @@ def schedule_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable
         {"t": float(t), **{name: curves[name][i] for name in ANNEALINGS}}
         for i, t in enumerate(times)
     ]
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    figure = new_figure(10, 3.2)
     for axes, annealing in zip(figure.subplots(1, 2, sharey=True), ANNEALINGS, strict=True):
         axes.plot(times, curves[annealing])
         axes.set_title(f"{annealing} annealing", loc="left", fontsize=10)
