@@ -3,11 +3,10 @@
 import pathlib
 
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from vaetx_jax.losses.annealing import ANNEALINGS, kl_weight
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 
 STEPS = 1000  # of the whole run; the curves depend on the share of it alone
@@ -36,7 +35,7 @@ def schedule_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable
     rows = [
         {"t": float(t), **{name: curves[name][i] for name in SHOWN}} for i, t in enumerate(times)
     ]
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    figure = new_figure(10, 3.2)
     for axes, annealing in zip(figure.subplots(1, len(SHOWN), sharey=True), SHOWN, strict=True):
         axes.plot(times, curves[annealing])
         axes.set_title(f"{annealing} annealing", loc="left", fontsize=10)

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from vaetx_jax import paper
@@ -22,7 +21,7 @@ from vaetx_jax.losses import elbo
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.flops import forward_flops
 from vaetx_jax.models.text_vae import PARAMS, Variables, token_mask
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
@@ -159,7 +158,7 @@ def _trace(folder: str) -> Any:
 def plot(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> pathlib.Path:
     """Time against dimension, a panel for each corpus, both axes logarithmic."""
     corpora = list(dict.fromkeys(row["corpus"] for row in rows))
-    figure = Figure(figsize=(5 * len(corpora), 4), layout="constrained")
+    figure = new_figure(5 * len(corpora), 4)
     for axes, corpus in zip(
         figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
     ):
