@@ -2,8 +2,8 @@
 
     python -m vaetx_jax.main --config=configs/grammar.py:vae_gru --workdir=runs/grammar-gru
 
-Expected: two to four minutes on two cores (1,881 steps); docs/concepts.md has all models' results. No
-remedy but the paper's cyclic annealing is on, so the text VAEs collapse or nearly so;
+Expected: two to four minutes on two cores (1,881 steps); docs/concepts.md has the results of all
+models. No remedy but the paper's cyclic annealing is on, so the text VAEs collapse or nearly so;
 `configs/demo.py` has one that does not.
 """
 

@@ -10,8 +10,28 @@
 #
 # Exit status: the command's own, where starting again would not help: 0 (done), 1 and 2 (the message
 # above says what to put right). SIGTERM and SIGINT go to the command, whose 75 ('stopped, resume
-# me') is then ours; a 75 that nobody asked us for is started again.
+# me') is then ours, also where the signal ended it before it could say so; a 75 that nobody asked us
+# for is started again.
 set -u
+
+# Traps come first, and a signal waits in `pending` until there is a command to hand it to.
+child='' pending='' asked=''
+pass_on() {
+  asked=1 pending=$1
+  hand_over
+}
+hand_over() {
+  local signal=$pending
+  if [ -n "$child" ] && [ -n "$signal" ]; then
+    pending=''
+    kill -s "$signal" "$child" 2>/dev/null
+  fi
+}
+pass_signals_on() {
+  trap 'pass_on TERM' TERM HUP
+  trap 'pass_on INT' INT
+}
+pass_signals_on
 
 tries=10 pause=5 most_pause=300 dry_run=
 while [ $# -gt 0 ]; do
@@ -38,26 +58,55 @@ if [ -n "$dry_run" ]; then
   exit 0
 fi
 
-child='' asked=''
-pass_on() {
-  asked=1
-  [ -n "$child" ] && kill -s "$1" "$child" 2>/dev/null
+exec 4>&1
+start() {
+  # In a session of its own: a Ctrl-C reaches the command through us, once and not twice. A second
+  # shell writes its process id and, in the end, its status: our own `wait` can lose a status that
+  # comes together with a signal.
+  exec 3< <(
+    trap : TERM HUP INT
+    setsid bash -c 'echo "$$"; exec "$@" >&4 3<&- 4>&-' supervise.sh "$@"
+    echo "$?"
+  )
+  watcher=$!
+  read -r child <&3
+  hand_over
 }
-trap 'pass_on TERM' TERM HUP
-trap 'pass_on INT' INT
 
-failed=0 next=$pause
-while :; do
-  began=$SECONDS
-  setsid "$@" & # a session of its own: a Ctrl-C reaches it through us, once and not twice
-  child=$!
-  wait "$child"; status=$?
-  while kill -0 "$child" 2>/dev/null; do # a signal to us ends `wait`, not the command
-    wait "$child"; status=$?
+# Sets `status` to the command's. A signal to us ends `wait`, not the command.
+await() {
+  while kill -0 "$watcher" 2>/dev/null; do
+    wait "$watcher" 2>/dev/null
   done
   child=''
+  read -r status <&3 || status=137
+}
+
+stop_if_asked() {
+  [ -z "$asked" ] || exit 75
+}
+
+pause() {
+  trap '[ -z "$child" ] || kill "$child"; exit 75' TERM HUP INT
+  stop_if_asked
+  sleep "$1" >/dev/null 2>&1 &
+  child=$!
+  wait "$child"
+  child=''
+  pass_signals_on
+}
+
+failed=0 next=$pause
+stop_if_asked
+while :; do
+  began=$SECONDS
+  start "$@"
+  await
   case $status in 0|1|2) exit "$status" ;; esac
-  [ -n "$asked" ] && exit "$status"
+  if [ -n "$asked" ]; then
+    case $status in 129|130|143) status=75 ;; esac # ended by the signal that we passed on
+    exit "$status"
+  fi
   if [ $((SECONDS - began)) -gt "$most_pause" ]; then failed=0 next=$pause; fi
   failed=$((failed + 1))
   if [ "$failed" -ge "$tries" ]; then
@@ -65,10 +114,6 @@ while :; do
     exit "$status"
   fi
   echo "supervise.sh: ended with status $status; start $((failed + 1)) of $tries in $next s" >&2
-  sleep "$next" &
-  child=$!
-  wait "$child"
-  [ -n "$asked" ] && { kill "$child" 2>/dev/null; exit 75; }
-  child=''
+  pause "$next"
   next=$((next * 2 < most_pause ? next * 2 : most_pause))
 done

@@ -1,5 +1,6 @@
 """The launch scripts: what they would do, and that the supervisor does it."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -116,8 +117,8 @@ def test_a_ctrl_c_reaches_the_command_once_being_in_a_session_of_its_own():
 
 
 def counting(tmp_path: pathlib.Path, script: str) -> list[str]:
-    """A command that notes each of its starts in `starts`, then does the script."""
-    return ["bash", "-c", f"echo start >> {tmp_path}/starts; {script}"]
+    """A command that notes its process id in `starts`, a line per start, then does the script."""
+    return ["bash", "-c", f"echo $$ >> {tmp_path}/starts; {script}"]
 
 
 def starts(tmp_path: pathlib.Path) -> int:
@@ -144,16 +145,65 @@ def test_it_gives_up_after_so_many_starts_in_a_row(tmp_path):
     assert "giving up" in done.stderr
 
 
-def test_asked_to_stop_it_asks_the_command_and_does_not_start_again(tmp_path):
-    script = "trap 'exit 75' TERM; echo ready; while :; do read -t 1 < <(:); done"
-    command = ["bash", str(LAUNCH / "supervise.sh"), "--pause=0", "--"]
-    process = subprocess.Popen(
-        [*command, *counting(tmp_path, script)], stdout=subprocess.PIPE, text=True
-    )
+@pytest.fixture
+def supervised(tmp_path):
+    """Starts the supervisor with a counted script; ends whatever of it is left after the test."""
+    processes = []
+
+    def start(script: str, *flags: str) -> subprocess.Popen:
+        command = ["bash", str(LAUNCH / "supervise.sh"), *flags, "--", *counting(tmp_path, script)]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    # The supervisor leads one process group, and each start of the command another.
+    started = tmp_path / "starts"
+    groups = [process.pid for process in processes if process.poll() is None]
+    groups += [int(line) for line in started.read_text().split()] if started.exists() else []
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    for process in processes:
+        process.communicate()
+
+
+# Waits for a signal without a child process that a signal could miss.
+LISTENING = "trap 'exit 75' TERM; echo ready; while :; do read -t 1 < <(:); done"
+
+
+def test_asked_to_stop_it_asks_the_command_and_does_not_start_again(tmp_path, supervised):
+    process = supervised(LISTENING, "--pause=0")
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     assert (process.wait(), starts(tmp_path)) == (75, 1)
-    process.stdout.close()
+
+
+def test_a_command_that_ends_in_the_moment_of_the_signal_keeps_its_status(tmp_path, supervised):
+    supervisor = "$(ps -o ppid= -p $PPID)"
+    process = supervised(f"trap '' TERM; kill -TERM {supervisor}; exit 75", "--pause=0")
+    assert (process.wait(), starts(tmp_path)) == (75, 1)
+
+
+def test_a_command_that_the_signal_ends_is_to_be_resumed(tmp_path, supervised):
+    process = supervised("echo ready; while :; do read -t 1 < <(:); done", "--pause=0")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert (process.wait(), starts(tmp_path)) == (75, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_in_a_pause_it_does_not_start_again(tmp_path, supervised, number):
+    process = supervised("exit 134", "--pause=300")
+    assert "start 2 of 10" in process.stderr.readline()
+    process.send_signal(number)
+    assert (process.wait(), starts(tmp_path)) == (75, 1)
 
 
 # Several processes on this machine --------------------------------------------------------------

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vaetx_jax import command_line
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.metrics.estimator import Estimates, Estimator
@@ -25,8 +26,6 @@ from vaetx_jax.run.metric_log import finite_or_none
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training.state import count_parameters
-
-SPLITS = ("train", "valid", "test")
 
 
 def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any], Estimates]:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from vaetx_jax.config import defaults, keys, validation
 from vaetx_jax.config.own_text import own_text_config
 from vaetx_jax.config.stored import cache_dir
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.corpora.text_lines import MAX_CHARACTERS
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.batching import check_sentences
@@ -26,7 +27,6 @@ from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.training.trainer import StoppedError, Trainer
 
 HELD_OUT = 10  # one in so many different sentences validates, one tests
-SPLITS = ("train", "valid", "test")
 
 
 def fit(

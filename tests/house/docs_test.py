@@ -36,16 +36,14 @@ from vaetx_jax import command_line, fitting
 from vaetx_jax.config import defaults, validation
 from vaetx_jax.config import keys as keys_lib
 from vaetx_jax.config.study import chosen, validate_study
+from vaetx_jax.errors import UserError
 from vaetx_jax.study.cells import cells_of
 
 # The library loads config files so.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
-PAGES = [
-    path.relative_to(REPOSITORY).as_posix()
-    for path in map(REPOSITORY.joinpath, ("README.md", "BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md"))
-]
+PAGES = ["README.md", "BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 PAGES += [path.relative_to(REPOSITORY).as_posix() for path in DOCS]
 
 # What makes any run tiny; settings of a block that say the same are overridden.
@@ -178,15 +176,22 @@ def parse(monkeypatch, capsys):
     return parsed
 
 
+def module_exists(name):
+    """Whether `python -m NAME` finds a file: a module, or a package that can be run."""
+    path = REPOSITORY / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
 def _module(name, values, patch):
     """The module, its flags defined on `values`."""
-    if not (REPOSITORY / f"{name.replace('.', '/')}.py").is_file():
+    if not module_exists(name):
         raise Wrong(f"there is no module {name}")
     if name.startswith("benchmarks."):  # they define theirs when they are imported
         patch.syspath_prepend(str(REPOSITORY))
         patch.delitem(sys.modules, name, raising=False)
         return importlib.import_module(name)
-    module = importlib.import_module(name)
+    of_several_files = (REPOSITORY / name.replace(".", "/")).is_dir()
+    module = importlib.import_module(f"{name}.__main__" if of_several_files else name)
     if not hasattr(module, "define_flags"):
         raise Wrong(f"{name} is no command")
     defines_on = inspect.signature(module.define_flags).parameters
@@ -274,7 +279,8 @@ def check_launch(program, words, parse):
     cases = page_text(program)
     for word in own:
         name, equals, _ = word.partition("=")
-        pattern = rf"^ *(?:[\w|]+\|)?{re.escape(name)}(?:\|[\w|]+)?{re.escape('=*') if equals else ''}\)"
+        choice = re.escape(name) + (re.escape("=*") if equals else "")
+        pattern = rf"^ *(?:[\w|]+\|)?{choice}(?:\|[\w|]+)?\)"  # an arm of the script's `case`
         if not re.search(pattern, cases, re.M):
             raise Wrong(f"{program} has no {word}")
     if program == "launch/supervise.sh":
@@ -324,7 +330,7 @@ def test_every_command_is_one_that_there_is(block, parse, monkeypatch):
     for words in commands_in(block):
         try:
             check(words, parse)
-        except (Wrong, defaults.UserError) as error:
+        except (Wrong, UserError) as error:
             pytest.fail(f"{block}: {shlex.join(words)}\n{error}")
 
 
@@ -375,7 +381,7 @@ WRONG = {
 def test_this_file_sees_a_wrong_command(name, parse, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     block = Block("here", 1, "", "", WRONG[name])
-    with pytest.raises((Wrong, defaults.UserError, AssertionError)):
+    with pytest.raises((Wrong, UserError, AssertionError)):
         for words in commands_in(block):
             check(words, parse)
 
@@ -548,8 +554,7 @@ def test_every_command_that_a_page_names_in_passing_exists(page):
         if span.startswith("pip install"):
             check_pip(shlex.split(span)[1:])
         for module in re.findall(r"^python -m ((?:vaetx_jax|benchmarks|tests)\.[\w.]+)", span):
-            there = (REPOSITORY / f"{module.replace('.', '/')}.py").is_file()
-            assert there, span
+            assert module_exists(module), span
         for script in re.findall(r"^python ([\w/]+\.py)|^(configs/[a-z0-9_/]+\.py)", span):
             assert (REPOSITORY / "".join(script)).is_file(), span
 

@@ -15,11 +15,12 @@ from ml_collections import ConfigDict
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.tiny_run import tiny_config
 from vaetx_jax.config.defaults import default_config
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.text_model import load, untrained
 from vaetx_jax.probe import probing
 from vaetx_jax.probe.classifiers import Latents
-from vaetx_jax.probe.label_field import SPLITS, Material, probe_field
+from vaetx_jax.probe.label_field import Material, probe_field
 from vaetx_jax.probe.tables import print_probe
 from vaetx_jax.run.run import create_run
 from vaetx_jax.run.workdir import keep_config

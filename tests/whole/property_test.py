@@ -1,6 +1,6 @@
 """Whatever stands in a file or a setting: a result, or one of our errors; never anything else.
 
-`VAETX_EXAMPLES=20000 python -m pytest tests/property_test.py` looks longer.
+`VAETX_EXAMPLES=20000 python -m pytest tests/whole/property_test.py` looks longer.
 """
 
 import collections
@@ -19,7 +19,9 @@ from tests.helpers.tiny_gpt2 import write_vocabulary
 from vaetx_jax.config import defaults, keys, stored, validation
 from vaetx_jax.data import line_reader
 from vaetx_jax.data.corpora.text_lines import has_labels, read_lines
-from vaetx_jax.data.tokenizers import tokenizers
+from vaetx_jax.data.tokenizers.sentencepiece import train_sentencepiece
+from vaetx_jax.data.tokenizers.tokenizers import load_tokenizer
+from vaetx_jax.data.tokenizers.vocabulary_files import gpt2_from_files
 from vaetx_jax.errors import ConfigError, DamagedError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.run.metric_log import METRICS, cut_rows, read_metrics
@@ -121,9 +123,9 @@ SENTENCES = ["the cat sat on the mat .", "THE [CLS] of [PAD], <unk> !", LETTERS]
 def made(folder):
     spelled = [*SENTENCES, " ".join(LETTERS)]
     return {
-        "bpe": tokenizers.train_sentencepiece("bpe", spelled, 180),
-        "unigram": tokenizers.train_sentencepiece("unigram", spelled, 180),
-        "gpt2": tokenizers.gpt2_from_files(*write_vocabulary(folder)),
+        "bpe": train_sentencepiece("bpe", spelled, 180),
+        "unigram": train_sentencepiece("unigram", spelled, 180),
+        "gpt2": gpt2_from_files(*write_vocabulary(folder)),
     }
 
 
@@ -162,7 +164,7 @@ def test_a_saved_tokenizer_that_was_altered_is_the_same_or_refused(folder, made,
     path = draw.draw(st.sampled_from(sorted(home.iterdir())))
     path.write_bytes(altered(path.read_bytes(), draw))
     try:
-        assert tokenizers.load_tokenizer(home).fingerprint == made["bpe"].fingerprint
+        assert load_tokenizer(home).fingerprint == made["bpe"].fingerprint
     except UserError as error:
         assert str(home) in str(error)
 

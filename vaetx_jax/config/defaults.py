@@ -16,9 +16,6 @@ from vaetx_jax.models.presets import (
     has_latent,
 )
 
-CORPORA = ("ptb", "wikitext2", "sst2", "air", "text", "grammar")
-
-
 # What the layers compute in while training. Parameters, sums, latents and all of evaluation are
 # float32 in any case.
 PRECISIONS = ("float32", "bfloat16")
@@ -31,9 +28,6 @@ PROBE_LATENTS = ("sample", "mean")
 
 
 PROBE_FITS = ("paper", "closed")
-
-
-TOKENIZERS = ("bpe", "unigram", "wordpiece", "gpt2")
 
 
 def default_config(model: str = "vae_transformer") -> ConfigDict:

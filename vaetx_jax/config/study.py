@@ -5,16 +5,18 @@ import re
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config.defaults import CORPORA, PRECISIONS, TOKENIZERS, default_config
+from vaetx_jax import paper
+from vaetx_jax.config.defaults import PRECISIONS, default_config
 from vaetx_jax.config.keys import closest, differences
+from vaetx_jax.data.corpora.corpus import CORPORA, UNLABELLED
+from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.models.presets import MODELS, has_latent
 
 KINDS = ("parameters", "timing", "schedules", "grid")
 SHOWN = ("language", "probe", "curves")
-UNLABELLED = ("ptb", "wikitext2")  # corpora without anything for a probe to read
-PAPER_CORPORA = ("ptb", "wikitext2", "sst2", "air")  # the paper's, in its tables' order
+PAPER_CORPORA = tuple(paper.MAX_LEN)  # in its tables' order
 # (model, annealing) of the rows that Tables 2, 4 and 5 have in common.
 LANGUAGE_ROWS = (
     ("vae_transformer", "cyclic"),

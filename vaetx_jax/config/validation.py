@@ -5,15 +5,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config.defaults import (
-    CORPORA,
-    NONFINITE,
-    PRECISIONS,
-    PROBE_FITS,
-    PROBE_LATENTS,
-    TOKENIZERS,
-)
+from vaetx_jax.config.defaults import NONFINITE, PRECISIONS, PROBE_FITS, PROBE_LATENTS
 from vaetx_jax.config.keys import choices, flatten, value_of
+from vaetx_jax.data.corpora.corpus import CORPORA
+from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.models.presets import (
@@ -87,8 +82,15 @@ def validate(config: ConfigDict) -> None:
     )
     if config.data.corpus == "text":
         rule("data.train", bool(config.data.train), "the corpus `text` needs a file to train on")
-        held = config.data.valid_share + config.data.test_share
-        rule("data.valid_share", held < 1, "with data.test_share it leaves nothing to train on")
+        held_out = {
+            f"data.{split}_share": config.data[f"{split}_share"]
+            for split in ("valid", "test")
+            if not config.data[split]
+        }
+        for key, share in held_out.items():
+            rule(key, share > 0, f"must be above 0, or give a file as {key.removesuffix('_share')}")
+        left = sum(held_out.values()) < 1
+        rule("data.valid_share", left, "with data.test_share it leaves nothing to train on")
     else:
         for key in ("data.train", "data.valid", "data.test"):
             used = f"only the corpus `text` reads it, and data.corpus is {config.data.corpus}"

@@ -23,14 +23,13 @@ from absl import flags
 
 from vaetx_jax import command_line
 from vaetx_jax.config.stored import cache_dir
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.explore.sentences import read_sentences
 from vaetx_jax.explore.session import Session
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
-
-SPLITS = ("train", "valid", "test")
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

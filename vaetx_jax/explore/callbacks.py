@@ -13,9 +13,12 @@ from dash.exceptions import PreventUpdate
 from vaetx_jax.errors import UserError
 from vaetx_jax.explore.components import listed, notes_of, picks, problem, said, sentence_result
 from vaetx_jax.explore.figures import map_traces, rings
+from vaetx_jax.explore.page import entered
 from vaetx_jax.explore.session import STEPS, Chosen, Near, OvertakenError, Session
 
 _PAGE = State("page", "data")
+# Runs in the browser: the words of a field, where they are not what it last sent.
+_ENTERED = "(_enters, _leaves, words, sent) => words === sent ? dash_clientside.no_update : words"
 
 
 def connect(app: dash.Dash, session: Session) -> None:
@@ -108,6 +111,7 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
     for letter in "ab":
         app.callback(
             Output(f"between-{letter}", "value"),
+            Output(entered(f"between-{letter}"), "data", allow_duplicate=True),
             Input(f"use-{letter}", "n_clicks"),
             State("chosen", "data"),
             State("text", "value"),
@@ -147,11 +151,23 @@ def _labels(session: Session, chosen: Chosen) -> dict[str, str]:
     return {name: label.name_of(chosen.row) for name, label in session.sentences.labels.items()}
 
 
-def _used(clicks: int | None, kept: dict[str, Any] | None, typed: str | None) -> str:
+def _used(clicks: int | None, kept: dict[str, Any] | None, typed: str | None) -> tuple[str, str]:
     text = kept["text"] if kept else typed
     if not clicks or not text:
         raise PreventUpdate
-    return text
+    return text, text  # in the field, and entered
+
+
+def _connect_entry(app: dash.Dash, name: str) -> None:
+    app.clientside_callback(
+        _ENTERED,
+        Output(entered(name), "data"),
+        Input(name, "n_submit"),
+        Input(name, "n_blur"),
+        State(name, "value"),
+        State(entered(name), "data"),
+        prevent_initial_call=True,
+    )
 
 
 def _connect_between(app: dash.Dash, session: Session) -> None:
@@ -169,11 +185,13 @@ def _connect_between(app: dash.Dash, session: Session) -> None:
         told = html.P(f"Step {now} of {STEPS}", className="soft")
         return [told, said(steps[now - 1]), *notes_of(path["notes"])], listed(steps, now=now - 1)
 
+    for name in ("between-a", "between-b"):
+        _connect_entry(app, name)
     app.callback(
         Output("between-problem", "children"),
         Output("path", "data"),
-        Input("between-a", "value"),
-        Input("between-b", "value"),
+        Input(entered("between-a"), "data"),
+        Input(entered("between-b"), "data"),
         Input("between-kind", "value"),
         _PAGE,
     )(_guarded(way, others=1))
@@ -196,10 +214,11 @@ def _connect_directions(app: dash.Dash, session: Session) -> None:
         told = [html.P(f"At {where}", className="soft")] if where else []
         return [said(text), *told, *notes_of(notes)]
 
+    _connect_entry(app, "start")
     app.callback(
         Output("moved", "children"),
         _PAGE,
-        Input("start", "value"),
+        Input(entered("start"), "data"),
         *[Input(name, "value") for name in sliders],
     )(_guarded(moved))
     if sliders:

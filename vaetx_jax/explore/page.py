@@ -105,7 +105,7 @@ def _map(session: Session) -> Any:
                 **_aria(label="Map of the sentences; the field below finds them by words"),
             ),
             html.P("Click a point to choose its sentence, or find it by its words:"),
-            field_of("find", "Find on the map", "", live=True),
+            field_of("find", "Find on the map", ""),
             html.Div(id="found", **LIVE),
             html.P(id="chosen-line", className="soft"),
         ],
@@ -140,8 +140,8 @@ def _between(texts: Sequence[str]) -> Any:
     kinds = [{"label": kind, "value": kind} for kind in PATHS]
     return _section(
         2,
-        field_of("between-a", "First sentence", texts[0]),
-        field_of("between-b", "Second sentence", texts[1], hint="Enter shows the way between."),
+        entry_of("between-a", "First sentence", texts[0]),
+        entry_of("between-b", "Second sentence", texts[1], hint="Enter shows the way between."),
         _choice("between-kind", "Way", kinds, "linear"),
         _slider("between-step", f"Step, 1 to {STEPS}", 1, STEPS, 1, (STEPS + 1) // 2),
         html.Div(id="between-problem", **LIVE),
@@ -164,7 +164,7 @@ def _directions(session: Session) -> Any:
     return _section(
         3,
         html.P(f"Sliders go {FARTHEST} {unit} each way.", className="soft"),
-        field_of("start", "Start from", "", hint=f"A sentence; empty: {start}."),
+        entry_of("start", "Start from", "", hint=f"A sentence; empty: {start}."),
         html.Div(id="moved", **LIVE),
         html.Div(sliders, className="sliders"),
         html.Div(
@@ -223,20 +223,27 @@ def _last(panels: Sequence[Panel], metrics: Sequence[dict[str, Any]]) -> Any:
     return html.Details([html.Summary("The last values as a table"), table])
 
 
-def field_of(name: str, label: str, value: str, *, hint: str = "", live: bool = False) -> Any:
-    """A field for words; it answers on Enter and when it is left, or while it is typed in."""
-    words = dcc.Input(
-        id=name,
-        type="text",
-        value=value,
-        debounce=not live,
-        className="words",
-        autoComplete="off",
-    )
+def field_of(name: str, label: str, value: str, *, hint: str = "") -> Any:
+    """A field for words, whose value changes with each key.
+
+    Not `debounce`: Dash then puts the caret back to its place a moment after each key, so that keys
+    in quick succession end up in the wrong order.
+    """
+    words = dcc.Input(id=name, type="text", value=value, className="words", autoComplete="off")
     parts = [html.Label(label, htmlFor=name), words]
     if hint:
         parts.append(html.Div(hint, className="soft"))
     return html.Div(parts, className="field")
+
+
+def entry_of(name: str, label: str, value: str, *, hint: str = "") -> Any:
+    """A field for words and a store of what was last entered: by Enter or by leaving the field."""
+    return html.Div([field_of(name, label, value, hint=hint), dcc.Store(entered(name), data=value)])
+
+
+def entered(name: str) -> str:
+    """The store of what was last entered in the field of this name."""
+    return f"{name}-entered"
 
 
 def _slider(name: str, label: str, low: float, high: float, step: float, value: float) -> Any:

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.probe.classifiers import Latents, Protocol, fit_closed, train_classifier
 from vaetx_jax.probe.few_labels import DRAWS, few_label_rows, sizes_below
 from vaetx_jax.probe.scores import Scores, loss_name, scores, share_scores
 from vaetx_jax.runtime.console import Progress
-
-SPLITS = ("train", "valid", "test")
 
 
 @dataclasses.dataclass(frozen=True)

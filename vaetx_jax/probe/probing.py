@@ -13,11 +13,12 @@ import numpy as np
 
 from vaetx_jax import paper
 from vaetx_jax.config.keys import closest
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.text_model import TextModel, untrained
 from vaetx_jax.probe.baselines import text_features
 from vaetx_jax.probe.classifiers import Latents
-from vaetx_jax.probe.label_field import SPLITS, Material, probe_field
+from vaetx_jax.probe.label_field import Material, probe_field
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import Progress
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vaetx_jax.run.metric_log import METRICS, read_metrics
+from vaetx_jax.runtime.atomic import atomic_path
 
 matplotlib.use("Agg", force=False)
 
@@ -81,8 +82,7 @@ def plot_latents(
 
 
 def save_figure(figure: Figure, path: pathlib.Path) -> pathlib.Path:
-    """Writes a picture whole or not at all; gives its path back."""
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=110, format="png")
-    temporary.replace(path)
+    """Writes a figure whole or not at all; returns its path."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     return path

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from vaetx_jax.config import stored, validation
 from vaetx_jax.data.batches import EvalBatches, TrainBatches
-from vaetx_jax.data.corpora.corpus import Corpus, CorpusSpec, open_corpus
+from vaetx_jax.data.corpora.base import Corpus
+from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.tokenized import TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.models.build import build_model
@@ -91,7 +92,7 @@ class Run:
 def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     """The run that trains in `folder`; makes its tokenizer where it has none."""
     corpus = _corpus(config)
-    workdir_lib.keep_corpus(folder, corpus.spec.name, corpus.fingerprint)
+    workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
     home = folder / workdir_lib.TOKENIZER
     if home.is_dir():
         tokenizer = load_tokenizer(home)

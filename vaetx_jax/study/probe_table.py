@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaetx_jax import paper
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.study.grid import Grid, Result, trained_in
 from vaetx_jax.study.language_table import missing_words, summary_over_seeds
 
-SPLITS = ("train", "valid", "test")
 _BESIDE = ("macro_f1", "roc_auc")
 _REFERENCES = ("bag_of_ngrams", "lsa", "untrained_encoder")
 

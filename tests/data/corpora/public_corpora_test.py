@@ -6,12 +6,11 @@ import pathlib
 
 import pytest
 
-from vaetx_jax.data.corpora import builders
-from vaetx_jax.data.corpora import corpus as corpus_lib
-from vaetx_jax.data.corpora.corpus import Corpus, CorpusSpec, open_corpus
+from vaetx_jax.data.corpora import sst2
+from vaetx_jax.data.corpora.base import Corpus
+from vaetx_jax.data.corpora.corpus import CorpusSpec, PublicCorpus, open_corpus
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import UserError
-
-SPLITS = ("train", "valid", "test")
 
 
 def texts(corpus: Corpus, split: str) -> list[str]:
@@ -93,12 +92,9 @@ def test_a_truncated_public_file_is_told(real_data, tmp_path):
     assert built(tmp_path / "cache") == []
 
 
-def test_a_wrong_number_of_rows_is_refused(real_data, tmp_path, monkeypatch):
-    source = dataclasses.replace(
-        corpus_lib.PUBLIC["sst2"], rows={"train": 1, "valid": 1, "test": 1}
-    )
-    monkeypatch.setattr(builders.Sst2, "source", source)
-    corpus = open_corpus(CorpusSpec("sst2", tmp_path, manual_dir=str(real_data)))
+def test_a_wrong_number_of_rows_is_refused(real_data, tmp_path):
+    source = dataclasses.replace(sst2.SOURCE, rows={"train": 1, "valid": 1, "test": 1})
+    corpus = PublicCorpus(source, str(real_data), tmp_path)
     with pytest.raises(UserError, match=r"'train': 6920.* instead of .*'train': 1"):
         corpus.prepare()
     assert built(tmp_path) == []

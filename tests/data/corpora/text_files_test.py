@@ -6,12 +6,11 @@ import pathlib
 
 import pytest
 
-from vaetx_jax.data.corpora.corpus import Corpus, CorpusSpec, open_corpus
+from vaetx_jax.data.corpora.base import Corpus
+from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.corpora.rows import Row
-from vaetx_jax.data.corpora.source import split_of
+from vaetx_jax.data.corpora.splits import SPLITS, split_of
 from vaetx_jax.errors import UserError
-
-SPLITS = ("train", "valid", "test")
 
 
 def text_corpus(folder: pathlib.Path, content: str, name: str = "a.txt", **changes) -> Corpus:

@@ -7,7 +7,8 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-from vaetx_jax.data.corpora.source import SPLITS, Example, Source, SourceFile, split_of
+from vaetx_jax.data.corpora.source import Example, Source, SourceFile
+from vaetx_jax.data.corpora.splits import SPLITS, split_of
 
 _CLASSES = ("negative", "positive")
 _SHARE = 0.1  # of validation, and of test

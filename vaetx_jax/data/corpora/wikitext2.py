@@ -4,9 +4,10 @@ import collections
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from vaetx_jax.data.corpora.source import SPLITS, Example, Source, SourceFile
+from vaetx_jax.data.corpora.source import Example, Source, SourceFile
+from vaetx_jax.data.corpora.splits import SPLITS
 
-_HOME = (
+_URL = (
     "https://raw.githubusercontent.com/pytorch/examples/"
     "77f55b912142e11fcfdf5b530231fb9c52f181e8/word_language_model/data/wikitext-2/{}.txt"
 )
@@ -54,19 +55,19 @@ SOURCE = Source(
             path="wikitext2/train.txt",
             lines=36_718,
             sha256="9e9fa1ad55b1c2c95b08e37dd8e653f638fac2c6de904b79e813611eefbc985f",
-            url=_HOME.format("train"),
+            url=_URL.format("train"),
         ),
         SourceFile(
             path="wikitext2/valid.txt",
             lines=3_760,
             sha256="f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8",
-            url=_HOME.format("valid"),
+            url=_URL.format("valid"),
         ),
         SourceFile(
             path="wikitext2/test.txt",
             lines=4_358,
             sha256="d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
-            url=_HOME.format("test"),
+            url=_URL.format("test"),
         ),
     ),
     rows={"train": 17_556, "valid": 1_841, "test": 2_185},

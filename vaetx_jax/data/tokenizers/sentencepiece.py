@@ -16,7 +16,6 @@ from vaetx_jax.data.tokenizers.base import FileTokenizer
 from vaetx_jax.errors import ConfigError, UserError
 
 MODEL_FILE = "sentencepiece.model"
-KINDS = ("bpe", "unigram")
 SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # ids 0..3
 # How the corpora spell a rare word: one piece, not the letters of "unk".
 RARE_WORD = "<unk>"
@@ -73,11 +72,9 @@ def train_sentencepiece(kind: str, texts: Iterable[str], vocab_size: int) -> Sen
         vocab_size: the cap, special pieces and characters included.
 
     Raises:
-        ConfigError: an unknown kind, or a vocabulary too small for the characters.
+        ConfigError: a vocabulary too small for the characters.
         UserError: there is no text at all.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"tokenizer.kind is {kind!r}: sentencepiece trains {' or '.join(KINDS)}")
     smallest = len(SPECIAL_PIECES) + 3  # and RARE_WORD, the space's mark, one character
     feed = _Feed(texts)
     model = io.BytesIO()

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Protocol
 
 from vaetx_jax.data.tokenizers.base import read_folder
-from vaetx_jax.data.tokenizers.sentencepiece import KINDS as SENTENCEPIECE_KINDS
 from vaetx_jax.data.tokenizers.sentencepiece import (
     MODEL_FILE,
     SentencePieceTokenizer,
@@ -28,20 +27,8 @@ from vaetx_jax.data.tokenizers.vocabulary_files import (
     gpt2_from_files,
     wordpiece_from_file,
 )
-from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.errors import UserError
 
-__all__ = [
-    "KINDS",
-    "Tokenizer",
-    "build_tokenizer",
-    "gpt2_from_files",
-    "load_tokenizer",
-    "sample_texts",
-    "train_sentencepiece",
-    "wordpiece_from_file",
-]
-
-KINDS = (*SENTENCEPIECE_KINDS, "wordpiece", "gpt2")
 # More sentences than this change a vocabulary little and cost memory and time.
 SAMPLE_LIMIT = 500_000
 
@@ -53,7 +40,7 @@ class Tokenizer(Protocol):
     """Text to ids and back.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `base.KINDS`.
         size: number of ids V; every id is in [0, V).
         pad_id, cls_id, sep_id: ids that no text ever yields, however it is spelled.
         unk_id: the id of what the vocabulary lacks; -1 for `gpt2`, which lacks nothing.
@@ -87,9 +74,10 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     folder = pathlib.Path(folder)
     kind, files = read_folder(folder)
     wanted = {
+        "bpe": (MODEL_FILE,),
+        "unigram": (MODEL_FILE,),
         "wordpiece": (WORDPIECE_FILE,),
         "gpt2": GPT2_FILES,
-        **dict.fromkeys(SENTENCEPIECE_KINDS, (MODEL_FILE,)),
     }
     if sorted(wanted.get(kind, ())) != sorted(files):
         raise UserError(
@@ -112,7 +100,7 @@ def build_tokenizer(
     """A new tokenizer of `kind`.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `base.KINDS`.
         vocab_size: cap of `bpe` and `unigram`; the vocabulary files of the others fix theirs.
         texts: gives the training sentences, afresh at each call; `bpe` and `unigram` train on at
             most `SAMPLE_LIMIT` of them. Without a length they are read twice, to count them.
@@ -120,18 +108,16 @@ def build_tokenizer(
             (`vocab.json`, `merges.txt` will do; so will the files without the subfolder).
 
     Raises:
-        ConfigError: an unknown kind or too small a vocabulary.
+        ConfigError: too small a vocabulary.
         UserError: a vocabulary file is missing or damaged, or there is no text.
     """
-    if kind in SENTENCEPIECE_KINDS:
-        return train_sentencepiece(kind, sample_texts(texts), vocab_size)
     if kind == "wordpiece":
         (vocabulary,) = _find(vocab_dir, "bert", [(WORDPIECE_FILE,)], BERT_HOME)
         return wordpiece_from_file(vocabulary)
     if kind == "gpt2":
         pairs = [GPT2_FILES, ("vocab.json", "merges.txt")]
         return gpt2_from_files(*_find(vocab_dir, "gpt2", pairs, GPT2_HOME))
-    raise ConfigError(f"tokenizer.kind is {kind!r}: choose one of {', '.join(KINDS)}")
+    return train_sentencepiece(kind, sample_texts(texts), vocab_size)
 
 
 def sample_texts(texts: Callable[[], Iterable[str]], limit: int = SAMPLE_LIMIT) -> Iterator[str]:
