@@ -7,12 +7,13 @@ from ml_collections import ConfigDict
 
 from vaetx_jax import paper
 from vaetx_jax.config.defaults import PRECISIONS, default_config
-from vaetx_jax.config.keys import closest, differences
+from vaetx_jax.config.keys import differences
 from vaetx_jax.data.corpora.corpus import CORPORA, UNLABELLED
 from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.models.presets import MODELS, has_latent
+from vaetx_jax.settings import closest
 
 KINDS = ("parameters", "timing", "schedules", "grid")
 SHOWN = ("language", "probe", "curves")

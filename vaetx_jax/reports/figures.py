@@ -1,22 +1,38 @@
 """What a person looks at: the evaluation table, the learning curves, the latent picture."""
 
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.runtime.atomic import atomic_path
 
-matplotlib.use("Agg", force=False)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of a size in inches, laid out without overlaps.
+
+    matplotlib takes a second to import, and a command that draws nothing does without.
+    """
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def colour_map(name: str) -> Any:
+    """One of matplotlib's colour maps: a number to a colour."""
+    import matplotlib
+
+    return matplotlib.colormaps[name]
 
 
 def learning_curves(folder: pathlib.Path) -> pathlib.Path:
     """Draws `learning-curves.png`: reconstruction, KL, the schedules, against the step."""
     rows = read_metrics(folder / METRICS)
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    figure = new_figure(10, 6.5)
     panels = figure.subplots(2, 2, sharex=True)
     curves = (
         (panels[0, 0], "nll", "reconstruction, nats a sentence"),
@@ -65,9 +81,9 @@ def plot_latents(
     title: str,
 ) -> pathlib.Path:
     """Draws sentences in two dimensions of the latent space, coloured by a label."""
-    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    figure = new_figure(8, 6.5)
     axes = figure.subplots()
-    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
+    colours = colour_map("tab10" if len(names) <= 10 else "tab20")
     for value, name in enumerate(names):
         here = points_Nx2[labels_N == value]
         axes.scatter(
@@ -81,7 +97,7 @@ def plot_latents(
     return save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+def save_figure(figure: "Figure", path: pathlib.Path) -> pathlib.Path:
     """Writes a figure whole or not at all; returns its path."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

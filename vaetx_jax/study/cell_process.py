@@ -125,8 +125,8 @@ def train_alone(cell: CellRun) -> None:
     """Trains one cell, or goes on there."""
     trainer = Trainer(cell.prepare())
     state, words = trainer.start_state()
-    print(f"{cell.name}: {trainer.plan.total_steps:,} steps, {words}", flush=True)
-    if int(state.step) < trainer.plan.total_steps:
+    print(f"{cell.name}: {trainer.settings.total_steps:,} steps, {words}", flush=True)
+    if int(state.step) < trainer.settings.total_steps:
         trainer.run(state)
 
 

@@ -3,15 +3,14 @@
 import pathlib
 
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from vaetx_jax.losses.annealing import kl_weight
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.losses.annealing import ANNEALINGS, kl_weight
+from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 
 STEPS = 1000  # of the whole run; the curves depend on the share of it alone
-ANNEALINGS = ("linear", "cyclic")
+SHOWN = tuple(name for name in ANNEALINGS if name != "none")
 
 
 def schedule_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable, pathlib.Path]:
@@ -30,15 +29,14 @@ def schedule_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable
             )
             for step in range(STEPS)
         ]
-        for annealing in ANNEALINGS
+        for annealing in SHOWN
     }
     times = np.arange(STEPS) / STEPS
     rows = [
-        {"t": float(t), **{name: curves[name][i] for name in ANNEALINGS}}
-        for i, t in enumerate(times)
+        {"t": float(t), **{name: curves[name][i] for name in SHOWN}} for i, t in enumerate(times)
     ]
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    for axes, annealing in zip(figure.subplots(1, 2, sharey=True), ANNEALINGS, strict=True):
+    figure = new_figure(10, 3.2)
+    for axes, annealing in zip(figure.subplots(1, len(SHOWN), sharey=True), SHOWN, strict=True):
         axes.plot(times, curves[annealing])
         axes.set_title(f"{annealing} annealing", loc="left", fontsize=10)
         axes.set_xlabel("share of the run, t / T")
@@ -48,9 +46,9 @@ def schedule_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable
     tenths = [round(share * STEPS) for share in np.arange(0, 1, 0.05)]
     table = StudyTable(
         title="α(t) under linear and cyclic annealing (Figure 8)",
-        columns=("t / T", *ANNEALINGS),
+        columns=("t / T", *SHOWN),
         rows=rows,
-        shown=[[f"{rows[i]['t']:.2f}", *(f"{rows[i][n]:.2f}" for n in ANNEALINGS)] for i in tenths],
+        shown=[[f"{rows[i]['t']:.2f}", *(f"{rows[i][n]:.2f}" for n in SHOWN)] for i in tenths],
         notes=[
             f"M = {study.cycles} cycles, R = {study.ratio}. The cyclic weight rises from 0 to 1 in "
             "the first R of each cycle and stays; the linear one does so once (its slope is our "
