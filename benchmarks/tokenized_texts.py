@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from benchmarks.ngrams import NgramModel
 from vaetx_jax import paper
-from vaetx_jax.data.corpora.corpus import PUBLIC
-from vaetx_jax.data.corpora.source import SPLITS, locate
+from vaetx_jax.data.corpora.corpus import SOURCES
+from vaetx_jax.data.corpora.source import locate
 from vaetx_jax.data.tokenizers.tokenizers import build_tokenizer
 
 ORDER = 3  # of the n-gram model
@@ -103,9 +103,9 @@ def open_public(name: str, folder: pathlib.Path, cache_dir: pathlib.Path) -> Cor
     Raises:
       UserError: a file is missing or damaged.
     """
-    source = PUBLIC[name]
+    source = SOURCES[name]
     rows = source.read(locate(source, str(folder), cache_dir), collections.Counter())
-    texts = {split: [str(row["text"]) for row in rows[split]] for split in SPLITS}
+    texts = {split: [str(row["text"]) for row in rows[split]] for split in rows}
     has_split = name not in _UNSPLIT
     return Corpus(name, paper.MAX_LEN[name], texts, folder, official_split=has_split)
 
