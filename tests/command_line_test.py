@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -160,6 +161,31 @@ def test_a_flag_that_is_needed_is_asked_for(parse):
     assert command_line.require("workdir") == "here"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (["--config=configs/ptb.py"], "runs/ptb"),
+        (["--config=configs/ptb.py:vae_gru"], "runs/ptb-vae_gru"),
+        (["--config", "configs/ptb.py:vae_gru", "--config.seed=1"], "runs/ptb-vae_gru"),
+        (["--config=configs/ptb.py", "--workdir=elsewhere/mine"], "elsewhere/mine"),
+    ],
+)
+def test_a_run_is_named_after_its_config_file_unless_a_folder_is_given(parse, arguments, folder):
+    assert parse(*arguments)[0] is None
+    assert command_line.default_workdir("runs") == pathlib.Path(folder)
+
+
+def test_the_argument_of_a_config_file_makes_no_folders(parse, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("""
+from vaetx_jax.config import default_config
+def get_config(path):
+    return default_config()
+""")
+    assert parse(f"--config={path}:../a b/c")[0] is None
+    assert command_line.default_workdir("runs") == pathlib.Path("runs/mine-..-a-b-c")
+
+
 # Errors while a command runs --------------------------------------------------------------------
 
 
@@ -222,19 +248,19 @@ def test_the_real_command_refuses_a_misspelt_key_without_a_traceback(tmp_path):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_while_a_command_imports_ends_it_with_75_and_a_line(name):
-    code = (
-        "import os, signal; from vaetx_jax import stop_signals; stop_signals.exit_immediately(); "
-    )
+    code = "import os, signal; from vaetx_jax.runtime import signals; signals.exit_immediately(); "
     code += f"os.kill(os.getpid(), signal.{name}); print('went on')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (75, "")
     assert done.stderr == "interrupted before it began\n"
 
 
-@pytest.mark.parametrize(
-    "command", ["main", "study", "evaluate", "probe", "generate", "export", "explore"]
-)
+COMMANDS = ("main", "study", "evaluate", "probe", "generate", "export", "explore")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_can_be_interrupted_while_it_imports(command):
-    text = (ROOT / "vaetx_jax" / f"{command}.py").read_text()
-    before_the_slow_imports, _, _ = text.partition("# isort: split")
-    assert "stop_signals.exit_immediately()" in before_the_slow_imports
+    path = ROOT / "vaetx_jax" / f"{command}.py"
+    path = path if path.exists() else path.with_suffix("") / "__main__.py"
+    before_the_slow_imports, _, _ = path.read_text().partition("# isort: split")
+    assert "signals.exit_immediately()" in before_the_slow_imports

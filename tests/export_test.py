@@ -80,7 +80,7 @@ def test_one_changed_byte_is_refused(copied, name):
     content = bytearray((copied / name).read_bytes())
     content[len(content) // 2] ^= 1
     (copied / name).write_bytes(content)
-    with pytest.raises(DamagedError, match=f"{name}: not as it was exported"):
+    with pytest.raises(DamagedError, match=f"{name}: not as it was written"):
         load(copied)
 
 
@@ -102,7 +102,7 @@ def test_a_file_that_the_manifest_does_not_vouch_for_is_refused(copied):
     manifest = json.loads((copied / "manifest.json").read_text())
     del manifest["sha256"]["model.safetensors"]
     (copied / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DamagedError, match=r"model.safetensors: not as it was exported"):
+    with pytest.raises(DamagedError, match=r"model.safetensors: not as it was written"):
         load(copied)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import os
+import pathlib
 import re
 import sys
 import traceback
@@ -190,6 +191,22 @@ def _bare_config(argv: Sequence[str]) -> Any:
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=plain)
     values(plain, known_only=True)
     return values.config
+
+
+def default_workdir(root: str) -> pathlib.Path:
+    """The folder of `--workdir` or, without it, `ROOT/NAME`, NAME being that of the config file.
+
+    `--config=configs/ptb.py` gives `runs/ptb`, and with a model behind the colon,
+    `--config=configs/ptb.py:vae_gru`, `runs/ptb-vae_gru`.
+
+    Args:
+      root: the folder of all such folders, `runs` or `studies`.
+    """
+    if flags.FLAGS.workdir:
+        return pathlib.Path(flags.FLAGS.workdir)
+    path, _, argument = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+    name = f"{pathlib.PurePath(path).stem}-{argument}" if argument else pathlib.PurePath(path).stem
+    return pathlib.Path(root) / re.sub(r"[^\w.=,-]", "-", name)
 
 
 def require(flag: str) -> str:

@@ -12,9 +12,7 @@ if __name__ == "__main__":
 
 # isort: split
 import json
-import os
 import pathlib
-import tempfile
 from typing import Any
 
 from absl import flags
@@ -25,7 +23,7 @@ from vaetx_jax.inference import exported
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CORPUS
-from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.runtime.atomic import atomic_folder, write_text
 from vaetx_jax.training.state import count_parameters
 from vaetx_jax.version import __version__
 
@@ -44,17 +42,13 @@ def export(model: TextModel, folder: str | pathlib.Path) -> pathlib.Path:
     folder = pathlib.Path(folder).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--to={folder}: there is something already; give a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     evaluation = _evaluation(model)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        fresh = pathlib.Path(temporary) / "fresh"
-        fresh.mkdir()
+    with atomic_folder(folder) as fresh:
         step, label = model.step, model.label
         exported.write(fresh, model.run, model.params, step=step, label=label)
         if evaluation is not None:
             write_text(fresh / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
         write_text(fresh / CARD, model_card(model.run, evaluation, step=step, label=label))
-        os.replace(fresh, folder)  # an empty folder gives way
     return folder
 
 

@@ -1,4 +1,7 @@
-"""`python -m vaetx_jax.main --config=configs/ptb.py --workdir=DIR`: train, then evaluate."""
+"""`python -m vaetx_jax.main --config=configs/ptb.py`: train, then evaluate.
+
+The run goes to `runs/ptb`, or to --workdir=DIR; the same command resumes it.
+"""
 
 from vaetx_jax.runtime import huge_pages, signals
 
@@ -36,16 +39,18 @@ from vaetx_jax.version import __version__
 def define_flags() -> None:
     """The command's flags."""
     config_flags.DEFINE_config_file("config", None, "The run's settings: configs/NAME.py[:MODEL].")
-    flags.DEFINE_string("workdir", None, "The run's folder; given again, the run goes on.")
+    flags.DEFINE_string(
+        "workdir", None, "The run's folder, runs/NAME by default; the same command resumes it."
+    )
     distributed.define_flags()
 
 
 def main() -> int:
     """The command."""
     command_line.require("config")
-    folder = command_line.require("workdir")
+    folder = command_line.default_workdir("runs")
     distributed.start()
-    return run(flags.FLAGS.config, pathlib.Path(folder))
+    return run(flags.FLAGS.config, folder)
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> int:

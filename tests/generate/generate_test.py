@@ -153,11 +153,10 @@ def test_encode_streams_into_parquet(command, model, file, tmp_path, monkeypatch
 
 def test_an_npy_of_no_rows_or_of_very_many_has_the_right_header(tmp_path):
     for rows in (0, 12_345):
-        file = vector_files.NpyFile(tmp_path / "z.npy", 2)
-        for start in range(0, rows, 1000):
-            part = np.full((min(1000, rows - start), 2), start, np.float32)
-            file.add(np.arange(len(part)), part, part)
-        file.close()
+        with vector_files.open_npy(tmp_path / "z.npy", 2) as add_rows:
+            for start in range(0, rows, 1000):
+                part = np.full((min(1000, rows - start), 2), start, np.float32)
+                add_rows(np.arange(len(part)), part, part)
         assert np.load(tmp_path / "z.npy").shape == (rows, 2)
 
 

@@ -1,4 +1,4 @@
-"""Writing an array to disk whose length is not known beforehand."""
+"""A `.npy` file that grows: for arrays whose length is not known beforehand."""
 
 from __future__ import annotations
 
@@ -11,25 +11,36 @@ import numpy as np
 
 
 class ArrayFile:
-    """A one-dimensional `.npy` file that grows: the header is written again at the end."""
+    """Writes an array row by row, in constant memory.
 
-    def __init__(self, path: pathlib.Path, dtype: np.dtype[Any]) -> None:
+    The header is written again at the end; numpy leaves room in it for the number of rows.
+
+    Args:
+      path: the file; an older one is overwritten.
+      dtype: of the array.
+      row_shape: of a row; () for a one-dimensional array.
+    """
+
+    def __init__(
+        self, path: pathlib.Path, dtype: np.dtype[Any], row_shape: tuple[int, ...] = ()
+    ) -> None:
         self._stream = open(path, "wb")  # noqa: SIM115  # open as long as we are
         self._dtype = dtype
-        self._count = 0
+        self._row_shape = row_shape
+        self._rows = 0
         self._header()
         self._data_start = self._stream.tell()
 
     def _header(self) -> None:
-        # numpy leaves room in the header for a longer shape, for exactly this use.
-        shape = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._count,)}
-        np.lib.format.write_array_header_1_0(self._stream, shape)
+        shape = (self._rows, *self._row_shape)
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._stream, header)
 
-    def append(self, values: Any) -> None:
-        """Adds numbers, which must fit the type."""
-        array = np.asarray(values, self._dtype)
+    def append(self, rows: Any) -> None:
+        """Adds rows, whose values must fit the type."""
+        array = np.ascontiguousarray(rows, self._dtype)
         self._stream.write(array.data)
-        self._count += len(array)
+        self._rows += len(array)
 
     def finish(self) -> int:
         """Completes the file on the disk and returns its size in bytes."""
@@ -43,6 +54,6 @@ class ArrayFile:
         return size
 
     def close(self) -> None:
-        """Lets go of the file, finished or not."""
+        """Closes the file, finished or not."""
         with contextlib.suppress(OSError):  # after `finish` there is nothing left to lose
             self._stream.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import itertools
 import json
@@ -28,6 +27,7 @@ from absl import logging
 from vaetx_jax import errors
 from vaetx_jax.data.array_file import ArrayFile
 from vaetx_jax.data.tokenizers.kept_words import words_kept
+from vaetx_jax.runtime.atomic import remove, rename_folder
 
 if TYPE_CHECKING:
     from vaetx_jax.data.corpora.base import Corpus
@@ -319,24 +319,13 @@ def _encode(
 def _install(temporary: pathlib.Path, folder: pathlib.Path) -> TokenizedSplit:
     """Gives the finished folder its name, unless another process was faster."""
     encoded = _open(temporary)  # before the renaming: the maps outlive it, whoever comes next
-    while True:
-        try:
-            os.rename(temporary, folder)
-            _sync(folder.parent)
-            return encoded
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
+    while not rename_folder(temporary, folder):
         try:
             return _open(folder)
         except _DamagedError:
-            aside = temporary.with_name(f"{temporary.name}-damaged")
-            with contextlib.suppress(FileNotFoundError):  # another process took it away
-                os.rename(folder, aside)
-            if aside.is_dir():
-                shutil.rmtree(aside, ignore_errors=True)
-            else:
-                aside.unlink(missing_ok=True)
+            remove(folder)
+    _sync(folder.parent)
+    return encoded
 
 
 def _sync(folder: pathlib.Path) -> None:

@@ -24,11 +24,10 @@ if __name__ == "__main__":
 import contextlib
 import functools
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import IO, Any
 
 from absl import flags
 
@@ -43,6 +42,7 @@ from vaetx_jax.generate.tasks import SCORE_HEADING, TASKS, Request, encoded_part
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import METRICS
 from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.runtime.atomic import open_atomic
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 
 _HOW = ("temperature", "top_k", "top_p", "beam", "length_power", "no_repeat")
@@ -172,16 +172,16 @@ def _on_error(error: LineError) -> None:
 def _vector_file() -> str | None:
     """`.npy` or `.parquet`, if that is where `encode` writes to."""
     suffix = pathlib.PurePath(flags.FLAGS.output or "").suffix
-    if suffix in vector_files.KINDS and flags.FLAGS.format:
+    if suffix in vector_files.OPENERS and flags.FLAGS.format:
         raise ConfigError(f"--format goes with text output; --output=...{suffix} says it all")
-    return suffix if suffix in vector_files.KINDS else None
+    return suffix if suffix in vector_files.OPENERS else None
 
 
 def _check_output(sink: str | None) -> None:
     if not flags.FLAGS.output:
         return
     path = pathlib.Path(flags.FLAGS.output)
-    if path.suffix in vector_files.KINDS and not sink:
+    if path.suffix in vector_files.OPENERS and not sink:
         raise ConfigError(f"--output={path}: only encode writes {path.suffix}")
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"--output={path}: give a file in a folder that exists")
@@ -190,20 +190,15 @@ def _check_output(sink: str | None) -> None:
 def _write_vectors(model: TextModel, request: Request, suffix: str) -> None:
     path, rows = pathlib.Path(flags.FLAGS.output), 0
     model.needs_latent("encode")
-    file = vector_files.KINDS[suffix](path, model.latent_dim)
-    try:
+    with vector_files.OPENERS[suffix](path, model.latent_dim) as add_rows:
         for numbers, _, mean, std in encoded_parts(model, request):
-            file.add(numbers, mean, std)
+            add_rows(numbers, mean, std)
             rows += len(numbers)
-        file.close()
-    except BaseException:
-        file.give_up()
-        raise
     print(f"written: {path}, {rows:,} rows of {model.latent_dim}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def _output() -> Iterator[TextIO]:
+def _output() -> Iterator[IO[str]]:
     """Standard output, or a file that has its name only when it is whole."""
     if not flags.FLAGS.output:
         if hasattr(sys.stdout, "reconfigure"):
@@ -211,15 +206,8 @@ def _output() -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    path = pathlib.Path(flags.FLAGS.output)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            yield stream
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with open_atomic(pathlib.Path(flags.FLAGS.output), "w", encoding="utf-8") as stream:
+        yield stream
 
 
 if __name__ == "__main__":

@@ -3,107 +3,73 @@
 A file has its name only when it is whole.
 """
 
-import os
+import contextlib
 import pathlib
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import numpy as np
 
+from vaetx_jax.data.array_file import ArrayFile
 from vaetx_jax.errors import UserError
+from vaetx_jax.runtime.atomic import atomic_path
+
+# Adds rows: line numbers [N], posterior means [N, Z], standard deviations [N, Z].
+AddRows = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 
-class VectorFile(Protocol):
-    """Takes rows until it is closed or given up."""
+@contextlib.contextmanager
+def open_npy(path: pathlib.Path, width: int) -> Iterator[AddRows]:
+    """Opens a `.npy` file of float32 [N, Z], the posterior mean of each sentence.
 
-    def add(self, numbers_N: np.ndarray, mean_NxZ: np.ndarray, std_NxZ: np.ndarray) -> None:
-        """The next rows, with the line numbers they come from."""
-
-    def close(self) -> None:
-        """The file is whole."""
-
-    def give_up(self) -> None:
-        """The file is not to be."""
-
-
-class NpyFile:
-    """float32 [N, Z], a row for each sentence: its posterior mean.
-
-    The rows are counted in the header at the end; numpy leaves room for that there.
+    Args:
+      path: the file, which appears when the block ends.
+      width: Z.
     """
-
-    def __init__(self, path: pathlib.Path, width: int):
-        self._path, self._width, self._rows = path, width, 0
-        self._temporary = _beside(path)
-        self._file = self._temporary.open("wb")
-        self._header()
-
-    def add(self, numbers_N: np.ndarray, mean_NxZ: np.ndarray, std_NxZ: np.ndarray) -> None:
-        del numbers_N, std_NxZ
-        self._rows += len(mean_NxZ)
-        self._file.write(np.ascontiguousarray(mean_NxZ, "<f4").tobytes())
-
-    def close(self) -> None:
-        self._file.seek(0)
-        self._header()
-        self._file.close()
-        os.replace(self._temporary, self._path)
-
-    def give_up(self) -> None:
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
-
-    def _header(self) -> None:
-        shape = (self._rows, self._width)
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
+    with atomic_path(path) as temporary:
+        file = ArrayFile(temporary, np.dtype("<f4"), (width,))
+        with contextlib.closing(file):
+            yield lambda numbers_N, mean_NxZ, std_NxZ: file.append(mean_NxZ)
+            file.finish()
 
 
-class ParquetFile:
-    """Columns `line` (from 1), `mean` and `std` (lists of Z float32).
+@contextlib.contextmanager
+def open_parquet(path: pathlib.Path, width: int) -> Iterator[AddRows]:
+    """Opens a Parquet file of `line` (from 1), `mean` and `std` (lists of Z float32).
+
+    Args:
+      path: the file, which appears when the block ends.
+      width: Z.
 
     Raises:
       UserError: pyarrow is not installed.
     """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError(
+            f"{path}: Parquet needs pyarrow; pip install 'vaetx-jax[parquet]', or give a .npy"
+        ) from None
+    vector = pyarrow.list_(pyarrow.float32(), width)
+    schema = pyarrow.schema([("line", pyarrow.int64()), ("mean", vector), ("std", vector)])
 
-    def __init__(self, path: pathlib.Path, width: int):
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError:
-            raise UserError(
-                f"{path}: Parquet needs pyarrow; pip install 'vaetx-jax[parquet]', or give a .npy"
-            ) from None
-        self._arrow: Any = pyarrow
-        self._path, self._temporary = path, _beside(path)
-        vector = pyarrow.list_(pyarrow.float32(), width)
-        fields = [("line", pyarrow.int64()), ("mean", vector), ("std", vector)]
-        self._schema = pyarrow.schema(fields)
-        self._writer = pyarrow.parquet.ParquetWriter(self._temporary, self._schema)
-
-    def add(self, numbers_N: np.ndarray, mean_NxZ: np.ndarray, std_NxZ: np.ndarray) -> None:
-        arrow = self._arrow
+    def add(numbers_N: np.ndarray, mean_NxZ: np.ndarray, std_NxZ: np.ndarray) -> None:
         lists = [
-            arrow.FixedSizeListArray.from_arrays(arrow.array(x.ravel()), x.shape[1])
+            pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(x.ravel()), width)
             for x in (mean_NxZ, std_NxZ)
         ]
-        lines = arrow.array(numbers_N, arrow.int64())
-        self._writer.write_batch(arrow.record_batch([lines, *lists], schema=self._schema))
+        lines = pyarrow.array(numbers_N, pyarrow.int64())
+        writer.write_batch(pyarrow.record_batch([lines, *lists], schema=schema))
 
-    def close(self) -> None:
-        self._writer.close()
-        os.replace(self._temporary, self._path)
-
-    def give_up(self) -> None:
-        self._writer.close()
-        self._temporary.unlink(missing_ok=True)
+    with (
+        atomic_path(path) as temporary,
+        pyarrow.parquet.ParquetWriter(temporary, schema) as writer,
+    ):
+        yield add
 
 
-KINDS: dict[str, Callable[[pathlib.Path, int], VectorFile]] = {
-    ".npy": NpyFile,
-    ".parquet": ParquetFile,
+OPENERS: dict[str, Callable[[pathlib.Path, int], AbstractContextManager[AddRows]]] = {
+    ".npy": open_npy,
+    ".parquet": open_parquet,
 }
-
-
-def _beside(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")

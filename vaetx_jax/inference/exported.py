@@ -19,7 +19,7 @@ from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CONFIG, PLACES, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
-from vaetx_jax.runtime.manifest import MANIFEST, sha256_of
+from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
 from vaetx_jax.training.state import params_like
 from vaetx_jax.version import __version__
@@ -100,7 +100,8 @@ def _verified(folder: pathlib.Path) -> tuple[int, str]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        version, digests = manifest["format"], dict(manifest["sha256"])
+        version = manifest["format"]
+        digests = {name: str(digest) for name, digest in manifest["sha256"].items()}
         step, label = int(manifest["checkpoint"]), str(manifest["checkpoint_is"])
     except FileNotFoundError:
         raise DamagedError(f"{folder}: {MANIFEST} is missing; {_AGAIN}") from None
@@ -111,17 +112,11 @@ def _verified(folder: pathlib.Path) -> tuple[int, str]:
             f"{path}: of format {version}, and this version of vaetx_jax reads format {FORMAT}; "
             f"use the version that wrote it ({manifest.get('vaetx_jax', '?')})"
         )
-    for name in {CONFIG, WEIGHTS, f"{TOKENIZER}/{TOKENIZER_MANIFEST}", *digests}:
-        try:
-            actual = sha256_of(folder / name)
-        except OSError as error:
-            why = error.strerror
-            raise DamagedError(f"{folder / name}: cannot be read ({why}); {_AGAIN}") from None
-        if actual != digests.get(name):
-            raise DamagedError(
-                f"{folder / name}: not as it was exported (sha256 {actual[:16]}.., {MANIFEST} says "
-                f"{str(digests.get(name))[:16]}..); {_AGAIN}"
-            )
+    needed = (CONFIG, WEIGHTS, f"{TOKENIZER}/{TOKENIZER_MANIFEST}")
+    try:
+        verify(folder, dict.fromkeys(needed, "nothing") | digests)
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {_AGAIN}") from None
     return step, label
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vaetx_jax.run.metric_log import METRICS, read_metrics
+from vaetx_jax.runtime.atomic import atomic_path
 
 matplotlib.use("Agg", force=False)
 
@@ -102,7 +103,6 @@ def plot_latents(
 
 def save_figure(figure: Figure, path: pathlib.Path) -> pathlib.Path:
     """Writes a figure as PNG, whole or not at all, and returns its path."""
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=110, format="png")
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     return path

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import sys
 import time
 from typing import TextIO
@@ -28,7 +29,8 @@ class Progress:
         # Of several processes one tells; the others would tell the same.
         self._silent = stream is None and not processes.is_first()
         self._stream = stream or sys.stderr
-        self._terminal = self._stream.isatty() and not self._silent
+        dumb = os.environ.get("TERM") == "dumb"  # it would print the escape codes
+        self._terminal = self._stream.isatty() and not dumb and not self._silent
         self._total = total
         self._first = done
         self._began = time.monotonic()

@@ -6,6 +6,7 @@ The manifest vouches for itself, too: one bit changed in it is as good as no man
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from vaetx_jax.errors import DamagedError
@@ -41,7 +42,19 @@ def check_files(folder: pathlib.Path) -> None:
     Raises:
       DamagedError: names the first that is missing or not as it was written.
     """
-    for name, digest in _read(folder)["files"].items():
+    verify(folder, _read(folder)["files"])
+
+
+def verify(folder: pathlib.Path, digests: Mapping[str, str]) -> None:
+    """Reads files and compares them with their digests.
+
+    Args:
+      digests: path below `folder` -> hex sha256.
+
+    Raises:
+      DamagedError: names the first that is missing or not as it was written.
+    """
+    for name, digest in digests.items():
         try:
             actual = sha256_of(folder / name)
         except OSError as error:

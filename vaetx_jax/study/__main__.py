@@ -1,4 +1,7 @@
-"""`python -m vaetx_jax.study --config=configs/study/NAME.py --workdir=DIR`: the paper's tables."""
+"""`python -m vaetx_jax.study --config=configs/study/NAME.py`: the paper's tables.
+
+The study goes to `studies/NAME`, or to --workdir=DIR; the same command resumes it.
+"""
 
 from vaetx_jax.runtime import huge_pages, signals
 
@@ -34,13 +37,17 @@ KINDS: dict[str, Callable[[ConfigDict, pathlib.Path], StudyReport]] = {
 def define_flags() -> None:
     """The command's flags."""
     config_flags.DEFINE_config_file("config", None, "The study: configs/study/NAME.py.")
-    flags.DEFINE_string("workdir", None, "The folder of the study; given again, it goes on.")
+    flags.DEFINE_string(
+        "workdir", None, "The study's folder, studies/NAME by default; the same command resumes it."
+    )
 
 
 def main() -> int:
     """The command."""
     command_line.require("config")
-    return run(flags.FLAGS.config, pathlib.Path(command_line.require("workdir")))
+    folder = command_line.default_workdir("studies")
+    print(f"folder     {folder}", flush=True)
+    return run(flags.FLAGS.config, folder)
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> int:

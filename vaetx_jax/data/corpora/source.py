@@ -7,9 +7,7 @@ import collections
 import dataclasses
 import hashlib
 import http.client
-import os
 import pathlib
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,6 +15,8 @@ from typing import Any
 from absl import logging
 
 from vaetx_jax.errors import UserError
+from vaetx_jax.runtime.atomic import open_atomic
+from vaetx_jax.runtime.manifest import sha256_of
 
 # One row on its way into a data set: "text", and a class number for each label field.
 Example = dict[str, Any]
@@ -125,7 +125,7 @@ def _manual(file: SourceFile, folder: pathlib.Path, downloads: pathlib.Path) -> 
 def _downloaded(file: SourceFile, folder: pathlib.Path) -> pathlib.Path:
     """The file below `folder`, downloaded unless it is there and whole."""
     path = folder / file.path
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
+    if path.is_file() and sha256_of(path) == file.sha256:
         return path
     logging.info("downloading %s from %s", file.path, file.url)
     content = _fetch(file)
@@ -138,14 +138,8 @@ def _keep(file: SourceFile, content: bytes, folder: pathlib.Path) -> pathlib.Pat
     _expect(file, content, file.sha256)
     path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with open_atomic(path) as stream:
+        stream.write(content)
     return path
 
 

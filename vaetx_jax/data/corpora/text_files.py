@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from vaetx_jax.data.corpora.splits import SPLITS, split_of
 from vaetx_jax.data.corpora.text_lines import Line, has_labels, kind_of, read_lines
 from vaetx_jax.errors import UserError
+from vaetx_jax.runtime.manifest import sha256_of
 
 # More is a column of something else. Class numbers are kept as 16-bit integers downstream.
 MAX_CLASSES = 1_000
@@ -58,8 +59,7 @@ class TextFiles:
         parts: list[object] = [self.shares]
         for split, path in self.paths.items():
             try:
-                with path.open("rb") as stream:
-                    content = hashlib.file_digest(stream, "sha256").hexdigest()
+                content = sha256_of(path)
             except OSError as error:
                 raise UserError(
                     f"cannot read {path}: {error.strerror}. Check its rights."

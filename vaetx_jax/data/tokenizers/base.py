@@ -8,10 +8,10 @@ import hashlib
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 
 from vaetx_jax.errors import UserError
+from vaetx_jax.runtime.atomic import atomic_folder
 
 KINDS = ("bpe", "unigram", "wordpiece", "gpt2")
 MANIFEST = "tokenizer.json"
@@ -70,38 +70,22 @@ class FileTokenizer:
 
 
 def write_folder(folder: pathlib.Path, kind: str, files: dict[str, bytes]) -> None:
-    """Writes model files and their manifest to a temporary folder, then renames it."""
+    """Writes model files and their manifest, whole or not at all; replaces an older folder."""
     manifest = {
         "format": FORMAT,
         "kind": kind,
         "sha256": {name: _sha256(content) for name, content in sorted(files.items())},
     }
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            fresh = pathlib.Path(temporary) / "fresh"
-            fresh.mkdir()
+        with atomic_folder(folder, replace=True) as fresh:
             for name, content in files.items():
                 (fresh / name).write_bytes(content)
             (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-            _replace_folder(fresh, folder, pathlib.Path(temporary) / "replaced")
     except OSError as error:
         raise UserError(
             f"cannot save the tokenizer to {folder}: {error.strerror or error}. "
             "Give a folder that can be written to, on a disk with room."
         ) from error
-
-
-def _replace_folder(fresh: pathlib.Path, folder: pathlib.Path, aside: pathlib.Path) -> None:
-    if not folder.exists():
-        os.replace(fresh, folder)
-        return
-    os.replace(folder, aside)  # a folder cannot be renamed onto a full one
-    try:
-        os.replace(fresh, folder)
-    except OSError:
-        os.replace(aside, folder)
-        raise
 
 
 def read_folder(folder: pathlib.Path) -> tuple[str, dict[str, bytes]]:
