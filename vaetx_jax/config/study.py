@@ -61,7 +61,7 @@ def validate_study(config: ConfigDict) -> None:
         )
     if study.kind not in KINDS:
         problems.append(f"config.study.kind = {study.kind!r}: {choices(study.kind, tuple(KINDS))}")
-    elif missing := KINDS[study.kind].defaults().study.keys() - study.keys():
+    elif missing := set(KINDS[study.kind].defaults().study) - set(study):
         problems.append(
             f"config.study.kind = {study.kind!r}: this config is of another kind, without "
             f"{', '.join(f'config.study.{key}' for key in sorted(missing))}"

@@ -61,9 +61,7 @@ def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
     lines = [*axes.lines, *other.lines]
     names = [line.get_label() for line in lines]
     # On the line of the title, to its right.
-    axes.legend(
-        lines, names, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2
-    )
+    axes.legend(lines, names, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2)
 
 
 def plot_latents(

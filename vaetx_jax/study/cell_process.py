@@ -42,8 +42,8 @@ from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime import signals
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
-from vaetx_jax.study import cells
 from vaetx_jax.study.messages import CellOrder, Event, Order, Outcome
+from vaetx_jax.study.seal import seal, unseal
 from vaetx_jax.training.replicas import Replicas
 from vaetx_jax.training.trainer import StoppedError, Trainer
 from vaetx_jax.version import __version__
@@ -90,7 +90,7 @@ class CellRun:
 
     def finish(self) -> None:
         """Evaluates the trained run, probes it where that was ordered, and seals the folder."""
-        before = cells.unseal(self.folder)
+        before = unseal(self.folder)
         self._keep_config()
         model = load(self.folder)
         with (
@@ -108,7 +108,7 @@ class CellRun:
             "versions": {"vaetx_jax": __version__, "jax": jax.__version__},
             "date": datetime.date.today().isoformat(),
         }
-        cells.seal(self.folder, facts if self.order.train or not before else before)
+        seal(self.folder, facts if self.order.train or not before else before)
 
 
 def _training_time(folder: pathlib.Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaetx_jax.runtime.console import duration
-from vaetx_jax.study.cells import EVALUATION, PROBE, SEAL, Cell
+from vaetx_jax.study.cells import Cell
+from vaetx_jax.study.seal import EVALUATION, PROBE, SEAL
 
 NOT_RUN = "not run"
 

@@ -15,10 +15,11 @@ from ml_collections import ConfigDict
 from vaetx_jax.config.study import select
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.runtime.signals import STOPPED
-from vaetx_jax.study.cells import Cell, Condition, cells_of, condition, set_aside
+from vaetx_jax.study.cells import Cell, cells_of
 from vaetx_jax.study.launcher import CellProcess
 from vaetx_jax.study.messages import CellOrder, Event, Order, Outcome
 from vaetx_jax.study.results import NOT_RUN, Grid, read_result
+from vaetx_jax.study.seal import Condition, condition, set_aside
 from vaetx_jax.training.trainer import StoppedError
 
 
