@@ -72,7 +72,7 @@ def test_the_settings_of_another_kind_are_refused(kind):
         ("timing", {"repetitions": 0}, "study.repetitions = 0: must be at least 1"),
         ("timing", {"dims": (0,)}, r"study.dims = \(0,\): must be whole numbers above 0"),
         ("schedules", {"cycles": 0}, "study.cycles = 0: must be at least 1"),
-        ("schedules", {"ratio": 0.0}, "study.ratio = 0.0: the ramp's share of a cycle"),
+        ("schedules", {"ratio": 0.0}, "study.ratio = 0.0: must be above 0 and at most 1"),
         ("grid", {"seeds": (0, 1, 0)}, "study.seeds .* twice"),
         ("grid", {"rows": (("vae_gru", "none"),) * 2}, "study.rows .* twice"),
         ("grid", {"rows": (("gru_lm", "cyclic"),)}, "gru_lm has no KL to anneal"),

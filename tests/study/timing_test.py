@@ -9,11 +9,11 @@ import jax
 import pytest
 
 from vaetx_jax.config.study import default_study
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.flops import forward_flops
 from vaetx_jax.run.run import open_run
 from vaetx_jax.study import __main__
 from vaetx_jax.study.timing import time_forward
-from vaetx_jax.training.state import init_params
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_tokens_and_flops_are_those_of_the_whole_training_set(run):
     timing = time_forward(run, sample=2, repetitions=1)
     split = run.split("train")
     assert timing.tokens == len(split.tokens) + len(split)
-    params = jax.eval_shape(lambda: init_params(run.model, jax.random.key(0)))
+    params = jax.eval_shape(lambda: text_vae.init(run.model, jax.random.key(0)))["params"]
     assert timing.flops == forward_flops(params, split.lengths - 1)
 
 

@@ -6,9 +6,9 @@ import re
 from ml_collections import ConfigDict
 
 from vaetx_jax import paper
-from vaetx_jax.config.keys import choices
 from vaetx_jax.config.study_kinds import KINDS
 from vaetx_jax.errors import ConfigError
+from vaetx_jax.settings import choices
 
 PAPER_CORPORA = tuple(paper.MAX_LEN)  # in its tables' order
 # (model, annealing) of the rows that Tables 2, 4 and 5 have in common.
@@ -36,7 +36,7 @@ def default_study(name: str, kind: str) -> ConfigDict:
       ConfigError: there is no such kind.
     """
     if kind not in KINDS:
-        raise ConfigError(f"the kind {kind!r} of a study: {choices(kind, tuple(KINDS))}")
+        raise ConfigError(f"the kind {kind!r} of a study: {choices(kind, KINDS)}")
     config = KINDS[kind].defaults()
     config.study.name = name
     config.study.kind = kind
@@ -60,7 +60,7 @@ def validate_study(config: ConfigDict) -> None:
             "_, - and . alone"
         )
     if study.kind not in KINDS:
-        problems.append(f"config.study.kind = {study.kind!r}: {choices(study.kind, tuple(KINDS))}")
+        problems.append(f"config.study.kind = {study.kind!r}: {choices(study.kind, KINDS)}")
     elif missing := set(KINDS[study.kind].defaults().study) - set(study):
         problems.append(
             f"config.study.kind = {study.kind!r}: this config is of another kind, without "

@@ -1,16 +1,30 @@
 """Figures of a run: learning curves and a map of the latent space."""
 
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.runtime.atomic import atomic_path
 
-matplotlib.use("Agg", force=False)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of a size in inches, laid out without overlaps."""
+    # Here and not above, because it takes a second and many commands draw nothing.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def colour_map(name: str) -> Any:
+    """The colour map of a name: from a number to a colour."""
+    import matplotlib
+
+    return matplotlib.colormaps[name]
 
 
 def plot_learning_curves(folder: pathlib.Path) -> pathlib.Path:
@@ -23,7 +37,7 @@ def plot_learning_curves(folder: pathlib.Path) -> pathlib.Path:
       The path of the figure.
     """
     rows = read_metrics(folder / METRICS)
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    figure = new_figure(10, 6.5)
     panels = figure.subplots(2, 2, sharex=True)
     curves = (
         (panels[0, 0], "nll", "reconstruction, nats per sentence"),
@@ -83,9 +97,9 @@ def plot_latents(
     Returns:
       The path of the figure.
     """
-    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    figure = new_figure(8, 6.5)
     axes = figure.subplots()
-    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
+    colours = colour_map("tab10" if len(names) <= 10 else "tab20")
     for value, name in enumerate(names):
         points = points_Nx2[labels_N == value]
         axes.scatter(
@@ -99,7 +113,7 @@ def plot_latents(
     return save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: pathlib.Path) -> pathlib.Path:
+def save_figure(figure: "Figure", path: pathlib.Path) -> pathlib.Path:
     """Writes a figure as PNG, whole or not at all, and returns its path."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -130,8 +130,8 @@ def train_alone(run: CellRun) -> None:
     """Trains one cell, or resumes it."""
     trainer = Trainer(run.prepare())
     state, words = trainer.start_state()
-    print(f"{run.name}: {trainer.plan.total_steps:,} steps, {words}", flush=True)
-    if int(state.step) < trainer.plan.total_steps:
+    print(f"{run.name}: {trainer.settings.total_steps:,} steps, {words}", flush=True)
+    if int(state.step) < trainer.settings.total_steps:
         trainer.run(state)
 
 

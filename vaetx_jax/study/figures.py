@@ -4,15 +4,13 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.losses.annealing import ANNEALINGS
+from vaetx_jax.reports.figures import colour_map, new_figure, save_figure
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.study.results import Result
 
-_STYLES = {"none": ":", "linear": "--", "cyclic": "-"}
 # Per token and not per sentence: a batch holds sentences of similar length, so a mean over the
 # sentences of fifty batches follows their lengths.
 _PANELS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
@@ -42,13 +40,13 @@ def plot_learning_curves(
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.cell.model, result.cell.annealing), []).append(result)
-    colours = matplotlib.colormaps["tab10"]
+    colours = colour_map("tab10")
     models = list(dict.fromkeys(model for model, _ in groups))
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = new_figure(11, 4.6)
     for axes, (name, title, scale) in zip(figure.subplots(1, 2), _PANELS, strict=True):
         for (model, annealing), group in groups.items():
             colour = colours(models.index(model) % 10)
-            for part, style in (("train", _STYLES[annealing]), ("valid", "")):
+            for part, style in (("train", ANNEALINGS[annealing].line), ("valid", "")):
                 epochs, values = _mean_curve(group, f"{part}/{name}", scale)
                 if not len(epochs) or not np.any(values):
                     continue  # a language model has no KL
@@ -102,10 +100,9 @@ def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathl
     corpora = list(dict.fromkeys(result.cell.corpus for result in results))
     if not any(result.cell.latent_dim for result in results):
         return None
-    colours = matplotlib.colormaps["tab10"]
+    colours = colour_map("tab10")
     models = list(dict.fromkeys(result.cell.model for result in results))
-    marks = {"none": "s", "linear": "^", "cyclic": "o"}
-    figure = Figure(figsize=(5.2 * len(corpora), 4.4), layout="constrained")
+    figure = new_figure(5.2 * len(corpora), 4.4)
     for axes, corpus in zip(
         figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
     ):
@@ -116,7 +113,7 @@ def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathl
             axes.plot(
                 result.metrics["nll"],
                 result.metrics["kl"] or 0.0,
-                marks[annealing] if result.cell.latent_dim else "x",
+                ANNEALINGS[annealing].marker if result.cell.latent_dim else "x",
                 color=colours(models.index(model) % 10),
                 label=None if label in named else label,
             )

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from vaetx_jax.losses.annealing import kl_weight
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.losses.annealing import ANNEALINGS, kl_weight
+from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.study.report import HeadedFigure, StudyReport
 
 STEPS = 1000  # of the whole run; the curves depend on the share of it alone
-ANNEALINGS = ("linear", "cyclic")
+SHOWN = tuple(name for name in ANNEALINGS if name != "none")
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> StudyReport:
@@ -25,9 +24,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> StudyReport:
     twentieths = rows[:: STEPS // 20]
     table = StudyTable(
         title="α(t) under linear and cyclic annealing (Figure 8)",
-        columns=("t / T", *ANNEALINGS),
+        columns=("t / T", *SHOWN),
         rows=rows,
-        shown=[[f"{row['t']:.2f}", *(f"{row[n]:.2f}" for n in ANNEALINGS)] for row in twentieths],
+        shown=[[f"{row['t']:.2f}", *(f"{row[n]:.2f}" for n in SHOWN)] for row in twentieths],
         notes=[
             f"M = {study.cycles} cycles, R = {study.ratio}. The cyclic weight rises from 0 to 1 in "
             "the first R of each cycle and stays; the linear one does so once (its slope is our "
@@ -49,7 +48,7 @@ def alpha_rows(cycles: int, ratio: float) -> list[dict[str, float]]:
                         step, annealing=annealing, total_steps=STEPS, cycles=cycles, ratio=ratio
                     )
                 )
-                for annealing in ANNEALINGS
+                for annealing in SHOWN
             },
         }
         for step in range(STEPS)
@@ -59,8 +58,8 @@ def alpha_rows(cycles: int, ratio: float) -> list[dict[str, float]]:
 def plot_schedules(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> pathlib.Path:
     """Draws alpha against time, a panel per annealing."""
     times = np.array([row["t"] for row in rows])
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    for axes, annealing in zip(figure.subplots(1, 2, sharey=True), ANNEALINGS, strict=True):
+    figure = new_figure(10, 3.2)
+    for axes, annealing in zip(figure.subplots(1, len(SHOWN), sharey=True), SHOWN, strict=True):
         axes.plot(times, [row[annealing] for row in rows])
         axes.set_title(f"{annealing} annealing", loc="left", fontsize=10)
         axes.set_xlabel("share of the run, t / T")

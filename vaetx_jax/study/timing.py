@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from vaetx_jax import paper
@@ -19,14 +18,14 @@ from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.study import select
 from vaetx_jax.config.validation import validate
 from vaetx_jax.losses import elbo
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.flops import forward_flops
-from vaetx_jax.models.text_vae import token_mask
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.models.text_vae import PARAMS, Variables, token_mask
+from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
 from vaetx_jax.study.report import HeadedFigure, StudyReport
-from vaetx_jax.training.state import init_params
 
 _CPU_SAMPLE = 8  # batches, where config.study.sample leaves it to the device
 # The side of the square product whose rate stands for the device's.
@@ -164,7 +163,7 @@ def _trace(folder: str) -> Any:
 def plot_times(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> pathlib.Path:
     """Plots time against dimension, a panel per corpus, both axes logarithmic."""
     corpora = list(dict.fromkeys(row["corpus"] for row in rows))
-    figure = Figure(figsize=(5 * len(corpora), 4), layout="constrained")
+    figure = new_figure(5 * len(corpora), 4)
     for axes, corpus in zip(
         figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
     ):
@@ -236,18 +235,18 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
         for batch in map(source.at, numbers.tolist())
     ]
     model, mesh = run.training_model(), run.mesh
-    make = jax.jit(lambda key: init_params(model, key), out_shardings=replicated(mesh))
-    params = make(jax.random.key(0))
+    make = jax.jit(lambda key: text_vae.init(model, key), out_shardings=replicated(mesh))
+    variables = make(jax.random.key(0))
     forward = _forward(run)
     first = {batch["ids"].shape: batch for batch in batches}
     began = time.perf_counter()
     for batch in first.values():
-        forward(params, batch).block_until_ready()
+        forward(variables, batch).block_until_ready()
     compiled = time.perf_counter() - began
     times = []
     for _ in range(repetitions):
         began = time.perf_counter()
-        jax.block_until_ready([forward(params, batch) for batch in batches])
+        jax.block_until_ready([forward(variables, batch) for batch in batches])
         times.append(time.perf_counter() - began)
     pad_id = model.pad_id
     measured = sum(int((np.asarray(batch["ids"])[:, 1:] != pad_id).sum()) for batch in batches)
@@ -255,7 +254,7 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
     return ForwardTiming(
         seconds=statistics.median(times) * tokens / measured,
         tokens=tokens,
-        flops=forward_flops(params, split.lengths - 1),
+        flops=forward_flops(variables[PARAMS], split.lengths - 1),
         compile_seconds=compiled,
         batches=total,
         measured=count,
@@ -264,14 +263,14 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
 
 
 def _forward(run: Run) -> Any:
-    """Compiles (parameters, batch) -> the batch's negative ELBO over the mesh."""
+    """Compiles (variables, batch) -> the batch's negative ELBO over the mesh."""
     model, mesh = run.training_model(), run.mesh
 
-    def forward(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+    def forward(variables: Variables, batch: dict[str, jax.Array]) -> jax.Array:
         ids_BxS = batch["ids"]
         eps_BxZ = jax.random.normal(jax.random.key(0), (ids_BxS.shape[0], model.latent_dim))
         mask_BxT = token_mask(ids_BxS, model.pad_id) & (batch["weight"] > 0)[:, None]
-        bound = elbo.sentence_bound(model, params, ids_BxS, eps_BxZ, mask_BxT, mesh)
+        bound = elbo.sentence_bound(model, variables, ids_BxS, eps_BxZ, mask_BxT, mesh)
         return jnp.sum(bound.nll_B) + jnp.sum(bound.kl_B)
 
     everywhere = replicated(mesh)
