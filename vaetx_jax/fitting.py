@@ -17,7 +17,7 @@ from vaetx_jax.config import defaults, keys, validation
 from vaetx_jax.config.own_text import own_text_config
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
-from vaetx_jax.data.corpora.text_lines import MAX_CHARACTERS
+from vaetx_jax.data.decoded_lines import MAX_CHARACTERS
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.batching import check_sentences
 from vaetx_jax.inference.text_model import TextModel, load

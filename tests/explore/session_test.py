@@ -176,6 +176,13 @@ def test_a_sample_of_a_file_is_spread_over_it(model, tmp_path):
     assert sentences.origin.startswith("50 of the 1,000 sentences of")
 
 
+def test_the_heading_and_labels_of_a_file_are_not_shown(model, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("label,text\nx,one\ny,two\n", encoding="utf-8")
+    sentences = read_sentences(model.run, split="test", file=str(path), limit=5)
+    assert sentences.texts == ["one", "two"]
+
+
 def test_a_file_that_cannot_be_read_is_told(model, tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*none\.txt"):
         read_sentences(model.run, split="test", file=str(tmp_path / "none.txt"), limit=5)

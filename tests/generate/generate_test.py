@@ -113,6 +113,22 @@ def test_neighbours_finds_the_lines_of_a_file(command, model, file, monkeypatch)
     assert LINES[2] in command(*arguments[:-1])[1]
 
 
+@pytest.mark.parametrize("name", ["in.tsv", "in.csv"])
+def test_headings_and_labels_are_no_sentences(command, file, name):
+    table = file.with_name(name)
+    separator = "\t" if name == "in.tsv" else ","
+    rows = ["text,label".replace(",", separator), *(f"{line}{separator}x" for line in LINES)]
+    table.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    plain, same = (command("reconstruct", f"--input={path}")[1] for path in (file, table))
+    assert same == plain
+    found = [
+        json.loads(command("neighbours", LINES[2], f"--corpus={path}", "--format=jsonl")[1])
+        for path in (file, table)
+    ]
+    plain, same = ([n["text"] for n in record["neighbours"]] for record in found)
+    assert same == plain
+
+
 def test_score_says_bounds_and_what_was_counted(command, model):
     _, out, _ = command("score", LINES[0], "--iw_samples=2")
     heading, line = out.splitlines()
@@ -182,7 +198,7 @@ def test_a_broken_line_is_fatal_with_its_number_and_leaves_no_file(command, word
     path = tmp_path / "z.npy"
     status, _, errors = command("encode", f"--output={path}", *options, stdin=stdin)
     assert status == 1
-    assert "standard input, line 2: " in errors and words in errors
+    assert "standard input, line 2" in errors and words in errors
     assert "--on_error=skip" in errors and len(errors.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
@@ -194,7 +210,7 @@ def test_a_broken_line_is_left_out_where_that_is_wished(command, model, words):
     status, out, errors = command(*arguments, stdin=stdin)
     assert status == 0
     assert [json.loads(line)["line"] for line in out.splitlines()] == [1, 3]
-    assert "line 2: " in errors and "left out" in errors
+    assert "line 2" in errors and "left out" in errors
 
 
 def test_a_line_with_too_few_sentences_is_a_broken_line(command):

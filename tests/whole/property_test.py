@@ -3,7 +3,6 @@
 `VAETX_EXAMPLES=20000 python -m pytest tests/whole/property_test.py` looks longer.
 """
 
-import collections
 import gzip
 import json
 import os
@@ -17,8 +16,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.tiny_gpt2 import write_vocabulary
 from vaetx_jax.config import defaults, keys, stored, validation
-from vaetx_jax.data import line_reader
-from vaetx_jax.data.corpora.text_lines import has_labels, read_lines
+from vaetx_jax.data.line_reader import label_fields, read_lines
 from vaetx_jax.data.tokenizers.sentencepiece import train_sentencepiece
 from vaetx_jax.data.tokenizers.tokenizers import load_tokenizer
 from vaetx_jax.data.tokenizers.vocabulary_files import gpt2_from_files
@@ -26,7 +24,7 @@ from vaetx_jax.errors import ConfigError, DamagedError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.run.metric_log import METRICS, cut_rows, read_metrics
 from vaetx_jax.runtime import manifest
-from vaetx_jax.study import cells
+from vaetx_jax.study import seal as seal_lib
 
 thorough = settings(
     max_examples=int(os.environ.get("VAETX_EXAMPLES", "60")),
@@ -70,13 +68,13 @@ def test_a_corpus_file_is_read_or_refused(folder, content, kind, gzipped):
     path = folder / f"corpus{kind}{'.gz' * gzipped}"
     path.write_bytes(gzip.compress(content) if gzipped else content)
     try:
-        has_labels(path)
-        lines = list(read_lines(path, collections.Counter()))
+        fields = label_fields(path)
+        lines = list(read_lines(path))
     except UserError as error:
         assert str(path) in str(error)
     else:
-        assert all(line.text and line.text == line.text.strip() for line in lines)
-        assert all(line.label is None or line.label for line in lines)
+        assert all(set(line.labels) <= set(fields) for line in lines)
+        assert all(label and label == label.strip() for x in lines for label in x.labels.values())
 
 
 @thorough
@@ -85,7 +83,7 @@ def test_broken_gzip_is_read_or_refused(folder, content):
     path = folder / "broken.txt.gz"
     path.write_bytes(gzip.compress(b"one\ntwo\n")[: len(content)] + content)
     try:
-        list(read_lines(path, collections.Counter()))
+        list(read_lines(path))
     except UserError as error:
         assert str(path) in str(error)
 
@@ -95,22 +93,20 @@ def test_broken_gzip_is_read_or_refused(folder, content):
 def test_the_sentences_of_a_text_file_come_back(folder, texts):
     path = folder / "sentences.txt"
     path.write_text("".join(text + "\n" for text in texts), encoding="utf-8", newline="")
-    wanted = [text.strip() for text in texts]
-    if wanted and texts[0].startswith("\ufeff"):
-        wanted[0] = texts[0].removeprefix("\ufeff").strip()
-    found = [line.text for line in read_lines(path, collections.Counter())]
-    assert found == [text for text in wanted if text]
+    if texts:
+        texts[0] = texts[0].removeprefix("\ufeff")
+    assert [line.text for line in read_lines(path)] == texts
 
 
 @thorough
 @given(content=CONTENT, columns=st.integers(1, 3), kind=st.sampled_from([".txt", ".jsonl"]))
 def test_every_line_of_a_command_s_input_is_read_or_told_of(folder, content, columns, kind):
-    path, told = folder / f"input{kind}", []
+    path, errors = folder / f"input{kind}", []
     path.write_bytes(content)
-    lines = list(line_reader.read(str(path), columns, told.append))
-    assert len(lines) + len(told) == len(content.splitlines(keepends=True)) or b"\r" in content
+    lines = list(read_lines(path, columns=columns, on_error=errors.append))
+    assert len(lines) + len(errors) == len(content.splitlines(keepends=True)) or b"\r" in content
     assert all(len(line.texts) == columns for line in lines)
-    assert all("line " in str(error) for error in told)
+    assert all("line " in str(error) for error in errors)
 
 
 # Tokenizers -------------------------------------------------------------------------------------
@@ -248,18 +244,18 @@ def test_any_json_as_a_manifest_is_damage(folder, tree):
 
 
 @thorough
-@given(draw=st.data(), name=st.sampled_from([cells.SEAL, cells.EVALUATION, cells.PROBE]))
+@given(draw=st.data(), name=st.sampled_from([seal_lib.SEAL, seal_lib.EVALUATION, seal_lib.PROBE]))
 def test_a_cell_whose_results_were_altered_is_never_finished(folder, draw, name):
     home = folder / "cell"
     home.mkdir(exist_ok=True)
-    (home / cells.EVALUATION).write_text(json.dumps({"iw_samples": 5, "kl": 1.5}))
-    (home / cells.PROBE).write_text(json.dumps({"protocol": {"epochs": 20}}))
-    cells.seal(home, {"seconds": 1.0})
+    (home / seal_lib.EVALUATION).write_text(json.dumps({"iw_samples": 5, "kl": 1.5}))
+    (home / seal_lib.PROBE).write_text(json.dumps({"protocol": {"epochs": 20}}))
+    seal_lib.seal(home, {"seconds": 1.0})
     before = (home / name).read_bytes()
     (home / name).write_bytes(altered(before, draw))
-    found, _ = cells.condition(home, iw_samples=5, protocol={"epochs": 20})
+    found, _ = seal_lib.condition(home, iw_samples=5, protocol={"epochs": 20})
     same = (home / name).read_bytes() == before
-    assert same or name == cells.SEAL or found is not cells.Condition.FINISHED
+    assert same or name == seal_lib.SEAL or found is not seal_lib.Condition.FINISHED
 
 
 @thorough

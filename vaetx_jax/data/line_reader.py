@@ -1,119 +1,290 @@
-"""Sentences line by line from a file or standard input, each with its number; memory stays at one.
+"""The one reader of sentences: from a file or standard input, line by line.
 
-A line is text, or a JSON value in a `.jsonl` file; where a command needs several sentences a line,
-they are divided by tabs, or stand in a JSON list.
+    .txt            a sentence per line; so are read standard input and names that end otherwise
+    .tsv            sentence, tab, label
+    .csv            columns `text` and, if there are labels, `label`
+    .jsonl .ndjson  a text per line, or an object with `text`
+
+Each may have `.gz` after it. Where a command needs several sentences per line, tabs stand between
+them; CSV columns and JSON keys are `a`, `b`, `c`; a JSON list will do. Memory stays at one line.
 """
 
+import collections
 import contextlib
-import gzip
+import csv
 import json
-import pathlib
-import sys
-import zlib
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, cast
+import os
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from vaetx_jax.data.decoded_lines import (
+    MAX_CHARACTERS,
+    DecodedLine,
+    LineError,
+    Source,
+    decoded_lines,
+    name_of,
+    too_long,
+)
 from vaetx_jax.errors import UserError
 
-MAX_BYTES = 4_000_000  # of a line; nothing longer is a sentence
+KINDS = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson")
+LABEL = "label"  # the one label field
+_NO_LABELS: Mapping[str, str] = types.MappingProxyType({})
 
 
-class Sentences(NamedTuple):
-    """What one line holds: its number from 1, and its sentences."""
+class Line(NamedTuple):
+    """The sentences of one line and their labels.
+
+    Attributes:
+      number: of the line, from 1; of a CSV row over several lines, that of the last.
+      texts: its sentences, as many as were asked for.
+      labels: label field -> label; without what the line leaves blank.
+    """
 
     number: int
     texts: tuple[str, ...]
+    labels: Mapping[str, str] = _NO_LABELS
+
+    @property
+    def text(self) -> str:
+        """The sentence, or the first of several."""
+        return self.texts[0]
 
 
-class LineError(UserError):
-    """One line cannot be read; those after it can."""
+def refuse(error: LineError) -> None:
+    """Raises the error: no line may be left out."""
+    raise error
 
 
-def read(
-    source: str, columns: int, on_error: Callable[[LineError], None], *, json_lines: bool = False
-) -> Iterator[Sentences]:
+def kind_of(source: Source) -> str:
+    """The one of `KINDS` that a file's name ends in, `.gz` not counted; "" if there is none."""
+    name = os.fspath(source).lower().removesuffix(".gz")
+    return next((kind for kind in KINDS if name.endswith(kind)), "")
+
+
+def read_lines(
+    source: Source,
+    *,
+    columns: int = 1,
+    kind: str | None = None,
+    on_error: Callable[[LineError], None] = refuse,
+    skipped: collections.Counter[str] | None = None,
+) -> Iterator[Line]:
     """The lines of a file, or of standard input where `source` is `-`.
 
-    An empty line is the empty sentence, so that lines and results go together. Line ends and a
-    byte order mark are no part of a text; all else is, spaces at its ends included.
+    An empty line is the empty sentence, so that lines and results go together. A heading is no
+    line. Line ends and a byte order mark are no part of a text, spaces at its ends are; a line
+    break inside a CSV field becomes a single space.
 
     Args:
-      columns: sentences a line; with one, tabs are part of it.
-      on_error: told of a line that cannot be read; it is left out unless this raises.
-      json_lines: each line is JSON whatever the file's name: a text, a list of texts, or an object
-        with `text` (of several: `a`, `b`, `c`).
+      source: the path, or `-`.
+      columns: sentences per line; several have no labels.
+      kind: one of `KINDS`, whatever the file's name.
+      on_error: called with the error of a line that cannot be read; the line is left out unless
+        this raises.
+      skipped: counts the heading lines of a `.tsv`.
 
     Raises:
-      UserError: the file cannot be read.
+      UserError: the file cannot be read, or a CSV's heading or quotation marks are wrong.
     """
-    name = "standard input" if source == "-" else source
-    json_lines = json_lines or source.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
-    parse = _from_json if json_lines else _from_text
-    number = 0
-    try:
-        with _open(source) as stream:
-            while raw := stream.readline(MAX_BYTES + 1):
-                number += 1
-                try:
-                    yield Sentences(number, parse(_decoded(raw, stream, number), columns))
-                except LineError as error:
-                    on_error(LineError(f"{name}, line {number}: {error}"))
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{name}, after line {number}: broken gzip data ({error})") from error
-    except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror or error}; check the path") from error
+    name = name_of(source)
+    lines = decoded_lines(source)
+    kind = kind_of(source) if kind is None else kind
+    if kind == ".csv":
+        found = _csv_lines(name, lines, columns, on_error)
+    else:
+        by_kind = {".jsonl": _json, ".ndjson": _json, ".tsv": _labelled if columns == 1 else _plain}
+        found = _parsed(name, lines, by_kind.get(kind, _plain), columns, on_error)
+    for line in found:
+        if max(map(len, line.texts)) > MAX_CHARACTERS:
+            on_error(too_long(name, line.number))
+        elif kind == ".tsv" and line.number == 1 and line.labels.get(LABEL) == LABEL:
+            if skipped is not None:
+                skipped["heading lines"] += 1
+        else:
+            yield line
 
 
-@contextlib.contextmanager
-def _open(source: str) -> Iterator[BinaryIO]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    path = pathlib.Path(source).expanduser()
-    with gzip.open(path) if source.endswith(".gz") else path.open("rb") as stream:
-        yield cast(BinaryIO, stream)
+def label_fields(source: Source) -> tuple[str, ...]:
+    """The label fields of a file: by its kind, and by the heading of a CSV.
+
+    Raises:
+      UserError: the file cannot be read, or its heading is wrong.
+    """
+    kind, name = kind_of(source), name_of(source)
+    if kind != ".csv":
+        return (LABEL,) if kind == ".tsv" else ()
+    with contextlib.closing(decoded_lines(source)) as lines:
+        feed = _Feed(lines)
+        try:
+            heading = next(csv.reader(feed, strict=True), [])
+        except csv.Error as error:
+            feed.check()
+            raise _bad_csv(name, feed.number, error) from error
+        feed.check()
+    return (LABEL,) if _csv_columns(name, heading, ("text",))[1] is not None else ()
 
 
-def _decoded(raw: bytes, stream: BinaryIO, number: int) -> str:
-    if len(raw) > MAX_BYTES:
-        while raw and not raw.endswith(b"\n"):  # its rest belongs to no line after it
-            raw = stream.readline(MAX_BYTES)
-        raise LineError(f"longer than {MAX_BYTES:,} bytes; give one sentence a line")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise LineError(
-            f"byte {error.start} of it is not UTF-8; convert the file with iconv -t UTF-8"
-        ) from None
-    text = text.removeprefix("\ufeff") if number == 1 else text
-    return text.removesuffix("\n").removesuffix("\r")
+class _ProblemError(Exception):
+    """What is wrong with a line, without saying where it stands."""
 
 
-def _from_text(line: str, columns: int) -> tuple[str, ...]:
-    texts = tuple(line.split("\t")) if columns > 1 else (line,)
+# Kinds in which a line stands for itself ----------------------------------------------------------
+
+
+def _parsed(
+    name: str,
+    lines: Iterator[DecodedLine],
+    parse: Callable[[int, str, int], Line],
+    columns: int,
+    on_error: Callable[[LineError], None],
+) -> Iterator[Line]:
+    for number, text, broken in lines:
+        try:
+            if broken is not None:
+                raise broken
+            yield parse(number, text, columns)
+        except LineError as error:
+            on_error(error)
+        except _ProblemError as problem:
+            on_error(LineError(f"{name}, line {number}: {problem}"))
+
+
+def _plain(number: int, text: str, columns: int) -> Line:
+    texts = tuple(text.split("\t")) if columns > 1 else (text,)
     if len(texts) != columns:
-        raise LineError(f"{len(texts)} sentences where {columns} are needed, divided by tabs")
-    return texts
+        raise _ProblemError(f"{len(texts)} sentences where {columns} are needed, divided by tabs")
+    return Line(number, texts)
 
 
-def _from_json(line: str, columns: int) -> tuple[str, ...]:
-    keys = ("text",) if columns == 1 else ("a", "b", "c")[:columns]
+def _labelled(number: int, text: str, columns: int) -> Line:
+    if not text.strip():
+        return Line(number, ("",))
+    fields = text.split("\t")
+    if len(fields) > 2:
+        raise _ProblemError(
+            f"{len(fields)} columns. Each line must be text, one tab, label; without labels, name "
+            "the file .txt."
+        )
+    label = fields[1].strip() if len(fields) == 2 else ""
+    return Line(number, (fields[0],), {LABEL: label} if label else _NO_LABELS)
+
+
+def _json(number: int, text: str, columns: int) -> Line:
+    keys = _keys(columns)
     try:
-        value = json.loads(line)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise LineError(f"not JSON ({error})") from None
+        raise _ProblemError(f"not JSON ({error})") from None
     if isinstance(value, dict):
         missing = [key for key in keys if key not in value]
         if missing:
-            raise LineError(f"the JSON object has no {missing[0]!r}")
+            raise _ProblemError(f"the JSON object has no {missing[0]!r}")
         value = [value[key] for key in keys]
     texts = tuple(value) if isinstance(value, list) else (value,)
     if len(texts) != columns or not all(isinstance(text, str) for text in texts):
         wanted = "a text" if columns == 1 else f"a list of {columns} texts"
-        raise LineError(f"{wanted} is needed, or an object with {', '.join(keys)}")
+        raise _ProblemError(f"{wanted} is needed, or an object with {', '.join(keys)}")
     for text in texts:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            raise LineError("half of a surrogate pair, which no text has") from None
-    return texts
+            raise _ProblemError("half of a surrogate pair, which no text has") from None
+    return Line(number, texts)
+
+
+def _keys(columns: int) -> tuple[str, ...]:
+    """The names of the sentences of a line in CSV and JSON."""
+    return ("text",) if columns == 1 else ("a", "b", "c")[:columns]
+
+
+# CSV, whose rows may be several lines -------------------------------------------------------------
+
+
+class _Feed:
+    """The lines on their way into `csv.reader`; keeps the error of the row that is being read."""
+
+    def __init__(self, lines: Iterator[DecodedLine]) -> None:
+        self._lines = lines
+        self._broken: LineError | None = None
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.number, text, broken = next(self._lines)
+        if broken is not None and not text:
+            raise UserError(str(broken))  # cut short: where the row ends is not known any more
+        self._broken = self._broken or broken
+        return f"{text}\n"
+
+    def check(self) -> None:
+        """Raises the error of the row that has been read, if it has one."""
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
+
+
+def _csv_lines(
+    name: str, lines: Iterator[DecodedLine], columns: int, on_error: Callable[[LineError], None]
+) -> Iterator[Line]:
+    feed = _Feed(lines)
+    rows = csv.reader(feed, strict=True)
+    try:
+        heading = next(rows, [])
+        feed.check()
+        text_columns, label_column = _csv_columns(name, heading, _keys(columns))
+        for row in rows:
+            try:
+                feed.check()
+                yield _csv_line(name, feed.number, row, text_columns, label_column)
+            except LineError as error:
+                on_error(error)
+    except csv.Error as error:
+        feed.check()  # what is not text is not CSV either
+        raise _bad_csv(name, feed.number, error) from error
+
+
+def _csv_line(
+    name: str, number: int, row: list[str], text_columns: Sequence[int], label_column: int | None
+) -> Line:
+    if not any(row):
+        return Line(number, ("",) * len(text_columns))
+    needed = max(*text_columns, label_column or 0) + 1
+    if len(row) < needed:
+        raise LineError(
+            f"{name}, line {number}: {len(row)} columns where the heading has at least {needed}. "
+            "Complete the line, or quote a text with line breaks."
+        )
+    texts = tuple(re.sub(r"\s*[\r\n]+\s*", " ", row[column]) for column in text_columns)
+    label = "" if label_column is None else row[label_column].strip()
+    return Line(number, texts, {LABEL: label} if label else _NO_LABELS)
+
+
+def _csv_columns(
+    name: str, heading: list[str], keys: tuple[str, ...]
+) -> tuple[list[int], int | None]:
+    """The places of the sentences and of the label in a row."""
+    names = [column.strip() for column in heading]
+    for key in keys:
+        if key not in names:
+            shown = ", ".join(map(repr, names))[:200] or "none at all"
+            raise UserError(
+                f"{name}, line 1: no column {key!r} in the heading ({shown}). The first line must "
+                f"name the columns, separated by commas, one of them {key!r}."
+            )
+    has_label = len(keys) == 1 and LABEL in names
+    return [names.index(key) for key in keys], names.index(LABEL) if has_label else None
+
+
+def _bad_csv(name: str, number: int, error: csv.Error) -> UserError:
+    if "field larger than" in str(error):
+        return UserError(str(too_long(name, number)))
+    return UserError(
+        f"{name}, line {number}: not valid CSV ({error}). Is a quotation mark open? "
+        'Quote a text with commas as "a, b" and a quotation mark inside as "".'
+    )

@@ -1,14 +1,13 @@
 """The sentences that the explorer puts on its map: a bounded sample of a split or of a file."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from vaetx_jax.data import line_reader
 from vaetx_jax.data.corpora.rows import Row
-from vaetx_jax.data.line_reader import LineError
+from vaetx_jax.data.line_reader import read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.run.run import Run
@@ -88,25 +87,16 @@ def _of_file(file: str, limit: int) -> Sentences:
     """Reservoir sampling (Vitter, 1985): memory does not grow with the file."""
     kept: list[tuple[int, str]] = []
     random, seen = np.random.default_rng(0), 0
-    for text in _lines(file):
+    for line in read_lines(file):
+        if not line.text.strip():
+            continue
         seen += 1
         if len(kept) < limit:
-            kept.append((seen, text))
+            kept.append((seen, line.text))
         elif (place := int(random.integers(seen))) < limit:
-            kept[place] = (seen, text)
+            kept[place] = (seen, line.text)
     texts = [text for _, text in sorted(kept)]
     return Sentences(texts, {}, _origin(len(texts), seen, file))
-
-
-def _lines(file: str) -> Iterator[str]:
-    """The lines of a file that hold something."""
-    for sentence in line_reader.read(file, 1, _refuse):
-        if sentence.texts[0].strip():
-            yield sentence.texts[0]
-
-
-def _refuse(error: LineError) -> None:
-    raise UserError(str(error))
 
 
 def _origin(shown: int, there: int, source: str) -> str:

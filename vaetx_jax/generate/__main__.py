@@ -8,11 +8,12 @@
     encode        posterior means and deviations                      --output=vectors.npy
     score         bounds on the log-probability, nats                 --iw_samples=10
 
-Sentences are words of the command (quote them), or the lines of --input=FILE (.txt or .jsonl, each
-also .gz), or of standard input. interpolate takes two of them, analogy three: as words, or on one
-line with tabs between. --output=FILE writes a file instead; --format=jsonl gives all there is to
-know. encode writes .npy (the means) or .parquet (lines, means, deviations) by the file's name, in
-constant memory. A line that cannot be read is fatal, or left out with --on_error=skip.
+Sentences are words of the command (quote them), or the lines of --input=FILE (.txt, .tsv, .csv or
+.jsonl, each also .gz), or of standard input. interpolate takes two of them, analogy three: as
+words, or on one line with tabs between. --output=FILE writes a file instead; --format=jsonl gives
+all there is to know. encode writes .npy (the means) or .parquet (lines, means, deviations) by the
+file's name, in constant memory. A line that cannot be read is fatal, or left out with
+--on_error=skip.
 """
 
 from vaetx_jax.runtime import signals
@@ -33,8 +34,8 @@ from absl import flags
 
 from vaetx_jax import command_line
 from vaetx_jax.config.stored import cache_dir
-from vaetx_jax.data import line_reader
-from vaetx_jax.data.line_reader import LineError, Sentences
+from vaetx_jax.data.decoded_lines import LineError
+from vaetx_jax.data.line_reader import Line, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.generate import vector_files
 from vaetx_jax.generate.tasks import SCORE_HEADING, TASKS, Request, encoded_parts
@@ -131,7 +132,7 @@ def _request(verb: str, texts: list[str]) -> Request:
         how.setdefault("temperature", 1.0)
     return Request(
         lines=_lines(verb, texts, columns),
-        corpus=lambda: line_reader.read(values.corpus, 1, _on_error),
+        corpus=lambda: read_lines(values.corpus, on_error=_on_error),
         count=values.count,
         steps=values.steps,
         path=values.path,
@@ -143,7 +144,7 @@ def _request(verb: str, texts: list[str]) -> Request:
     )
 
 
-def _lines(verb: str, texts: list[str], columns: int) -> Iterable[Sentences]:
+def _lines(verb: str, texts: list[str], columns: int) -> Iterable[Line]:
     """The input, from words, a file or standard input; a sample has none."""
     source = flags.FLAGS.input
     if not columns and (texts or source):
@@ -156,11 +157,11 @@ def _lines(verb: str, texts: list[str], columns: int) -> Iterable[Sentences]:
         if len(texts) % columns:
             raise ConfigError(f"{verb} takes {columns} sentences at a time, here are {len(texts)}")
         groups = [tuple(texts[i : i + columns]) for i in range(0, len(texts), columns)]
-        return [Sentences(number, group) for number, group in enumerate(groups, start=1)]
+        return [Line(number, group) for number, group in enumerate(groups, start=1)]
     if source is None and sys.stdin.isatty():
         print("reading sentences from standard input, to its end (Ctrl-D)", file=sys.stderr)
-    json_lines = flags.FLAGS.input_format == "jsonl"
-    return line_reader.read(source or "-", columns, _on_error, json_lines=json_lines)
+    kind = {None: None, "text": ".txt", "jsonl": ".jsonl"}[flags.FLAGS.input_format]
+    return read_lines(source or "-", columns=columns, kind=kind, on_error=_on_error)
 
 
 def _on_error(error: LineError) -> None:

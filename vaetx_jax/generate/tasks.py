@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaetx_jax.data.line_reader import Sentences
+from vaetx_jax.data.line_reader import Line
 from vaetx_jax.inference.batching import WINDOW
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import NearestRows
@@ -32,8 +32,8 @@ class Request:
       how: the ways to decode.
     """
 
-    lines: Iterable[Sentences]
-    corpus: Callable[[], Iterable[Sentences]]
+    lines: Iterable[Line]
+    corpus: Callable[[], Iterable[Line]]
     count: int
     steps: int
     path: str
@@ -55,11 +55,11 @@ def reconstruct(model: TextModel, request: Request) -> Iterator[Record]:
     """Each sentence through its latent and back."""
     done = 0
     for part in in_parts(request.lines, WINDOW):
-        mean, _ = model.encode([line.texts[0] for line in part])
+        mean, _ = model.encode([line.text for line in part])
         backs = model.decode(mean, seed=request.seed, first_row=done, **request.how)
         done += len(part)
         for line, back in zip(part, backs, strict=True):
-            fields = {"line": line.number, "text": line.texts[0], "reconstruction": back}
+            fields = {"line": line.number, "text": line.text, "reconstruction": back}
             yield Record(one_line(back), fields)
 
 
@@ -94,12 +94,12 @@ def analogy(model: TextModel, request: Request) -> Iterator[Record]:
 def neighbours(model: TextModel, request: Request) -> Iterator[Record]:
     """The corpus's sentences nearest to each; the corpus is read once, a part at a time."""
     queries = list(request.lines)
-    mean, _ = model.encode([line.texts[0] for line in queries])
+    mean, _ = model.encode([line.text for line in queries])
     nearest = NearestRows(mean, request.k, metric=request.metric)
-    known: dict[int, Sentences] = {}  # the sentences that are among the nearest so far
+    known: dict[int, Line] = {}  # the sentences that are among the nearest so far
     seen = 0
     for part in in_parts(request.corpus(), WINDOW):
-        nearest.add(model.encode([line.texts[0] for line in part])[0])
+        nearest.add(model.encode([line.text for line in part])[0])
         known |= dict(enumerate(part, start=seen))
         seen += len(part)
         known = {int(row): known[int(row)] for row in np.unique(nearest.found().rows_QxK)}
@@ -109,25 +109,25 @@ def neighbours(model: TextModel, request: Request) -> Iterator[Record]:
             {
                 "line": known[int(row)].number,
                 "score": float(score),
-                "text": known[int(row)].texts[0],
+                "text": known[int(row)].text,
             }
             for row, score in zip(rows, scores, strict=True)
         ]
         lines = [f"  {n['score']:7.4f}  {n['line']:>6}  {one_line(n['text'])}" for n in near]
-        fields = {"line": query.number, "text": query.texts[0], "neighbours": near}
-        yield Record("\n".join([one_line(query.texts[0]), *lines]), fields)
+        fields = {"line": query.number, "text": query.text, "neighbours": near}
+        yield Record("\n".join([one_line(query.text), *lines]), fields)
 
 
 def score(model: TextModel, request: Request) -> Iterator[Record]:
     """Bounds on each sentence's log-probability, nats."""
     for part in in_parts(request.lines, WINDOW):
-        texts = [line.texts[0] for line in part]
+        texts = [line.text for line in part]
         scores = model.score(texts, iw_samples=request.iw_samples, seed=request.seed)
         for line, elbo, kl, iw, pieces, words, cut in zip(part, *scores, strict=True):
             bound = None if np.isnan(iw) else float(iw)
             fields = {
                 "line": line.number,
-                "text": line.texts[0],
+                "text": line.text,
                 "elbo": float(elbo),
                 "iw": bound,
                 "iw_samples": request.iw_samples,
@@ -138,7 +138,7 @@ def score(model: TextModel, request: Request) -> Iterator[Record]:
             }
             shown = "-" if bound is None else f"{bound:.3f}"
             figures = [f"{elbo:.3f}", shown, f"{kl:.3f}", f"{pieces}", f"{words}"]
-            yield Record("\t".join([*figures, one_line(line.texts[0])]), fields)
+            yield Record("\t".join([*figures, one_line(line.text)]), fields)
 
 
 SCORE_HEADING = "elbo\tiw\tkl\tpieces\twords\tsentence"
@@ -162,7 +162,7 @@ def encoded_parts(
 ) -> Iterator[tuple[np.ndarray, list[str], np.ndarray, np.ndarray]]:
     """(line numbers [N], texts, means [N, Z], standard deviations [N, Z]) a part at a time."""
     for part in in_parts(request.lines, WINDOW):
-        texts = [line.texts[0] for line in part]
+        texts = [line.text for line in part]
         yield np.asarray([line.number for line in part]), texts, *model.encode(texts)
 
 
@@ -184,7 +184,7 @@ TASKS = {
 }
 
 
-def in_parts(lines: Iterable[Sentences], size: int) -> Iterator[list[Sentences]]:
+def in_parts(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:
     """The lines in lists of at most `size`."""
     iterator = iter(lines)
     while part := list(itertools.islice(iterator, size)):

@@ -14,7 +14,6 @@ import shutil
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.models.text_vae import PARAMS, Variables
@@ -91,6 +90,8 @@ class Checkpoints:
         Raises:
           UnsavedError: it could not be written; nothing of it is left.
         """
+        import orbax.checkpoint as ocp  # here, because it is slow to import
+
         if facts.step in self._facts:
             return
         home, temporary = self.folder / str(facts.step), self.folder / f"{_WRITING}{facts.step}"
@@ -163,6 +164,8 @@ class Checkpoints:
         Raises:
           DamagedError: it holds another tree, or cannot be read.
         """
+        import orbax.checkpoint as ocp
+
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _to_tree(like))
         args = ocp.args.StandardRestore(abstract)
         return _from_tree(self._read(step, ocp.StandardCheckpointHandler(), args))
@@ -173,6 +176,8 @@ class Checkpoints:
         Raises:
           DamagedError: a file of the checkpoint is not as it was written.
         """
+        import orbax.checkpoint as ocp
+
         tree = jax.tree.map(ocp.utils.to_shape_dtype_struct, _variables_tree(like))
         shardings = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding), tree)
         args = ocp.args.PyTreeRestore(tree, restore_args=shardings, partial_restore=True)
@@ -180,6 +185,8 @@ class Checkpoints:
         return {PARAMS: tree[PARAMS], **tree.get(_COLLECTIONS, {})}
 
     def _read(self, step: int, handler: Any, args: Any) -> Any:
+        import orbax.checkpoint as ocp
+
         home = self.folder / str(step)
         try:
             if not self._writable and processes.is_first():

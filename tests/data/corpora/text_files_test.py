@@ -105,6 +105,36 @@ def test_too_few_sentences_for_a_share_are_told(tmp_path):
         text_corpus(tmp_path, "one\ntwo\n").prepare()
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "held_out"),
+    [
+        (".txt", "\n \n a \n\t\n", "one\n"),
+        (".tsv", "\n a\tx\n\tx\n \t\n", "one\tx\n"),
+        (".csv", "text\n\n a \n,\n \n", "text\none\n"),
+    ],
+)
+def test_blank_lines_are_counted_and_spaces_at_the_ends_dropped(tmp_path, kind, content, held_out):
+    other = tmp_path / f"b{kind}"
+    other.write_text(held_out)
+    corpus = text_corpus(tmp_path, content, f"a{kind}", valid=str(other), test=str(other))
+    assert texts(corpus, "train") == ["a"]
+    assert "dropped 3 blank lines" in corpus.describe()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", "fine\t1\nonly text"),
+        ("a.tsv", "fine\t1\ntext\t \n"),
+        ("a.csv", "text,label\n\nb,\n"),
+    ],
+)
+def test_a_missing_label_is_told_with_its_line(tmp_path, name, content):
+    line = 3 if name == "a.csv" else 2
+    with pytest.raises(UserError, match=rf"a\.\w+, line {line}: the label is missing\. "):
+        text_corpus(tmp_path, content, name).prepare()
+
+
 def test_a_bad_line_far_down_leaves_nothing(tmp_path):
     corpus = text_corpus(tmp_path, "fine\tx\n" * 500 + "not fine\n", "a.tsv")
     with pytest.raises(UserError, match=r"a\.tsv, line 501: the label is missing"):
@@ -127,7 +157,12 @@ def test_labels_in_one_file_only_are_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("none.txt", "there is none"), ("", "not a regular file|unknown kind"), ("a.md", "unknown")],
+    [
+        ("none.txt", "there is none"),
+        ("", "not a regular file|unknown kind"),
+        ("a.md", r"unknown kind of file.*\.txt, \.tsv, \.csv"),
+        ("a.jsonl", "unknown kind"),
+    ],
 )
 def test_a_missing_or_unknown_file_is_told_on_opening(tmp_path, name, message):
     (tmp_path / "a.md").write_text("x\n")

@@ -110,10 +110,8 @@ class Text(StreamingBuilder):
     def _generate_examples(self, split: str) -> Iterator[tuple[int, Example]]:
         numbers = {name: i for i, name in enumerate(self.label_fields.get("label", ()))}
         for row, line in enumerate(self._files.lines(split)):
-            if line.label is None:
-                yield row, {"text": line.text}
-            else:
-                yield row, {"text": line.text, "label": numbers[line.label]}
+            label = {field: numbers[name] for field, name in line.labels.items()}
+            yield row, {"text": line.text, **label}
 
 
 @dataclasses.dataclass(eq=False)

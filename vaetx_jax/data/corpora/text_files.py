@@ -8,12 +8,13 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 from vaetx_jax.data.corpora.splits import SPLITS, split_of
-from vaetx_jax.data.corpora.text_lines import Line, has_labels, kind_of, read_lines
+from vaetx_jax.data.line_reader import LABEL, Line, kind_of, label_fields, read_lines
 from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.manifest import sha256_of
 
 # More is a column of something else. Class numbers are kept as 16-bit integers downstream.
 MAX_CLASSES = 1_000
+KINDS = (".txt", ".tsv", ".csv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class TextFiles:
             UserError: a file is missing or of an unknown kind.
         """
         for path in self.paths.values():
-            kind_of(path)
+            _kind(path)
             if not path.is_file():
                 problem = "it is not a regular file" if path.exists() else "there is none"
                 raise UserError(f"cannot read the file {path}: {problem}. Check the path.")
@@ -65,7 +66,7 @@ class TextFiles:
                     f"cannot read {path}: {error.strerror}. Check its rights."
                 ) from error
             packed = path.name.lower().endswith(".gz")
-            parts.append([split, kind_of(path), packed, content])
+            parts.append([split, _kind(path), packed, content])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def classes(self, skipped: collections.Counter[str]) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ class TextFiles:
         Raises:
             UserError: a bad line, a split without sentences, files with and without labels.
         """
-        labelled = {path: has_labels(path) for path in self.paths.values()}
+        labelled = {path: bool(label_fields(path)) for path in self.paths.values()}
         if len(set(labelled.values())) > 1:
             with_, without = (
                 next(str(path) for path, has in labelled.items() if has is wanted)
@@ -91,10 +92,10 @@ class TextFiles:
         for file_split, path in self.paths.items():
             place = self._placement(file_split)
             read, left_out = rows.total(), skipped.total()
-            for line in read_lines(path, skipped):
+            for line in _sentences(path, skipped):
                 rows[place(line.text)] += 1
-                if line.label is not None and line.label not in names:
-                    names.add(line.label)
+                if line.labels and line.labels[LABEL] not in names:
+                    names.add(line.labels[LABEL])
                     _refuse_many(path, line, names)
             if rows.total() == read:
                 raise UserError(
@@ -109,7 +110,7 @@ class TextFiles:
         file_split = split if split in self.paths else "train"
         place = self._placement(file_split)
         known: collections.Counter[str] = collections.Counter()  # `classes` has counted them
-        for line in read_lines(self.paths[file_split], known):
+        for line in _sentences(self.paths[file_split], known):
             if place(line.text) == split:
                 yield line
 
@@ -136,9 +137,45 @@ class TextFiles:
                 )
 
 
+def _sentences(path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[Line]:
+    """The lines that hold a sentence, without spaces at its ends; the others are counted.
+
+    Raises:
+        UserError: a line cannot be read, or lacks the label that the others have.
+    """
+    labelled = bool(label_fields(path))
+    for line in read_lines(path, skipped=skipped):
+        text = line.text.strip()
+        if not text:
+            skipped["blank lines"] += 1
+        elif labelled and LABEL not in line.labels:
+            raise _no_label(path, line.number)
+        else:
+            yield line._replace(texts=(text,))
+
+
+def _no_label(path: pathlib.Path, number: int) -> UserError:
+    advice = "Add it, or remove the column 'label' from the file."
+    if _kind(path) == ".tsv":
+        advice = "Each line must be text, one tab, label; without labels, name the file .txt."
+    return UserError(f"{path}, line {number}: the label is missing. {advice}")
+
+
+def _kind(path: pathlib.Path) -> str:
+    kind = kind_of(path)
+    if kind not in KINDS:
+        raise UserError(
+            f"{path}: unknown kind of file. The name must end in {', '.join(KINDS)}, "
+            "with .gz after it if compressed: .txt holds one sentence a line, .tsv "
+            "text<TAB>label, .csv a column 'text' and, if there are labels, 'label'."
+        )
+    return kind
+
+
 def _refuse_many(path: pathlib.Path, line: Line, names: set[str]) -> None:
     if len(names) > MAX_CLASSES:
         raise UserError(
             f"{path}, line {line.number}: more than {MAX_CLASSES:,} different labels, here "
-            f"{line.label!r:.60}. Is the label in the right column? Without labels, use .txt."
+            f"{line.labels[LABEL]!r:.60}. Is the label in the right column? Without labels, use "
+            ".txt."
         )
