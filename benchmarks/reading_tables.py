@@ -144,8 +144,8 @@ def _notes(results: Mapping[str, Any]) -> Iterator[str]:
     needed = ", ".join(f"{value:.1f} ({name})" for name, value in results["padding_nats"].items())
     yield (
         "Padding: for a mean over all positions to give the published figure, each padding "
-        f"position would have to cost, in nats, {needed}; a model that has seen [SEP] predicts "
-        "[PAD] at nearly 0."
+        f"position would have to cost, in nats, {needed}. The readings assume at most 0.1, because "
+        "nothing but [PAD] follows [SEP]."
     )
 
 
