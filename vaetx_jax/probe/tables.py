@@ -97,5 +97,5 @@ def _few_labels_table(field: str, found: dict[str, Any], latent_dim: int) -> Stu
         columns=("classifier input", "labels per class", "labels", "accuracy", "macro-F1"),
         rows=[],
         shown=shown,
-        notes=["Closed fits, C chosen on as many validation rows; all use the same draws."],
+        notes=["Closed fits, C chosen on as many validation rows; all inputs use the same draws."],
     )
