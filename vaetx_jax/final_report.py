@@ -1,4 +1,4 @@
-"""What every run ends with: its figures on the test split, its samples and its pictures."""
+"""The final report of a run: test metrics, probes, samples, figures."""
 
 import pathlib
 import time
@@ -16,7 +16,7 @@ from vaetx_jax.runtime.console import duration
 
 
 def write_final_report(model: TextModel) -> None:
-    """Prints and writes the table, the quick probes, the samples and the pictures."""
+    """Prints and writes the table, the quick probes, the samples and the figures."""
     began = time.monotonic()
     figures, estimates = evaluate(model, "test")
     print_evaluation(figures)
@@ -24,7 +24,7 @@ def write_final_report(model: TextModel) -> None:
     if model.latent_dim and model.run.corpus.label_fields:
         print_probes(probe_labels(model, estimates.mu_NxZ))
     if model.latent_dim:
-        written.append(_picture(model, estimates))
+        written.append(_plot_latents(model, estimates))
     if model.run.config.samples.count:
         text, path = showcase(model)
         print(text)
@@ -34,7 +34,7 @@ def write_final_report(model: TextModel) -> None:
         print(f"  {path}")
 
 
-def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
+def _plot_latents(model: TextModel, estimates: Estimates) -> pathlib.Path:
     run = model.run
     test, fields = run.split("test"), run.corpus.label_fields
     field = next(iter(fields), None)
@@ -43,7 +43,7 @@ def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
     if 2 < len(np.unique(labels_N)) < len(labels_N) and model.latent_dim > 1:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-        # Principal axes show what varies most; these show whether the label is there at all.
+        # Principal axes show what varies most; these show whether the label is encoded at all.
         separate = LinearDiscriminantAnalysis(n_components=2)
         points_Nx2 = separate.fit_transform(estimates.mu_NxZ, labels_N)
         axes = f"the two axes that separate {field} best"
@@ -55,15 +55,13 @@ def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
 
 
 RECONSTRUCTIONS = 3
-
-
 STEPS = 7
 
 
 def showcase(model: TextModel) -> tuple[str, pathlib.Path]:
-    """Writes `samples/step-N.md` and gives its text, too.
+    """Writes `samples/step-N.md`; returns its text and path.
 
-    Sentences to reconstruct and to go between are the first of the test split.
+    Reconstructions and the interpolation are of the first sentences of the test split.
     """
     settings = model.run.config.samples
     lines = [f"# Samples after {model.step:,} steps", "", "## Drawn from the prior", ""]

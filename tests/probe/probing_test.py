@@ -17,7 +17,7 @@ from tests.helpers.tiny_run import tiny_config
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.inference.text_model import load, untrained
+from vaetx_jax.inference.text_model import init_untrained, load
 from vaetx_jax.probe import probing
 from vaetx_jax.probe.classifiers import Latents
 from vaetx_jax.probe.label_field import Material, probe_field
@@ -160,7 +160,7 @@ def test_the_command_writes_and_names_its_file(trained, config, tmp_path):
 def unfitted(config, folder):
     folder.mkdir()
     keep_config(folder, config)
-    return untrained(create_run(config, folder), seed=0)
+    return init_untrained(create_run(config, folder), seed=0)
 
 
 def test_a_language_model_is_refused(config, tmp_path):
