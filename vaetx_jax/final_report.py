@@ -10,7 +10,7 @@ from vaetx_jax.inference.interpolation import principal_plane
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.estimator import Estimates
 from vaetx_jax.probe.quick import print_probes, probe_labels
-from vaetx_jax.reports.figures import learning_curves, plot_latents
+from vaetx_jax.reports.figures import plot_latents, plot_learning_curves
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import duration
 
@@ -20,7 +20,7 @@ def write_final_report(model: TextModel) -> None:
     began = time.monotonic()
     figures, estimates = evaluate(model, "test")
     print_evaluation(figures)
-    written = [model.run.folder / "evaluation.json", learning_curves(model.run.folder)]
+    written = [model.run.folder / "evaluation.json", plot_learning_curves(model.run.folder)]
     if model.latent_dim and model.run.corpus.label_fields:
         print_probes(probe_labels(model, estimates.mu_NxZ))
     if model.latent_dim:
