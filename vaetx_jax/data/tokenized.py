@@ -46,6 +46,11 @@ class FrameIds(NamedTuple):
     cls: int
     sep: int
 
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> FrameIds:
+        """The ids of a tokenizer."""
+        return cls(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenizedSplit:
@@ -132,8 +137,6 @@ def tokenize_split(
     Raises:
       UserError: the folder cannot be written or read.
     """
-    if max_len < 3:
-        raise errors.ConfigError(f"data.max_len is {max_len}: [CLS], one piece and [SEP] need 3")
     fingerprint = _fingerprint(corpus, tokenizer, max_len)
     folder = pathlib.Path(cache_dir) / "ids" / fingerprint / split
     with _disk(folder):
