@@ -113,11 +113,11 @@ class EvalBatches:
 
 
 def read_ahead(batches: Batches, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
-    """The batches of steps start..stop-1 in order, made by threads while the caller computes.
+    """Yields the batches of steps start..stop-1 in order; threads make them ahead of the caller.
 
-    What a thread raises is raised here. The threads end with the iterator, early or late.
+    What a thread raises is raised by the iterator. The threads end when it does, early or late.
     """
-    import grain  # here, because it takes a second that evaluation and tests need not spend
+    import grain  # takes a second that evaluation and tests need not spend
 
     steps = grain.MapDataset.range(start, stop).map(lambda step: (int(step), batches.at(step)))
     options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_AHEAD)
