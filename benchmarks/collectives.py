@@ -30,7 +30,7 @@ from vaetx_jax.models.build import build_model
 from vaetx_jax.runtime.mesh import data_mesh, split_over_data
 from vaetx_jax.training.state import count_parameters, init_state
 from vaetx_jax.training.step import make_train_step
-from vaetx_jax.training.trainer import make_plan
+from vaetx_jax.training.trainer import step_settings
 
 _DEVICES = flags.DEFINE_integer("devices", 8, "Forced CPU devices.", lower_bound=2)
 _SENTENCES = flags.DEFINE_integer("sentences", 32, "A device's share of the batch.")
@@ -44,7 +44,7 @@ def compiled_step(dim: int, *, shard_state: bool) -> tuple[object, int]:
     config = default_config()
     config.model.dim = dim
     model = build_model(model_settings(config), vocab_size=30_522, pad_id=0)
-    plan, mesh = make_plan(config, 1000), data_mesh()
+    settings, mesh = step_settings(config, 1000), data_mesh()
     rows, count = split_over_data(mesh), _SENTENCES.value * mesh.size
     batch = {
         "ids": jax.ShapeDtypeStruct((count, 32), jnp.int32, sharding=rows),
@@ -52,9 +52,9 @@ def compiled_step(dim: int, *, shard_state: bool) -> tuple[object, int]:
     }
     key = jax.random.key(0)
     shapes = jax.eval_shape(
-        lambda key: init_state(model, plan, key, mesh, shard_state=shard_state), key
+        lambda key: init_state(model, settings.optimizer, key, mesh, shard_state=shard_state), key
     )
-    step = make_train_step(model, plan, mesh, shard_state=shard_state)
+    step = make_train_step(model, settings, mesh, shard_state=shard_state)
     return step.lower(shapes, batch, key).compile(), count_parameters(model)
 
 

@@ -24,8 +24,8 @@ from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import validate
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference.exported import named_leaves, write
+from vaetx_jax.models import text_vae
 from vaetx_jax.run.run import create_run
-from vaetx_jax.training.state import init_params
 
 SIDES = ("ours", "pytorch")
 _DATA = flags.DEFINE_string("data", "../shared/data", "The folder of the corpora.")
@@ -40,13 +40,15 @@ def prepare(folder: pathlib.Path) -> None:
     config.tokenizer.kind = "wordpiece"
     validate(config)
     run = create_run(config, folder)
-    params = jax.device_get(init_params(run.model, jax.random.key(0)))
+    variables = jax.device_get(text_vae.init(run.model, jax.random.key(0)))
+    params = variables["params"]
     bias = jnp.asarray(params["output_layer"]["bias"]).at[run.tokenizer.sep_id].set(-1e6)
     params["output_layer"]["bias"] = np.asarray(bias)
     (folder / "model").mkdir()
-    write(folder / "model", run, params, step=0, label="untrained")
+    write(folder / "model", run, variables, step=0, label="untrained")
     np.savez(
-        folder / "params.npz", **{k.replace(".", "/"): v for k, v in named_leaves(params).items()}
+        folder / "params.npz",
+        **{k.replace(".", "/"): v for k, v in named_leaves(variables).items()},
     )
     texts = [row.text for row in run.corpus.split("test")]
     (folder / "sentences.json").write_text(json.dumps(texts))

@@ -26,7 +26,7 @@ from vaetx_jax.models.build import build_model
 from vaetx_jax.runtime.mesh import data_mesh, put_batch
 from vaetx_jax.training.state import init_state
 from vaetx_jax.training.step import make_train_step
-from vaetx_jax.training.trainer import make_plan
+from vaetx_jax.training.trainer import step_settings
 
 _JSON = flags.DEFINE_string("json", "", "A file for the results.")
 _CASE = flags.DEFINE_string("case", "", "Used by the script itself.")
@@ -56,12 +56,13 @@ def measure(case: Case) -> dict[str, float]:
     """Seconds a step, tokens a second and the peak of this process."""
     config = default_config(case.model)
     model = build_model(model_settings(config), vocab_size=case.vocab, pad_id=0)
-    mesh, plan = data_mesh(), make_plan(config, 100)
-    state, key = init_state(model, plan, jax.random.key(0), mesh), jax.random.key(1)
+    mesh, settings = data_mesh(), step_settings(config, 100)
+    state = init_state(model, settings.optimizer, jax.random.key(0), mesh)
+    key = jax.random.key(1)
     ids = np.random.default_rng(0).integers(4, case.vocab, (case.batch, case.length))
     weight = np.ones(case.batch, np.float32)
     batch = put_batch({"ids": ids.astype(np.int32), "weight": weight}, mesh)
-    step, times = make_train_step(model, plan, mesh), []
+    step, times = make_train_step(model, settings, mesh), []
     for _ in range(_STEPS.value + 1):
         began = time.perf_counter()
         state, metrics = step(state, batch, key)

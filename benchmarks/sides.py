@@ -26,7 +26,7 @@ Once = Callable[[np.ndarray], float]  # one pass over ids [B, S]; returns its lo
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckpointInfo:
+class RaceFacts:
     """What all sides know of the race."""
 
     settings: dict[str, Any]
@@ -52,7 +52,7 @@ def unflatten(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return tree
 
 
-def ours(facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray) -> tuple[Once, Once]:
+def ours(facts: RaceFacts, params: dict[str, Any], noise: np.ndarray) -> tuple[Once, Once]:
     """(the first loss, one timed pass) of JAX."""
     import jax
     import jax.numpy as jnp
@@ -61,10 +61,9 @@ def ours(facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray) -> tu
     from vaetx_jax.losses import elbo
     from vaetx_jax.models.build import build_model
     from vaetx_jax.runtime.mesh import data_mesh, put_batch, put_replicated
-    from vaetx_jax.training import optimizer as optimizer_lib
     from vaetx_jax.training import state as state_lib
     from vaetx_jax.training import step
-    from vaetx_jax.training.trainer import make_plan
+    from vaetx_jax.training.trainer import step_settings
 
     def build(precision: str) -> Any:
         return build_model(
@@ -78,7 +77,7 @@ def ours(facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray) -> tu
 
     def nelbo(params: Any, ids: jax.Array, eps: jax.Array) -> jax.Array:
         mask = ids[:, 1:] != facts.pad_id
-        bound = elbo.sentence_bound(model, params, ids, eps, mask, mesh)
+        bound = elbo.sentence_bound(model, {"params": params}, ids, eps, mask, mesh)
         return (jnp.sum(bound.nll_B) + jnp.sum(bound.kl_B)) / ids.shape[0]
 
     compiled = jax.jit(nelbo)
@@ -91,13 +90,11 @@ def ours(facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray) -> tu
         zero = jnp.zeros_like(jnp.asarray(noise))
         return lambda ids: judged(ids, noise), lambda ids: judged(ids, zero)
 
-    plan = optimizer_lib.Plan(
-        **dataclasses.asdict(make_plan(default_config(facts.settings["name"]), 1000))
-    )
-    state = state_lib.init_state(model, plan, jax.random.key(0), mesh)
+    settings = step_settings(default_config(facts.settings["name"]), 1000)
+    state = state_lib.init_state(model, settings.optimizer, jax.random.key(0), mesh)
     # The weights are the race's own, put where the state's are.
-    state = state._replace(params=put_replicated(params, mesh))
-    train_step = step.make_train_step(build(facts.precision), plan, mesh)
+    state = state.with_params(put_replicated(params, mesh))
+    train_step = step.make_train_step(build(facts.precision), settings, mesh)
     key, weight = jax.random.key(1), np.ones(len(noise), np.float32)
 
     def trained(ids: np.ndarray) -> float:
@@ -109,7 +106,7 @@ def ours(facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray) -> tu
 
 
 def theirs(
-    name: str, facts: CheckpointInfo, params: dict[str, Any], noise: np.ndarray
+    name: str, facts: RaceFacts, params: dict[str, Any], noise: np.ndarray
 ) -> tuple[Once, Once]:
     """(the first loss, one timed pass) of PyTorch."""
     import torch
@@ -155,7 +152,7 @@ def theirs(
 
 def main(folder: pathlib.Path, name: str) -> None:
     """Answers a line for a line: the first loss, seconds of passes, the peak memory."""
-    facts = CheckpointInfo(**json.loads((folder / "race.json").read_text()))
+    facts = RaceFacts(**json.loads((folder / "race.json").read_text()))
     with np.load(folder / "params.npz") as file:
         params = unflatten(dict(file))
     with np.load(folder / "batches.npz") as file:

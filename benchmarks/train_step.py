@@ -26,16 +26,16 @@ import numpy as np
 from absl import flags
 
 from benchmarks.process import run
-from benchmarks.sides import CheckpointInfo
+from benchmarks.sides import RaceFacts
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings, validate
 from vaetx_jax.errors import UserError
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.flops import forward_flops
 from vaetx_jax.models.presets import MODELS
 from vaetx_jax.run.run import create_run
 from vaetx_jax.runtime.huge_pages import with_huge_pages
 from vaetx_jax.study.timing import matmul_rate
-from vaetx_jax.training.state import init_params
 
 SIDES = ("ours", "eager_padded", "compiled_padded", "compiled_grouped")
 _MODEL = flags.DEFINE_enum("model", "vae_transformer", MODELS, "Which model.")
@@ -64,8 +64,8 @@ class Race:
         settings = model_settings(config)
         self.pad_id = run.tokenizer.pad_id
         self.batches = full_batches(run.train_batches, _ROUNDS.value)
-        self.params = jax.device_get(init_params(run.model, jax.random.key(0)))
-        self.facts = CheckpointInfo(
+        self.params = jax.device_get(text_vae.init(run.model, jax.random.key(0))["params"])
+        self.facts = RaceFacts(
             settings=dataclasses.asdict(settings),
             vocab_size=run.tokenizer.size,
             pad_id=self.pad_id,

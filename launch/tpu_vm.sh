@@ -5,7 +5,7 @@
 #
 #   create    makes the TPU (and waits until it is there)
 #   copy      copies what is committed here to every worker
-#   install   makes the environment on every worker, whose image needs Python 3.11 to 3.13 with venv
+#   install   makes the environment on every worker, whose image needs Python 3.11 or newer with venv
 #             (--python=python3.11 names it; the default is python3)
 #   run       starts the training on every worker, under supervise.sh, and shows its output
 #   stop      asks the training to save and leave
@@ -75,9 +75,10 @@ copy() {
 }
 
 install() {
-  local suits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
-  everywhere "$python -c '$suits' || { echo \"tpu_vm.sh: needs Python 3.11 to 3.13: install one on the workers, name it with --python\" >&2; exit 2; }"
-  everywhere "cd vaetx_jax && $python -m venv .venv"' && .venv/bin/pip install -q --constraint constraints.txt -e ".[tpu]"'
+  local suits='import sys; sys.exit(sys.version_info < (3, 11))'
+  everywhere "$python -c '$suits' || { echo \"tpu_vm.sh: needs Python 3.11 or newer: install one on the workers, name it with --python\" >&2; exit 2; }"
+  local pins='import sys; print("constraints-3.%d.txt" % (11 if sys.version_info < (3, 12) else 13))'
+  everywhere "cd vaetx_jax && $python -m venv .venv && .venv/bin/pip install -q --constraint \$(.venv/bin/python -c '$pins') -e '.[tpu]'"
   if [ -n "$mount" ]; then
     everywhere "mkdir -p shared && { mountpoint -q shared || gcsfuse --implicit-dirs $(printf %q "$mount") shared; }"
   fi

@@ -264,3 +264,60 @@ def test_every_command_can_be_interrupted_while_it_imports(command):
     path = path if path.exists() else path.with_suffix("") / "__main__.py"
     before_the_slow_imports, _, _ = path.read_text().partition("# isort: split")
     assert "signals.exit_immediately()" in before_the_slow_imports
+
+
+# How soon a command answers ----------------------------------------------------------------------
+
+# What takes longer to import than JAX and flax.linen, or imports torch where that is installed.
+SLOW_LIBRARIES = (
+    "dash",
+    "grain",
+    "matplotlib",
+    "orbax",
+    "scipy.stats",
+    "sklearn",
+    "tensorboardX",
+    "tensorflow_datasets",
+    "torch",
+)
+
+
+def printed_by(code):
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_commands_loads_no_slow_library():
+    modules = [
+        f"vaetx_jax.{command}"
+        if (ROOT / "vaetx_jax" / f"{command}.py").exists()
+        else f"vaetx_jax.{command}.__main__"
+        for command in COMMANDS
+    ]
+    code = f"""
+import importlib, sys
+for module in {modules}:
+    importlib.import_module(module)
+    print(module, *[name for name in {SLOW_LIBRARIES} if name in sys.modules])
+"""
+    assert printed_by(code).splitlines() == modules
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_says_its_help_without_a_slow_library(command):
+    code = f"""
+import runpy, sys
+sys.argv = ["{command}", "--help"]
+try:
+    runpy.run_module("vaetx_jax.{command}", run_name="__main__", alter_sys=True)
+except SystemExit:
+    print("loaded:", *[name for name in {SLOW_LIBRARIES} if name in sys.modules])
+"""
+    printed = printed_by(code).splitlines()
+    assert any("--workdir" in line for line in printed)
+    assert printed[-1] == "loaded:"

@@ -14,9 +14,10 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from vaetx_jax.config.keys import closest, flatten, value_of
+from vaetx_jax.config.keys import flatten, value_of
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.runtime import signals
+from vaetx_jax.settings import closest
 
 CRASHED = 70  # exit status: 'not the user's fault'; supervisors start it again
 

@@ -39,7 +39,7 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
     batches = run.eval_batches(split)
     progress = Progress(len(batches))
     estimates = Estimator(run.model, run.mesh, seed=settings.seed).run(
-        model.params,
+        model.variables,
         batches,
         sentences=len(split),
         iw_samples=settings.iw_samples,

@@ -45,7 +45,7 @@ def export(model: TextModel, folder: str | pathlib.Path) -> pathlib.Path:
     evaluation = _evaluation(model)
     with atomic_folder(folder) as fresh:
         step, label = model.step, model.label
-        exported.write(fresh, model.run, model.params, step=step, label=label)
+        exported.write(fresh, model.run, model.variables, step=step, label=label)
         if evaluation is not None:
             write_text(fresh / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
         write_text(fresh / CARD, model_card(model.run, evaluation, step=step, label=label))

@@ -4,14 +4,13 @@ import pathlib
 import time
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from vaetx_jax.evaluate import evaluate, print_evaluation
+from vaetx_jax.inference.interpolation import principal_plane
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.estimator import Estimates
 from vaetx_jax.probe.quick import print_probes, probe_labels
-from vaetx_jax.reports.figures import learning_curves, plot_latents
+from vaetx_jax.reports.figures import plot_latents, plot_learning_curves
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import duration
 
@@ -21,7 +20,7 @@ def write_final_report(model: TextModel) -> None:
     began = time.monotonic()
     figures, estimates = evaluate(model, "test")
     print_evaluation(figures)
-    written = [model.run.folder / "evaluation.json", learning_curves(model.run.folder)]
+    written = [model.run.folder / "evaluation.json", plot_learning_curves(model.run.folder)]
     if model.latent_dim and model.run.corpus.label_fields:
         print_probes(probe_labels(model, estimates.mu_NxZ))
     if model.latent_dim:
@@ -41,17 +40,18 @@ def _picture(model: TextModel, estimates: Estimates) -> pathlib.Path:
     field = next(iter(fields), None)
     names = fields[field] if field else ("sentences",)
     labels_N = test.labels[field][:] if field else np.zeros(len(test), int)
-    points, axes = estimates.mu_NxZ, "two principal axes"
-    if min(points.shape) < 2:  # one sentence, or a latent of one dimension
-        points = np.pad(points, ((0, 0), (0, 2)))[:, :2]
-    elif 2 < len(np.unique(labels_N)) < len(labels_N):
+    if 2 < len(np.unique(labels_N)) < len(labels_N) and model.latent_dim > 1:
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
         # Principal axes show what varies most; these show whether the label is there at all.
-        points = LinearDiscriminantAnalysis(n_components=2).fit_transform(points, labels_N)
-        axes = f"the two axes that part {field} best"
+        separate = LinearDiscriminantAnalysis(n_components=2)
+        points_Nx2 = separate.fit_transform(estimates.mu_NxZ, labels_N)
+        axes = f"the two axes that separate {field} best"
     else:
-        points = PCA(2, random_state=0).fit_transform(points)
+        points_Nx2 = principal_plane(estimates.mu_NxZ).points_Nx2
+        axes = "two principal axes"
     title = f"posterior means of the test split, {axes}"
-    return plot_latents(run.folder / "latent.png", points, labels_N, names, title)
+    return plot_latents(run.folder / "latent.png", points_Nx2, labels_N, names, title)
 
 
 RECONSTRUCTIONS = 3

@@ -24,6 +24,7 @@ from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.run import create_run
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
+from vaetx_jax.settings import closest
 from vaetx_jax.training.trainer import StoppedError, Trainer
 
 HELD_OUT = 10  # one in so many different sentences validates, one tests
@@ -94,7 +95,7 @@ def _train(
     workdir_lib.keep_config(folder, config)
     trainer = Trainer(create_run(config, folder))
     state, _ = trainer.start_state()
-    if int(state.step) >= trainer.plan.total_steps:
+    if int(state.step) >= trainer.settings.total_steps:
         return
     try:
         trainer.run(state)
@@ -163,7 +164,7 @@ def _dotted(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     known = {key.replace(".", "_"): key for key in _keys(model)}
     for name in settings:
         if name not in known:
-            raise ConfigError(f"there is no setting {name}{keys.closest(name, known)}")
+            raise ConfigError(f"there is no setting {name}{closest(name, known)}")
     return {known[name]: value for name, value in settings.items()}
 
 
@@ -178,7 +179,7 @@ def _settings(model: str, chosen: Mapping[str, Any]) -> ConfigDict:
     config, known = _defaults(model), _keys(model)
     for key, value in chosen.items():
         if key not in known:
-            raise ConfigError(f"there is no setting {key!r}{keys.closest(key, known)}")
+            raise ConfigError(f"there is no setting {key!r}{closest(key, known)}")
         try:
             keys.set_value(config, key, value)
         except (TypeError, ValueError):

@@ -98,7 +98,8 @@ def _prepare(config: ConfigDict, folder: pathlib.Path, stack: contextlib.ExitSta
 
 def greet(run: Run, trainer: Trainer) -> None:
     """Says what runs, on what, with how much of everything."""
-    config, plan, batches = run.config, trainer.plan, trainer.batches
+    config, settings, batches = run.config, trainer.settings, trainer.batches
+    objective = settings.objective
     devices = jax.devices()
     train, valid = run.split("train"), run.split("valid")
     cut = int(train.cut.sum())
@@ -115,8 +116,8 @@ def greet(run: Run, trainer: Trainer) -> None:
         f"{count_parameters(run.model):,} parameters, latent {run.model.latent_dim or 'none'}\n"
         f"batches    {config.data.batch_size} sentences in rows of {_lengths(batches.shapes)} "
         f"pieces, {batches.padding:.1%} padding\n"
-        f"steps      {plan.total_steps:,}, {batches.steps_per_epoch:,} an epoch; "
-        f"annealing {plan.annealing}, {plan.cycles} cycles",
+        f"steps      {settings.total_steps:,}, {batches.steps_per_epoch:,} an epoch; "
+        f"annealing {objective.annealing}, {objective.cycles} cycles",
         flush=True,
     )
 
@@ -137,7 +138,7 @@ def _lengths(shapes: tuple[int, ...]) -> str:
 def _train(trainer: Trainer) -> None:
     state, words = trainer.start_state()
     print(f"training   {words}", flush=True)
-    if int(state.step) >= trainer.plan.total_steps:
+    if int(state.step) >= trainer.settings.total_steps:
         print("training   all steps are done already")
         return
     outcome = trainer.run(state)

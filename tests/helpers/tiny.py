@@ -1,5 +1,6 @@
 """Models and sentences small enough for a test, shared by several test files."""
 
+import dataclasses
 import functools
 import os
 import subprocess
@@ -11,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.helpers.paths import REPOSITORY
-from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.defaults import OptimizerSettings, default_config
 from vaetx_jax.config.validation import model_settings
+from vaetx_jax.losses.elbo import Objective
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.presets import ModelSettings
 from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.models.transformer import LayerShape, TransformerDecoder
 from vaetx_jax.runtime.mesh import data_mesh
-from vaetx_jax.training.optimizer import Plan
-from vaetx_jax.training.state import init_params
+from vaetx_jax.training.step import StepSettings
 
 PAD, UNK, CLS, SEP = 0, 1, 2, 3
 VOCABULARY = 23
@@ -54,7 +56,7 @@ def language_model(vocab_size: int = VOCABULARY) -> LanguageModel:
 
 def params_of(model: LanguageModel, seed: int = 0) -> Any:
     """Parameters far from zero: a bias that is left out or a slot that is ignored shows."""
-    shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
+    shapes = jax.eval_shape(functools.partial(text_vae.init, model), jax.random.key(0))["params"]
     noise = np.random.default_rng(seed)
     return jax.tree.map(
         lambda x: jnp.asarray(0.5 * noise.standard_normal(x.shape), x.dtype), shapes
@@ -92,24 +94,28 @@ def on_device(batch: dict) -> dict[str, jax.Array]:
     return {name: jnp.asarray(batch[name]) for name in ("ids", "weight")}
 
 
-def plan(**changes: Any) -> Plan:
-    chosen = {
-        "total_steps": 20,
-        "annealing": "cyclic",
-        "cycles": 2,
-        "ratio": 0.5,
-        "learning_rate": 1e-2,
-        "final_learning_rate": 1e-5,
-        "weight_decay": 0.1,
-        "decay": "all",
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "clip_norm": 0.0,
-        "free_bits": 0.0,
-        "window": 3,
-        "skip_nonfinite": False,
-    }
-    return Plan(**(chosen | changes))
+def step_settings(**changes: Any) -> StepSettings:
+    """Settings of a short run; `changes` names fields of any of the three dataclasses."""
+    settings = StepSettings(
+        objective=Objective(cycles=2),
+        optimizer=OptimizerSettings(learning_rate=1e-2, final_learning_rate=1e-5, decay="all"),
+        total_steps=20,
+        window=3,
+        skip_nonfinite=False,
+    )
+    return changed(settings, **changes)
+
+
+def changed(settings: StepSettings, **changes: Any) -> StepSettings:
+    """The settings with other values of some fields, those of its parts among them."""
+    for name, value in changes.items():
+        for part in ("objective", "optimizer"):
+            if hasattr(getattr(settings, part), name):
+                value = dataclasses.replace(getattr(settings, part), **{name: value})
+                name = part
+                break
+        settings = dataclasses.replace(settings, **{name: value})
+    return settings
 
 
 def one_device() -> Any:

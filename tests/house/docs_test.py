@@ -35,7 +35,7 @@ from tests.helpers.paths import REPOSITORY
 from vaetx_jax import command_line, fitting
 from vaetx_jax.config import defaults, validation
 from vaetx_jax.config import keys as keys_lib
-from vaetx_jax.config.study import chosen, validate_study
+from vaetx_jax.config.study import select, validate_study
 from vaetx_jax.errors import UserError
 from vaetx_jax.study.cells import cells_of
 
@@ -215,7 +215,7 @@ def check_ours(called):
         config = called.values.config
         validate_study(config)
         if config.study.kind == "grid":
-            chosen([cell.label for cell in cells_of(config)], config.study.only)
+            select([cell.label for cell in cells_of(config)], config.study.only)
     if called.name == "vaetx_jax.generate":
         verb, texts = called.module._verb(called.words)
         called.module._request(verb, texts)

@@ -34,7 +34,7 @@ ROWS = [
     "losses",
     "models data",
     "runtime",
-    "paper errors version",
+    "paper errors version settings",
 ]
 ROW_OF = {name: -row for row, names in enumerate(ROWS) for name in names.split()}
 

@@ -1,9 +1,12 @@
-"""CheckpointInfo about the project's own files that are easy to break unseen."""
+"""Facts about the project's own files that are easy to break unseen."""
 
 import ast
+import os
 import pathlib
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -15,6 +18,9 @@ import vaetx_jax
 from tests.helpers.paths import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.py"))
+CONSTRAINED = ("3.11", "3.13")  # the Pythons that have a file of constraints
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
 # Paths that exist on one machine only. (?<!...) lets pass what is part of a longer path or address.
 MACHINE_PATH = re.compile(r"(?<![\w.~:/$}-])/(?:work|farm|root|home|Users)/\w")
@@ -26,8 +32,8 @@ def project() -> dict:
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def constraints() -> dict[str, Version]:
-    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def constraints(python: str) -> dict[str, Version]:
+    lines = (REPOSITORY / f"constraints-{python}.txt").read_text(encoding="utf-8").splitlines()
     pins = [line.split("==") for line in lines if not line.startswith("#")]
     return {canonicalize_name(name): Version(version) for name, version in pins}
 
@@ -81,8 +87,9 @@ def test_the_package_and_the_project_agree_on_the_version() -> None:
     assert f"\nversion: {project()['version']}\n" in citation
 
 
-def test_constraints_pin_every_dependency_inside_its_range() -> None:
-    pins = constraints()
+@pytest.mark.parametrize("python", CONSTRAINED)
+def test_constraints_pin_every_dependency_inside_its_range(python: str) -> None:
+    pins = constraints(python)
     needed = project()["dependencies"] + project()["optional-dependencies"]["dev"]
     wrong = [
         text
@@ -91,11 +98,90 @@ def test_constraints_pin_every_dependency_inside_its_range() -> None:
         if (pin := pins.get(canonicalize_name(requirement.name))) is None
         or not requirement.specifier.contains(pin)
     ]
-    assert not wrong, f"run `make constraints`: {wrong}"
+    assert not wrong, f"run `make constraints PYTHON=python{python}`: {wrong}"
 
 
-def test_constraints_leave_out_what_only_benchmarks_need() -> None:
-    assert "torch" not in constraints()
+@pytest.mark.parametrize("python", CONSTRAINED)
+def test_constraints_leave_out_what_only_benchmarks_need(python: str) -> None:
+    assert "torch" not in constraints(python)
+
+
+@pytest.mark.parametrize(("python", "series"), [("3.11", "0.10"), ("3.13", "0.12")])
+def test_the_oldest_and_the_newest_series_of_jax_are_pinned(python: str, series: str) -> None:
+    pin = constraints(python)["jax"]
+    assert f"{pin.major}.{pin.minor}" == series
+
+
+def test_every_module_of_the_package_can_be_imported() -> None:
+    """Under the interpreter of the tests; importing a command must not run it."""
+    code = (
+        "import importlib, pkgutil, vaetx_jax\n"
+        "for module in pkgutil.walk_packages(vaetx_jax.__path__, 'vaetx_jax.'):\n"
+        "    importlib.import_module(module.name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# `make` ------------------------------------------------------------------------------------------
+
+
+def interpreter(folder: pathlib.Path, name: str, version: str) -> None:
+    """Puts a stand-in of a Python of this version on a PATH: it only says its version."""
+    program = folder / name
+    program.write_text(
+        f"#!/bin/sh\ncase $2 in *version_info*) echo {version} ;; esac\n"
+        if version
+        else "#!/bin/sh\necho shim: command not found >&2; exit 127\n",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+
+
+def made_by(tmp_path: pathlib.Path, *arguments: str, **versions: str) -> str:
+    """What `make demo` would do, where these interpreters are all there is."""
+    tools = tmp_path / "tools"
+    tools.mkdir(exist_ok=True)
+    for name, version in versions.items():
+        interpreter(tools, name.replace("_", "."), version)
+    command = ["make", "--dry-run", f"VENV={tmp_path}/venv", "demo", *arguments]
+    path = f"{tools}{os.pathsep}{os.defpath}"
+    environment = {"PATH": path, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@needs_make
+def test_make_takes_the_newest_python_where_it_runs(tmp_path: pathlib.Path) -> None:
+    said = made_by(tmp_path, python3_13="3.13", python3="3.11")
+    assert "python3.13 -m venv" in said and "constraints-3.13.txt" in said
+
+
+@needs_make
+def test_make_passes_over_a_python_that_only_has_a_name(tmp_path: pathlib.Path) -> None:
+    said = made_by(tmp_path, python3_13="", python3="3.11")
+    assert "python3 -m venv" in said and "constraints-3.11.txt" in said
+
+
+@needs_make
+def test_make_pins_other_pythons_as_the_newest(tmp_path: pathlib.Path) -> None:
+    said = made_by(tmp_path, "PYTHON=python3.12", python3_12="3.12")
+    assert "constraints-3.13.txt" in said
+
+
+@needs_make
+def test_make_keeps_an_environment_of_another_python_until_asked(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / ".made").touch()
+    interpreter(tmp_path / "venv" / "bin", "python", "3.11")
+    kept = made_by(tmp_path, python3_13="3.13", python3="3.13")
+    assert "-m venv" not in kept and "constraints-3.11.txt" in kept
+    asked = made_by(tmp_path, "PYTHON=python3.13")
+    assert "python3.13 -m venv" in asked and "constraints-3.13.txt" in asked
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -35,7 +35,7 @@ def latents(rows=6):
 
 def searched(params, z_BxZ, width, power=0.0, length=LENGTH, no_repeat=0):
     options = {"special": SPECIAL, "length": length, "width": width, "no_repeat": no_repeat}
-    return np.asarray(beam_search(MODEL, params, z_BxZ, jnp.float32(power), **options))
+    return np.asarray(beam_search(MODEL, {"params": params}, z_BxZ, jnp.float32(power), **options))
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def test_a_narrow_beam_never_does_worse_than_greedy_and_sometimes_better(params)
 
 def test_a_beam_of_width_one_is_greedy_decoding(params):
     z_BxZ = latents(64)
-    greedy = decode(MODEL, params, z_BxZ, KEY, special=SPECIAL, max_len=13)
+    greedy = decode(MODEL, {"params": params}, z_BxZ, KEY, special=SPECIAL, max_len=13)
     np.testing.assert_array_equal(searched(params, z_BxZ, 1, length=12), greedy)
 
 
@@ -132,7 +132,9 @@ def test_length_power_makes_sentences_longer(params):
 
 def test_decode_takes_the_width_from_its_settings(params):
     how = Decoding(beam=4)
-    got = decode(MODEL, params, latents(), KEY, special=SPECIAL, max_len=LENGTH + 1, how=how)
+    got = decode(
+        MODEL, {"params": params}, latents(), KEY, special=SPECIAL, max_len=LENGTH + 1, how=how
+    )
     np.testing.assert_array_equal(got, searched(params, latents(), 4))
 
 
@@ -141,6 +143,12 @@ def test_a_language_model_is_searched_from_latents_of_width_zero():
     assert isinstance(model, LanguageModel)
     how = Decoding(beam=3)
     got = decode(
-        model, tiny.params_of(model), jnp.zeros((2, 0)), KEY, special=SPECIAL, max_len=6, how=how
+        model,
+        {"params": tiny.params_of(model)},
+        jnp.zeros((2, 0)),
+        KEY,
+        special=SPECIAL,
+        max_len=6,
+        how=how,
     )
     np.testing.assert_array_equal(got[0], got[1])

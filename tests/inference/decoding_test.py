@@ -46,7 +46,9 @@ def latents(rows=ROWS, seed=0):
 
 def decoded(params, z_BxZ, *, key=KEY, max_len=MAX_LEN, model=MODEL, rows=None, **options):
     where = {"special": SPECIAL, "max_len": max_len, "rows_B": rows}
-    return np.asarray(decode(model, params, z_BxZ, key, how=Decoding(**options), **where))
+    return np.asarray(
+        decode(model, {"params": params}, z_BxZ, key, how=Decoding(**options), **where)
+    )
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -117,7 +119,9 @@ def test_decoding_with_a_cache_is_decoding_without_for_every_model(name, preset)
     expected = greedy_by_recomputation(params, z_BxZ, model)
     np.testing.assert_array_equal(decoded(params, z_BxZ, model=model), expected)
     power, options = jnp.float32(0), {"special": SPECIAL, "length": MAX_LEN - 1, "width": 1}
-    np.testing.assert_array_equal(beam_search(model, params, z_BxZ, power, **options), expected)
+    np.testing.assert_array_equal(
+        beam_search(model, {"params": params}, z_BxZ, power, **options), expected
+    )
 
 
 def test_greedy_decoding_does_not_hear_the_key(params):

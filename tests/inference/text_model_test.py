@@ -210,7 +210,7 @@ def test_a_score_is_the_evaluations_bound_of_the_same_sentences(model):
     rows = next(iter(rows_by_length(ids[:1], model.run.tokenizer, 40)))
     batch = {"ids": rows.ids_BxS, "weight": np.ones(BATCH, np.float32), "index": np.arange(BATCH)}
     estimator = estimator_lib.Estimator(model.run.model, model.run.mesh, seed=0)
-    figures = estimator.of_batch(model.params, batch, seed=5)  # the first sentence, 64 draws
+    figures = estimator.of_batch(model.variables, batch, seed=5)  # the first sentence, 64 draws
     bound = -np.asarray(figures["nll"] + figures["kl"])
     assert mean[0] == pytest.approx(bound.mean(), abs=5 * bound.std() / np.sqrt(20) + 1e-4)
 

@@ -18,11 +18,11 @@ KEY = jax.random.key(5)
 def loss_of(params, batch, key, kl_weight, *, free_bits=0.0, model=MODEL):
     return elbo.negative_elbo(
         model,
-        params,
+        {"params": params},
         batch,
         key,
+        objective=elbo.Objective(free_bits=free_bits),
         kl_weight=jnp.asarray(kl_weight, jnp.float32),
-        free_bits=free_bits,
         mesh=tiny.one_device(),
     )
 
@@ -32,13 +32,13 @@ forward_and_back = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
 
 
 def terms_and_gradient(params, batch, kl_weight, *, key=KEY):
-    (value, terms), gradient = forward_and_back(params, batch, key, kl_weight)
+    (value, (terms, _)), gradient = forward_and_back(params, batch, key, kl_weight)
     return terms._replace(loss=value), gradient
 
 
 def terms_of(params, batch, kl_weight, *, key=KEY, **other):
     if other:
-        value, terms = forward_alone(params, batch, key, kl_weight, **other)
+        value, (terms, _) = forward_alone(params, batch, key, kl_weight, **other)
         return terms._replace(loss=value)
     return terms_and_gradient(params, batch, kl_weight, key=key)[0]
 
@@ -188,7 +188,7 @@ def test_a_sentences_nll_is_that_of_a_plain_softmax_and_zero_for_filler(params):
     z_BxZ = jnp.asarray(np.random.default_rng(0).standard_normal((12, tiny.LATENT)), jnp.float32)
     mask_BxT = (rows["ids"][:, 1:] != tiny.PAD) & (rows["weight"] > 0)[:, None]
     got = jax.jit(functools.partial(elbo.sentence_nll, MODEL, mesh=tiny.one_device()))(
-        params, rows["ids"], z_BxZ, mask_BxT
+        {"params": params}, rows["ids"], z_BxZ, mask_BxT
     )
     expected = jax.jit(plain_nll)(params, rows["ids"], z_BxZ)
     np.testing.assert_allclose(got[:9], expected[:9], rtol=1e-5)
@@ -207,7 +207,8 @@ def test_the_loss_of_a_language_model_is_its_nll(free_bits):
 @pytest.mark.slow
 def test_over_four_devices_loss_and_gradients_are_those_of_one_and_free_bits_those_of_all():
     tiny.run_on_four_devices("""
-import jax, jax.numpy as jnp, numpy as np, tiny
+import jax, jax.numpy as jnp, numpy as np
+from tests.helpers import tiny
 from vaetx_jax.losses import elbo
 from vaetx_jax.runtime.mesh import data_mesh, put_batch, put_replicated, replicated, split_over_data
 
@@ -223,7 +224,13 @@ def run(devices, free_bits):
 
     def loss(params, batch, key):
         return elbo.negative_elbo(
-            model, params, batch, key, kl_weight=jnp.float32(0.5), free_bits=free_bits, mesh=mesh
+            model,
+            {"params": params},
+            batch,
+            key,
+            objective=elbo.Objective(free_bits=free_bits),
+            kl_weight=jnp.float32(0.5),
+            mesh=mesh,
         )
 
     whole = replicated(mesh)

@@ -21,8 +21,8 @@ PIECES = tiny.sentences(13)
 
 
 @pytest.fixture(scope="module")
-def params():
-    return tiny.params_of(MODEL)
+def variables():
+    return {"params": tiny.params_of(MODEL)}
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +174,12 @@ def test_the_bound_of_a_binary_piece_ends_at_its_integral(piece):
 # Estimators over a split ------------------------------------------------------------------------
 
 
-def test_nll_is_that_of_the_draw_that_is_given_beside_it(params, estimator):
-    found = estimator.run(params, PADDED, sentences=13)
+def test_nll_is_that_of_the_draw_that_is_given_beside_it(variables, estimator):
+    found = estimator.run(variables, PADDED, sentences=13)
     ids = tiny.rows_of(PIECES, 11)
     decode = jax.jit(functools.partial(MODEL.apply, method="decode"))
-    h_BxTxD = decode({"params": params}, ids, jnp.asarray(found.z_NxZ))
-    kernel, bias = MODEL.apply({"params": params}, method="output")
+    h_BxTxD = decode(variables, ids, jnp.asarray(found.z_NxZ))
+    kernel, bias = MODEL.apply(variables, method="output")
     log_p = np.asarray(jax.nn.log_softmax(h_BxTxD @ kernel.T + bias[None, None]))
     for n, sentence in enumerate(PIECES):
         target = [*sentence, tiny.SEP]
@@ -187,10 +187,10 @@ def test_nll_is_that_of_the_draw_that_is_given_beside_it(params, estimator):
         assert found.nll_N[n] == pytest.approx(expected, rel=1e-5)
 
 
-def test_kl_and_posterior_are_the_encoders(params, estimator):
-    found = estimator.run(params, PADDED, sentences=13)
+def test_kl_and_posterior_are_the_encoders(variables, estimator):
+    found = estimator.run(variables, PADDED, sentences=13)
     encode = jax.jit(functools.partial(MODEL.apply, method="encode"))
-    mu, logvar = encode({"params": params}, tiny.rows_of(PIECES, 11))
+    mu, logvar = encode(variables, tiny.rows_of(PIECES, 11))
     np.testing.assert_allclose(found.mu_NxZ, mu, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.logvar_NxZ, logvar, rtol=1e-5, atol=1e-6)
     mu, logvar = np.float64(mu), np.float64(logvar)
@@ -211,36 +211,36 @@ def assert_same_estimates(a, b):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5, err_msg=field.name)
 
 
-def test_batch_size_order_and_length_of_rows_change_no_figure(params, estimator):
-    run = functools.partial(estimator.run, params, sentences=13, iw_samples=3)
+def test_batch_size_order_and_length_of_rows_change_no_figure(variables, estimator):
+    run = functools.partial(estimator.run, variables, sentences=13, iw_samples=3)
     by_length = sorted(range(13), key=lambda i: -len(PIECES[i]))
     assert_same_estimates(run(batches_of(PIECES, by_length, 4, length=13)), run(PADDED))
 
 
-def test_every_sentence_has_its_own_figures_and_filler_none(params, estimator):
-    whole = estimator.run(params, PADDED, sentences=13)
+def test_every_sentence_has_its_own_figures_and_filler_none(variables, estimator):
+    whole = estimator.run(variables, PADDED, sentences=13)
     assert np.all(whole.nll_N > 0) and len(np.unique(whole.nll_N)) == 13
-    without_filler = estimator.run(params, PADDED[:2], sentences=13)
+    without_filler = estimator.run(variables, PADDED[:2], sentences=13)
     np.testing.assert_array_equal(without_filler.nll_N[:10], whole.nll_N[:10])
     np.testing.assert_array_equal(without_filler.nll_N[10:], 0.0)
 
 
-def test_the_same_seed_draws_the_same_and_another_seed_another(params, estimator):
-    first, again = (estimator.run(params, PADDED, sentences=13) for _ in range(2))
-    other = Estimator(MODEL, tiny.one_device(), seed=1).run(params, PADDED, sentences=13)
+def test_the_same_seed_draws_the_same_and_another_seed_another(variables, estimator):
+    first, again = (estimator.run(variables, PADDED, sentences=13) for _ in range(2))
+    other = Estimator(MODEL, tiny.one_device(), seed=1).run(variables, PADDED, sentences=13)
     np.testing.assert_array_equal(first.z_NxZ, again.z_NxZ)
     np.testing.assert_array_equal(first.mu_NxZ, other.mu_NxZ)
     assert np.abs(first.z_NxZ - other.z_NxZ).min() > 0
 
 
-def test_without_samples_there_is_no_bound(params, estimator):
-    assert estimator.run(params, PADDED, sentences=13).iw_N is None
+def test_without_samples_there_is_no_bound(variables, estimator):
+    assert estimator.run(variables, PADDED, sentences=13).iw_N is None
 
 
-def test_progress_is_told_after_every_batch(params, estimator):
+def test_progress_is_told_after_every_batch(variables, estimator):
     told = []
     estimator.run(
-        params, PADDED, sentences=13, progress=lambda done, total: told.append((done, total))
+        variables, PADDED, sentences=13, progress=lambda done, total: told.append((done, total))
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
 
@@ -295,7 +295,7 @@ def test_without_the_bound_its_perplexities_are_none_and_the_others_stay():
 def test_a_language_model_has_no_latent_figures_and_one_perplexity():
     model = tiny.language_model()
     found = Estimator(model, tiny.one_device(), seed=0).run(
-        tiny.params_of(model), PADDED, sentences=13, iw_samples=4
+        {"params": tiny.params_of(model)}, PADDED, sentences=13, iw_samples=4
     )
     tokens = sum(map(len, PIECES)) + 13
     figures = summary(found, SplitFacts(13, tokens, tokens, 0), iw_samples=4)
@@ -316,7 +316,8 @@ def test_perplexity_too_large_for_a_float_is_infinite():
 @pytest.mark.slow
 def test_over_four_devices_every_figure_is_that_of_one():
     tiny.run_on_four_devices("""
-import dataclasses, jax, numpy as np, tiny
+import dataclasses, jax, numpy as np
+from tests.helpers import tiny
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.runtime.mesh import data_mesh, put_replicated
 
@@ -331,8 +332,8 @@ batches = [
 
 def run(devices):
     mesh = data_mesh(jax.devices()[:devices])
-    params = put_replicated(tiny.params_of(model), mesh)
-    return Estimator(model, mesh, seed=0).run(params, batches, sentences=9, iw_samples=3)
+    variables = put_replicated({"params": tiny.params_of(model)}, mesh)
+    return Estimator(model, mesh, seed=0).run(variables, batches, sentences=9, iw_samples=3)
 
 
 one, four = (dataclasses.asdict(run(n)) for n in (1, 4))

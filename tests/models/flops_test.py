@@ -7,9 +7,9 @@ import pytest
 
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.flops import forward_flops
-from vaetx_jax.training.state import init_params
 
 V, D, FF, H = 30_522, 128, 512, 128
 HEAD = D * V
@@ -19,7 +19,7 @@ GATE = (128 + H) * H  # a gate's weights on the input and on the state
 
 def shapes(name):
     model = build_model(model_settings(default_config(name)), vocab_size=V, pad_id=0)
-    return jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
+    return jax.eval_shape(functools.partial(text_vae.init, model), jax.random.key(0))["params"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from scipy import special
 from tests.helpers import tiny
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.dropout import Dropout
 from vaetx_jax.models.transformer import (
@@ -21,7 +22,7 @@ from vaetx_jax.models.transformer import (
     TransformerDecoder,
     TransformerEncoder,
 )
-from vaetx_jax.training.state import count_parameters, init_params
+from vaetx_jax.training.state import count_parameters
 
 HEADS = 2
 S = 11  # pieces of a row; the longest sentence fills it
@@ -341,7 +342,7 @@ def test_word_dropout_leaves_out_whole_pieces_and_in_training_alone():
 
 def test_parameters_start_as_the_facts_of_the_model_say():
     model = tiny.vae(dim=32, latent_dim=16, layers=1, ff_dim=48, vocab_size=300)
-    fresh = jax.jit(functools.partial(init_params, model))(jax.random.key(0))
+    fresh = jax.jit(functools.partial(text_vae.init, model))(jax.random.key(0))["params"]
     for path, value in jax.tree_util.tree_leaves_with_path(fresh):
         name = jax.tree_util.keystr(path)
         if "bias" in name:

@@ -192,9 +192,9 @@ def test_an_unknown_label_is_refused_with_the_nearest_there_is(model):
 
 
 def test_latents_that_are_not_finite_are_refused(model):
-    spoilt = jax.tree.map(lambda x: x * np.float32("nan"), model.params)
+    spoilt = jax.tree.map(lambda x: x * np.float32("nan"), model.variables)
     with pytest.raises(UserError, match="not finite"):
-        probing.run_probe(dataclasses.replace(model, params=spoilt))
+        probing.run_probe(dataclasses.replace(model, variables=spoilt))
 
 
 # One field --------------------------------------------------------------------------------------

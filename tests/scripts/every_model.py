@@ -89,7 +89,7 @@ def train(config, folder: pathlib.Path) -> tuple[str, list, str]:
         state, words = trainer.start_state()
         outcome = trainer.run(state)
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(outcome.params):
+    for leaf in jax.tree.leaves(outcome.variables):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest(), steady_rows(folder), words
 

@@ -56,7 +56,7 @@ def worker(options: argparse.Namespace) -> None:
     for step in range(options.steps):
         batch = trainer.batches.at(step)
         arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh)
-        before = state.sums if step % trainer.plan.window else None
+        before = state.sums if step % trainer.settings.window else None
         carried = float(before.loss) if before else 0.0
         state, metrics = trainer._train_step(state, arrays, trainer.key)
         losses.append(float(metrics.sums.loss) - carried)

@@ -1,26 +1,14 @@
-"""The cells of a study: their names, which tables share them, and whether they can be trusted."""
+"""The cells of a study: their settings, their names, and which tables share them."""
 
-import hashlib
 import importlib.util
-import json
 
 import pytest
 
 from tests.helpers.paths import REPOSITORY
-from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.study import default_study, validate_study
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.models.presets import MODELS, has_latent
-from vaetx_jax.study import cells
-from vaetx_jax.study.cells import (
-    Condition,
-    cell_config,
-    cells_of,
-    condition,
-    seal,
-    set_aside,
-    unseal,
-)
+from vaetx_jax.study.cells import cell_config, cells_of
 
 
 def from_file(path):
@@ -47,9 +35,6 @@ def small_study(rows=(("vae_gru", "cyclic"), ("gru_lm", "none")), **run):
     config.study.corpora, config.study.rows, config.study.seeds = ("grammar",), rows, (0, 1)
     config.run.update_from_flattened_dict(run)
     return config
-
-
-# Names ------------------------------------------------------------------------------------------
 
 
 def cell_of(**run):
@@ -125,7 +110,7 @@ def test_another_file_of_ones_own_makes_another_cell():
         ("probe.epochs", 3),
     ],
 )
-def test_places_and_judging_make_no_other_cell(key, value):
+def test_paths_and_evaluation_settings_make_no_other_cell(key, value):
     assert cell_of(**{key: value}).name == cell_of().name
 
 
@@ -165,40 +150,6 @@ def test_wrong_settings_of_a_cell_are_refused_before_anything_is_trained():
         cells_of(small_study(**{"model.preset": "modern"}))
     with pytest.raises(ConfigError, match=r"grammar-vae_gru-cyclic-z64-s0:\n.*objective.ratio"):
         cells_of(small_study(**{"objective.ratio": 2.0}))
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"seeds": (0, 1, 0)}, "study.seeds .* twice"),
-        ({"rows": (("vae_gru", "none"),) * 2}, "study.rows .* twice"),
-        ({"rows": (("gru_lm", "cyclic"),)}, "gru_lm has no KL to anneal"),
-        ({"rows": (("vae_gur", "none"),)}, "study.rows: .*vae_gur"),
-        ({"rows": ()}, "study.rows: must name at least one"),
-        ({"corpora": ("sst",)}, "did you mean sst2"),
-        ({"show": ("probes",)}, "did you mean probe"),
-        ({"show": ("probe",), "corpora": ("ptb",)}, "ptb has no labels"),
-        ({"together": -1}, "study.together = -1"),
-        ({"name": "../elsewhere"}, "study.name = '../elsewhere': its files are named so"),
-        ({"name": "a/b"}, "study.name = 'a/b'"),
-        ({"epochs": {"air": -1}}, "study.epochs.air = -1"),
-    ],
-)
-def test_a_grid_that_makes_no_sense_is_refused(settings, message):
-    config = small_study()
-    config.study.update(settings)
-    with pytest.raises(ConfigError, match=message):
-        validate_study(config)
-
-
-@pytest.mark.parametrize("key", ["seed", "data.corpus", "model.name", "objective.annealing"])
-def test_what_the_grid_decides_is_not_for_the_run(key):
-    other = {"seed": 3, "data.corpus": "ptb", "model.name": "vae_gru"}.get(key, "none")
-    with pytest.raises(ConfigError, match=f"config.run.{key}: the grid decides it"):
-        validate_study(small_study(**{key: other}))
-
-
-# The paper's tables -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("corpus", ["ptb", "wikitext2", "sst2", "air"])
@@ -245,131 +196,3 @@ def test_cells_of_one_program_differ_in_seed_and_annealing_alone():
             plain.append(settings)
         assert all(settings == plain[0] for settings in plain)
         assert len(same) == (9 if has_latent(cell.model) else 3)
-
-
-# Whether a folder can be trusted ----------------------------------------------------------------
-
-PROTOCOL = default_config().probe.to_dict()
-FILES = {
-    "config.json": '{"seed": 0}',
-    "metrics.jsonl": '{"step": 1}\n',
-    "tokenizer/model": "pieces",
-    "checkpoints/10/state/d/array": "weights",
-    cells.EVALUATION: json.dumps({"iw_samples": 50, "kl": 1.5}),
-    cells.PROBE: json.dumps({"protocol": PROTOCOL}),
-}
-
-
-@pytest.fixture
-def sealed(tmp_path):
-    """A finished cell, probed too, made by hand."""
-    folder = tmp_path / "ptb-vae_gru-none-z64-s0-01234567"
-    for name, text in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    seal(folder, {"seconds": 3.0})
-    return folder
-
-
-def wanted_of(folder, *, iw_samples=50, protocol=PROTOCOL):
-    return condition(folder, iw_samples=iw_samples, protocol=protocol)[0]
-
-
-def test_a_sealed_cell_is_finished(sealed):
-    assert condition(sealed, iw_samples=50, protocol=PROTOCOL) == (Condition.FINISHED, "finished")
-    facts = json.loads((sealed / cells.SEAL).read_text())
-    assert facts["seconds"] == 3.0
-    assert facts["sha256"] == {
-        name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()
-    }
-
-
-def test_a_cell_without_a_seal_is_open(sealed, tmp_path):
-    (sealed / cells.SEAL).unlink()
-    assert wanted_of(sealed) is Condition.OPEN
-    assert wanted_of(tmp_path / "nowhere") is Condition.OPEN
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def change_a_byte(path):
-    content = path.read_bytes()
-    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
-
-
-@pytest.mark.parametrize("damage", [truncate, change_a_byte, lambda path: path.unlink()])
-@pytest.mark.parametrize("name", FILES)
-def test_damage_is_found_and_what_rests_on_it_is_done_again(sealed, name, damage):
-    damage(sealed / name)
-    found, why = condition(sealed, iw_samples=50, protocol=PROTOCOL)
-    results = (cells.EVALUATION, cells.PROBE)
-    assert found is (Condition.STALE_METRICS if name in results else Condition.DAMAGED)
-    assert why == f"{name} is not what it was when the cell was finished"
-
-
-def test_damage_to_what_was_trained_counts_more_than_to_the_results(sealed):
-    truncate(sealed / cells.EVALUATION)
-    truncate(sealed / "tokenizer" / "model")
-    assert wanted_of(sealed) is Condition.DAMAGED
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "{}", '{"sha256": 3}', '{"sha256": [1]}', b"\xff\xfe"]
-)
-def test_a_seal_that_cannot_be_read_vouches_for_nothing(sealed, text):
-    (sealed / cells.SEAL).write_bytes(text if isinstance(text, bytes) else text.encode())
-    found, why = condition(sealed, iw_samples=50, protocol=PROTOCOL)
-    assert (found, why) == (Condition.DAMAGED, "cell.json cannot be read")
-
-
-def test_other_samples_and_other_protocols_are_judged_again(sealed):
-    assert wanted_of(sealed, iw_samples=500) is Condition.STALE_METRICS
-    assert wanted_of(sealed, protocol={**PROTOCOL, "fit": "closed"}) is Condition.STALE_METRICS
-    assert wanted_of(sealed, protocol=None) is Condition.FINISHED
-
-
-def test_a_cell_that_was_not_probed_is_finished_where_no_probe_is_wanted(sealed):
-    (sealed / cells.PROBE).unlink()
-    seal(sealed, {})
-    assert wanted_of(sealed, protocol=None) is Condition.FINISHED
-    assert condition(sealed, iw_samples=50, protocol=PROTOCOL)[1] == "not probed yet"
-
-
-def test_a_sealed_cell_without_an_evaluation_is_judged_again(sealed):
-    (sealed / cells.EVALUATION).unlink()
-    seal(sealed, {})
-    assert wanted_of(sealed) is Condition.STALE_METRICS
-
-
-def test_pictures_and_reports_may_come_and_go(sealed):
-    (sealed / "latent.png").write_text("a picture")
-    assert wanted_of(sealed) is Condition.FINISHED
-
-
-def test_breaking_a_seal_keeps_the_facts_and_the_results_it_vouches_for(sealed):
-    truncate(sealed / cells.PROBE)
-    assert unseal(sealed) == {"seconds": 3.0}
-    assert wanted_of(sealed) is Condition.OPEN
-    assert (sealed / cells.EVALUATION).exists()
-    assert not (sealed / cells.PROBE).exists(), "sealed anew it would pass for sound"
-
-
-def test_without_a_seal_no_result_is_vouched_for(sealed):
-    (sealed / cells.SEAL).write_text("{")
-    assert unseal(sealed) == {}
-    assert not (sealed / cells.EVALUATION).exists() and not (sealed / cells.PROBE).exists()
-    assert unseal(sealed) == {}
-
-
-def test_a_cell_set_aside_takes_no_others_place(sealed):
-    names = []
-    for number in range(3):
-        names.append(set_aside(sealed).name)
-        sealed.mkdir()
-        (sealed / "number").write_text(str(number))
-    assert names == [f"{sealed.name}.damaged-{number}" for number in (1, 2, 3)]
-    second = sealed.with_name(names[2])
-    assert (second / "number").read_text() == "1"
-    assert (sealed.with_name(names[0]) / cells.SEAL).exists()

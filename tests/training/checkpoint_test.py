@@ -15,15 +15,15 @@ from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.mesh import put_replicated
 from vaetx_jax.training import checkpoint
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError, choose
-from vaetx_jax.training.optimizer import optimizer
-from vaetx_jax.training.state import Sums, TrainState
+from vaetx_jax.training.optimizer import make_optimizer
+from vaetx_jax.training.state import TrainState, no_sums
 
 
 def state_after(step, seed=0):
     """A state with the tree of a real one and numbers of its own in every leaf."""
     params = {"layer": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}, "scale": jnp.zeros(())}
-    moments = optimizer(tiny.plan(clip_norm=1.0)).init(params)
-    blank = TrainState(jnp.int32(0), params, moments, Sums(*[jnp.float32(0)] * len(Sums._fields)))
+    moments = make_optimizer(tiny.step_settings(clip_norm=1.0).optimizer).init(params)
+    blank = TrainState(jnp.int32(0), {"params": params}, moments, no_sums())
     noise = np.random.default_rng((seed, step))
     filled = jax.tree.map(
         lambda x: noise.standard_normal(x.shape).astype(x.dtype) if x.dtype == np.float32 else x,
@@ -85,13 +85,13 @@ def test_a_state_comes_back_when_opened_again_onto_the_devices_asked_for(opened)
 
 def test_a_reader_gets_the_parameters_alone(opened):
     save(opened(), [5.0, 4.0])
-    like = state_after(0, seed=9).params
+    like = state_after(0, seed=9).variables
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like
     )
     reader = opened(writable=False)
-    assert_identical(reader.restore_params(10, shapes), state_after(10).params)
-    assert_identical(reader.restore_params(20, like), state_after(20).params)
+    assert_identical(reader.restore_variables(10, shapes), state_after(10).variables)
+    assert_identical(reader.restore_variables(20, like), state_after(20).variables)
 
 
 def test_a_step_that_is_there_is_left_as_it_is(opened):
@@ -333,15 +333,16 @@ def test_a_folder_without_checkpoints_is_refused_by_its_name(opened, folder):
 def test_a_state_comes_back_on_another_number_of_devices_split_or_whole(tmp_path):
     tiny.run_on_four_devices(f"""
 import pathlib
-import jax, numpy as np, tiny
+import jax, numpy as np
+from tests.helpers import tiny
 from vaetx_jax.training.checkpoint import Checkpoints, CheckpointInfo
 from vaetx_jax.runtime.mesh import data_mesh
 from vaetx_jax.training.state import init_state
 
-model, plan = tiny.vae(vocab_size=2400), tiny.plan()
+model, optimizer = tiny.vae(vocab_size=2400), tiny.step_settings().optimizer
 def state(devices, sharded, seed):
     mesh = data_mesh(jax.devices()[:devices])
-    return init_state(model, plan, jax.random.key(seed), mesh, shard_state=sharded)
+    return init_state(model, optimizer, jax.random.key(seed), mesh, shard_state=sharded)
 
 layouts = [(1, False), (4, True), (2, False), (2, True)]
 for number, (before, after) in enumerate(zip(layouts, layouts[1:] + layouts[:1])):

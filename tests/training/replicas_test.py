@@ -1,6 +1,5 @@
 """Runs that train together in one compiled step: each is the run that it would be alone."""
 
-import dataclasses
 import json
 
 import jax
@@ -17,11 +16,11 @@ BATCHES = [
     tiny.on_device(tiny.batch_of(tiny.sentences(4, longest=4, seed=seed), length=6, filler=1))
     for seed in range(5)
 ]
-PLAN = tiny.plan(window=3)
-PLANS = [
-    PLAN,
-    dataclasses.replace(PLAN, annealing="none"),
-    dataclasses.replace(PLAN, annealing="linear", learning_rate=3e-3, final_learning_rate=1e-3),
+SETTINGS = tiny.step_settings(window=3)
+EACH = [
+    SETTINGS,
+    tiny.changed(SETTINGS, annealing="none"),
+    tiny.changed(SETTINGS, annealing="linear", learning_rate=3e-3, final_learning_rate=1e-3),
 ]
 SEEDS = (0, 7, 7)
 INIT_KEYS = jnp.stack([jax.random.key(seed) for seed in SEEDS])
@@ -31,8 +30,8 @@ STEP_KEYS = jnp.stack([jax.random.key(100 + seed) for seed in SEEDS])
 @pytest.fixture(scope="module")
 def together():
     mesh = tiny.one_device()
-    states = init_replicas(MODEL, PLAN, INIT_KEYS, mesh)
-    step, metrics = make_replica_step(MODEL, PLANS, mesh), []
+    states = init_replicas(MODEL, SETTINGS.optimizer, INIT_KEYS, mesh)
+    step, metrics = make_replica_step(MODEL, EACH, mesh), []
     for batch in BATCHES:
         states, one = step(states, batch, STEP_KEYS)
         metrics.append(jax.device_get(one))
@@ -41,8 +40,8 @@ def together():
 
 def alone(number):
     mesh, metrics = tiny.one_device(), []
-    state = init_state(MODEL, PLANS[number], INIT_KEYS[number], mesh)
-    step = make_train_step(MODEL, PLANS[number], mesh)
+    state = init_state(MODEL, EACH[number].optimizer, INIT_KEYS[number], mesh)
+    step = make_train_step(MODEL, EACH[number], mesh)
     for batch in BATCHES:
         state, one = step(state, batch, STEP_KEYS[number])
         metrics.append(jax.device_get(one))
@@ -67,38 +66,39 @@ def test_a_replica_has_the_result_that_it_has_alone(together, number):
     assert_near(moments, own_moments, scale=largest)
 
 
-def test_replicas_differ_where_their_seeds_and_plans_do(together):
+def test_replicas_differ_where_their_seeds_and_settings_do(together):
     kernels = together[0].params["mu"]["kernel"]
     assert not np.allclose(kernels[0], kernels[1], atol=1e-3)  # seed
-    assert not np.allclose(kernels[1], kernels[2], atol=1e-4)  # plan alone
+    assert not np.allclose(kernels[1], kernels[2], atol=1e-4)  # settings alone
 
 
 def test_replicas_start_as_they_would_alone():
-    states = init_replicas(MODEL, PLAN, INIT_KEYS, tiny.one_device())
+    states = init_replicas(MODEL, SETTINGS.optimizer, INIT_KEYS, tiny.one_device())
     for number in range(3):
-        own = init_state(MODEL, PLAN, INIT_KEYS[number], tiny.one_device())
+        own = init_state(MODEL, SETTINGS.optimizer, INIT_KEYS[number], tiny.one_device())
         for ours, theirs in zip(jax.tree.leaves(states), jax.tree.leaves(own), strict=True):
             np.testing.assert_array_equal(ours[number], theirs)
 
 
-def test_plans_that_differ_in_more_are_refused():
-    other = dataclasses.replace(PLAN, free_bits=0.5)
+def test_settings_that_differ_in_more_are_refused():
+    other = tiny.changed(SETTINGS, free_bits=0.5)
     with pytest.raises(ValueError, match="annealing and learning rate alone"):
-        make_replica_step(MODEL, [PLAN, other], tiny.one_device())
+        make_replica_step(MODEL, [SETTINGS, other], tiny.one_device())
 
 
 def test_replicas_over_four_devices_are_those_on_one():
     printed = tiny.run_on_four_devices("""
-import json, jax, numpy as np, tiny
-import replicas_test as r
+import json, jax, numpy as np
+from tests.helpers import tiny
+from tests.training import replicas_test as r
 from vaetx_jax.runtime.mesh import data_mesh
 from vaetx_jax.training.step import init_replicas, make_replica_step
 losses = []
 for mesh in (tiny.one_device(), data_mesh()):
     keys = jax.random.split(jax.random.key(0), 4)
-    states = init_replicas(r.MODEL, r.PLAN, keys, mesh)
+    states = init_replicas(r.MODEL, r.SETTINGS.optimizer, keys, mesh)
     assert len(states.params["mu"]["kernel"].addressable_shards) == mesh.size
-    step = make_replica_step(r.MODEL, [r.PLAN] * 4, mesh)
+    step = make_replica_step(r.MODEL, [r.SETTINGS] * 4, mesh)
     for batch in r.BATCHES:
         states, metrics = step(states, jax.device_get(batch), keys)
     losses.append(np.asarray(metrics.sums.loss).tolist())

@@ -12,12 +12,12 @@ import pytest
 from tests.helpers import tiny
 from vaetx_jax.losses import annealing, elbo
 from vaetx_jax.losses.elbo import Terms
-from vaetx_jax.training.optimizer import learning_rate, optimizer
+from vaetx_jax.training.optimizer import learning_rate, make_optimizer
 from vaetx_jax.training.state import Sums, TrainState, init_state
 from vaetx_jax.training.step import make_train_step, window_metrics
 
 MODEL = tiny.vae(layers=1, dropout=0.2)
-PLAN = tiny.plan(window=3)
+SETTINGS = tiny.step_settings(window=3)
 KEY = jax.random.key(0)
 BATCHES = [
     tiny.on_device(tiny.batch_of(tiny.sentences(4, longest=4, seed=seed), length=6, filler=1))
@@ -27,13 +27,13 @@ BATCHES = [
 
 @pytest.fixture(scope="module")
 def train_step():
-    return make_train_step(MODEL, PLAN, tiny.one_device())
+    return make_train_step(MODEL, SETTINGS, tiny.one_device())
 
 
 @pytest.fixture(scope="module")
 def fresh():
     """The state before the first step, as numpy: a step gives its memory away."""
-    return jax.tree.map(np.asarray, init_state(MODEL, PLAN, KEY, tiny.one_device()))
+    return jax.tree.map(np.asarray, init_state(MODEL, SETTINGS.optimizer, KEY, tiny.one_device()))
 
 
 def steps(train_step, state, batches, *, key=KEY):
@@ -60,7 +60,7 @@ def are_identical(a, b):
 
 
 def test_the_first_state_depends_on_the_key_and_has_done_nothing(fresh):
-    other = init_state(MODEL, PLAN, jax.random.key(1), tiny.one_device())
+    other = init_state(MODEL, SETTINGS.optimizer, jax.random.key(1), tiny.one_device())
     assert not are_identical(other.params, fresh.params)
     assert int(fresh.step) == 0
     assert not any(np.any(x) for x in jax.tree.leaves((fresh.optimizer, fresh.sums)))
@@ -91,14 +91,14 @@ def test_noise_differs_from_key_to_key_and_from_step_to_step(train_step, fresh):
 
 def test_weight_and_rate_are_those_of_the_updates_done_before(train_step, fresh):
     _, metrics = steps(train_step, fresh, BATCHES)
-    shared = {"total_steps": PLAN.total_steps, "cycles": PLAN.cycles}
+    ratio, rate_at = SETTINGS.objective.ratio, rate_of(SETTINGS)
     for t, one in enumerate(metrics):
-        alpha = annealing.kl_weight(t, annealing="cyclic", ratio=PLAN.ratio, **shared)
-        rate = learning_rate(t, peak=PLAN.learning_rate, final=PLAN.final_learning_rate, **shared)
+        alpha = annealing.kl_weight(t, annealing="cyclic", total_steps=20, cycles=2, ratio=ratio)
+        rate = rate_at(t)
         assert float(one.kl_weight) == pytest.approx(float(alpha), rel=1e-6)
         assert float(one.learning_rate) == pytest.approx(float(rate), rel=1e-6)
     assert float(metrics[0].kl_weight) == 0.0
-    assert float(metrics[0].learning_rate) == pytest.approx(PLAN.learning_rate)
+    assert float(metrics[0].learning_rate) == pytest.approx(SETTINGS.optimizer.learning_rate)
 
 
 def test_training_on_one_batch_lowers_its_nll(train_step, fresh):
@@ -130,37 +130,42 @@ def test_a_loss_that_is_not_finite_leaves_the_state_as_it_is(train_step, fresh, 
 def test_a_parameter_that_is_not_finite_leaves_the_state_as_it_is(train_step, fresh):
     kernel = fresh.params["output_layer"]["kernel"].copy()
     kernel[0, 5] = math.nan
-    broken = fresh._replace(params=fresh.params | {"output_layer": fresh.params["output_layer"]})
-    broken.params["output_layer"] = broken.params["output_layer"] | {"kernel": kernel}
+    layer = fresh.params["output_layer"] | {"kernel": kernel}
+    broken = fresh.with_params(fresh.params | {"output_layer": layer})
     assert_not_taken(train_step, broken, BATCHES[0])
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_state_as_it_is(monkeypatch):
-    def root(model, params, batch, key, **options):
-        value = jnp.sqrt(params["x"][0] - 1.0)  # 0, and its slope infinite
-        return value, Terms(*[value] * 5)
+    def root(model, variables, batch, key, **options):
+        value = jnp.sqrt(variables["params"]["x"][0] - 1.0)  # 0, and its slope infinite
+        return value, (Terms(*[value] * 5), {})
 
-    train_step, state = with_objective(monkeypatch, root, tiny.plan(), [1.0, 2.0])
+    train_step, state = with_objective(monkeypatch, root, tiny.step_settings(), [1.0, 2.0])
     assert_not_taken(train_step, state, BATCHES[0])
 
 
 # The optimizer ----------------------------------------------------------------------------------
 
 
-def with_objective(monkeypatch, negative_elbo, plan, start):
+def with_objective(monkeypatch, negative_elbo, settings, start):
     """A step and a first state whose only parameters are the vector `x` and the matrix `m`."""
     monkeypatch.setattr(elbo, "negative_elbo", negative_elbo)
     params = {"x": np.asarray(start, np.float32), "m": np.full((2, 2), 0.5, np.float32)}
     no_sums = Sums(*[np.float32(0.0)] * len(Sums._fields))
-    state = TrainState(np.int32(0), params, optimizer(plan).init(params), no_sums)
-    return make_train_step(MODEL, plan, tiny.one_device()), jax.tree.map(np.asarray, state)
+    moments = make_optimizer(settings.optimizer).init(params)
+    state = TrainState(np.int32(0), {"params": params}, moments, no_sums)
+    return make_train_step(MODEL, settings, tiny.one_device()), jax.tree.map(np.asarray, state)
 
 
-def bowl(model, params, batch, key, **options):
+def bowl(model, variables, batch, key, **options):
     """A loss whose gradient is known and changes from batch to batch."""
+    loss = bowl_of(variables["params"], batch)
+    return loss, (Terms(*[loss] * 5), {})
+
+
+def bowl_of(params, batch):
     pull = jnp.sum(batch["ids"]).astype(jnp.float32) / 100.0
-    loss = jnp.sum(jnp.square(params["x"] - pull)) + 3.0 * jnp.sum(jnp.square(params["m"] + pull))
-    return loss, Terms(*[loss] * 5)
+    return jnp.sum(jnp.square(params["x"] - pull)) + 3.0 * jnp.sum(jnp.square(params["m"] + pull))
 
 
 def optax_params(transformation, params, batches):
@@ -168,20 +173,20 @@ def optax_params(transformation, params, batches):
     state, after = transformation.init(params), []
     with jax.numpy_dtype_promotion("standard"):  # as optax is written
         for batch in batches:
-            gradient = jax.grad(lambda p, b=batch: bowl(None, p, b, None)[0])(params)
+            gradient = jax.grad(lambda p, b=batch: bowl_of(p, b))(params)
             updates, state = transformation.update(gradient, state, params)
             params = optax.apply_updates(params, updates)
             after.append(params)
     return after
 
 
-def rate_of(plan):
+def rate_of(settings):
     return functools.partial(
         learning_rate,
-        peak=plan.learning_rate,
-        final=plan.final_learning_rate,
-        total_steps=plan.total_steps,
-        cycles=plan.cycles,
+        peak=settings.optimizer.learning_rate,
+        final=settings.optimizer.final_learning_rate,
+        total_steps=settings.total_steps,
+        cycles=settings.objective.cycles,
     )
 
 
@@ -189,12 +194,12 @@ def rate_of(plan):
 @pytest.mark.parametrize("decay", ["all", "matrices"])
 def test_five_steps_are_those_of_optaxs_adamw(monkeypatch, clip_norm, decay):
     # Two cosines of three steps; a decay and betas that show.
-    plan = tiny.plan(
+    settings = tiny.step_settings(
         total_steps=6, weight_decay=0.3, decay=decay, clip_norm=clip_norm, beta1=0.8, beta2=0.95
     )
-    train_step, state = with_objective(monkeypatch, bowl, plan, [1.0, -2.0, 30.0])
+    train_step, state = with_objective(monkeypatch, bowl, settings, [1.0, -2.0, 30.0])
     mask = {"x": decay == "all", "m": True}
-    adamw = optax.adamw(rate_of(plan), b1=0.8, b2=0.95, weight_decay=0.3, mask=mask)
+    adamw = optax.adamw(rate_of(settings), b1=0.8, b2=0.95, weight_decay=0.3, mask=mask)
     if clip_norm:
         adamw = optax.chain(optax.clip_by_global_norm(clip_norm), adamw)
     expected = optax_params(adamw, state.params, BATCHES[:5])
@@ -207,11 +212,11 @@ def test_five_steps_are_those_of_optaxs_adamw(monkeypatch, clip_norm, decay):
 def test_the_reported_norm_of_the_gradient_is_that_before_clipping(monkeypatch):
     reported = []
     for clip_norm in (0.0, 0.5):
-        plan = tiny.plan(clip_norm=clip_norm)
-        train_step, state = with_objective(monkeypatch, bowl, plan, [1.0, -2.0])
+        settings = tiny.step_settings(clip_norm=clip_norm)
+        train_step, state = with_objective(monkeypatch, bowl, settings, [1.0, -2.0])
         _, (metrics,) = steps(train_step, state, BATCHES[:1])
         reported.append(float(metrics.sums.grad_norm))
-    gradient = jax.grad(lambda p: bowl(None, p, BATCHES[0], None)[0])(state.params)
+    gradient = jax.grad(lambda p: bowl_of(p, BATCHES[0]))(state.params)
     norm = math.sqrt(sum(float(jnp.sum(jnp.square(g))) for g in gradient.values()))
     assert reported == pytest.approx([norm, norm], rel=1e-5)
 
@@ -223,7 +228,9 @@ def test_sums_run_over_the_window_and_begin_again_after_it(monkeypatch):
     """Windows of three: steps 1 to 3, 4 to 6, then 7 alone."""
     sums = []
     for window in (1, 3):
-        train_step, state = with_objective(monkeypatch, bowl, tiny.plan(window=window), [1.0, 2.0])
+        train_step, state = with_objective(
+            monkeypatch, bowl, tiny.step_settings(window=window), [1.0, 2.0]
+        )
         _, metrics = steps(train_step, state, BATCHES)
         sums.append(np.asarray([list(map(float, one.sums)) for one in metrics]))
     alone, got = sums

@@ -262,7 +262,7 @@ def test_changed_epochs_lay_the_schedules_anew(config, tmp_path):
     assert notices == ["config.train.steps changed from 10 to 20"]
     trainer = trainer_lib.Trainer(create_run(longer, tmp_path))
     state, _ = trainer.start_state()
-    assert int(state.step) == 10 and trainer.plan.total_steps == 20
+    assert int(state.step) == 10 and trainer.settings.total_steps == 20
 
 
 def test_more_cycles_than_steps_is_refused(config, tmp_path):

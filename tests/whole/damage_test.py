@@ -16,7 +16,7 @@ from tests.helpers import tiny
 from vaetx_jax.errors import DamagedError
 from vaetx_jax.runtime.mesh import put_replicated
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints
-from vaetx_jax.training.optimizer import optimizer
+from vaetx_jax.training.optimizer import make_optimizer
 from vaetx_jax.training.state import Sums, TrainState
 
 KINDS = ("truncated", "emptied", "deleted", "one bit flipped")
@@ -25,9 +25,11 @@ KINDS = ("truncated", "emptied", "deleted", "one bit flipped")
 def state_after(step: int) -> TrainState:
     noise = np.random.default_rng(step)
     params = {"kernel": noise.standard_normal((16, 8)).astype(np.float32)}
-    moments = optimizer(tiny.plan()).init(params)
+    moments = make_optimizer(tiny.step_settings().optimizer).init(params)
     sums = Sums(*[np.float32(step)] * len(Sums._fields))
-    return put_replicated(TrainState(np.int32(step), params, moments, sums), tiny.one_device())
+    return put_replicated(
+        TrainState(np.int32(step), {"params": params}, moments, sums), tiny.one_device()
+    )
 
 
 def make(folder: pathlib.Path) -> pathlib.Path:
@@ -74,10 +76,10 @@ def what_a_reader_does(folder: pathlib.Path) -> str:
     if 20 not in reader.steps():
         return "passed over"
     try:
-        params = reader.restore_params(20, state_after(0).params)
+        variables = reader.restore_variables(20, state_after(0).variables)
     except DamagedError:
         return "refused"
-    return "harmless" if identical(params, state_after(20).params) else "WRONG WEIGHTS"
+    return "harmless" if identical(variables, state_after(20).variables) else "WRONG WEIGHTS"
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,7 @@ def test_where_none_is_good_the_error_says_so(sound, tmp_path):
     name = next(n for n in files_of(folder) if n.startswith("state/d/"))
     damage(folder / "20" / name, "one bit flipped")
     with pytest.raises(DamagedError, match=r"not as it was written.* it is the only one"):
-        Checkpoints(folder, writable=False).restore_params(20, state_after(0).params)
+        Checkpoints(folder, writable=False).restore_variables(20, state_after(0).variables)
 
 
 def main() -> int:

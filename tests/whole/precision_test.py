@@ -12,12 +12,12 @@ from tests.helpers.tiny_run import fit
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings, validate
 from vaetx_jax.errors import ConfigError
-from vaetx_jax.losses.elbo import negative_elbo
+from vaetx_jax.losses.elbo import Objective, negative_elbo
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.presets import MODELS
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.runtime.mesh import data_mesh
-from vaetx_jax.training import state
 
 IDS = jnp.asarray(np.random.default_rng(0).integers(4, 20, (4, 9)), jnp.int32)
 BATCH = {"ids": IDS.at[1, 5:].set(0), "weight": jnp.ones(4, jnp.float32)}
@@ -38,7 +38,13 @@ def loss_and_gradient(model, params):
         key = jax.random.key(0)
         one = jnp.float32(1.0)
         return negative_elbo(
-            model, params, BATCH, key, kl_weight=one, free_bits=0.0, mesh=data_mesh()
+            model,
+            {"params": params},
+            BATCH,
+            key,
+            objective=Objective(),
+            kl_weight=one,
+            mesh=data_mesh(),
         )
 
     (value, _), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
@@ -48,7 +54,7 @@ def loss_and_gradient(model, params):
 @pytest.mark.parametrize("name", MODELS)
 def test_loss_and_gradient_are_near_those_of_float32(name):
     exact, half = both(name)
-    params = state.init_params(exact, jax.random.key(1))
+    params = text_vae.init(exact, jax.random.key(1))["params"]
     loss, gradient = loss_and_gradient(exact, params)
     half_loss, half_gradient = loss_and_gradient(half, params)
     assert loss != half_loss  # it does compute in another precision
@@ -62,9 +68,9 @@ def test_loss_and_gradient_are_near_those_of_float32(name):
 @pytest.mark.parametrize("name", ["vae_transformer", "vae_lstm"])
 def test_parameters_and_gradients_stay_float32(name):
     exact, half = both(name)
-    params = state.init_params(half, jax.random.key(1))
+    params = text_vae.init(half, jax.random.key(1))["params"]
     assert jax.tree.structure(params) == jax.tree.structure(
-        state.init_params(exact, jax.random.key(1))
+        text_vae.init(exact, jax.random.key(1))["params"]
     )
     _, gradient = loss_and_gradient(half, params)
     assert {x.dtype for x in jax.tree.leaves((params, gradient))} == {jnp.dtype("float32")}
@@ -72,7 +78,7 @@ def test_parameters_and_gradients_stay_float32(name):
 
 def test_the_posterior_is_float32():
     _, half = both("vae_transformer", "modern")
-    params = state.init_params(half, jax.random.key(1))
+    params = text_vae.init(half, jax.random.key(1))["params"]
     mu, logvar = half.apply({"params": params}, BATCH["ids"], method="encode")
     assert mu.dtype == logvar.dtype == jnp.float32
 

@@ -24,7 +24,7 @@ from vaetx_jax.errors import ConfigError, DamagedError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.run.metric_log import METRICS, cut_rows, read_metrics
 from vaetx_jax.runtime import manifest
-from vaetx_jax.study import cells
+from vaetx_jax.study import seal as seal_lib
 
 thorough = settings(
     max_examples=int(os.environ.get("VAETX_EXAMPLES", "60")),
@@ -244,18 +244,18 @@ def test_any_json_as_a_manifest_is_damage(folder, tree):
 
 
 @thorough
-@given(draw=st.data(), name=st.sampled_from([cells.SEAL, cells.EVALUATION, cells.PROBE]))
+@given(draw=st.data(), name=st.sampled_from([seal_lib.SEAL, seal_lib.EVALUATION, seal_lib.PROBE]))
 def test_a_cell_whose_results_were_altered_is_never_finished(folder, draw, name):
     home = folder / "cell"
     home.mkdir(exist_ok=True)
-    (home / cells.EVALUATION).write_text(json.dumps({"iw_samples": 5, "kl": 1.5}))
-    (home / cells.PROBE).write_text(json.dumps({"protocol": {"epochs": 20}}))
-    cells.seal(home, {"seconds": 1.0})
+    (home / seal_lib.EVALUATION).write_text(json.dumps({"iw_samples": 5, "kl": 1.5}))
+    (home / seal_lib.PROBE).write_text(json.dumps({"protocol": {"epochs": 20}}))
+    seal_lib.seal(home, {"seconds": 1.0})
     before = (home / name).read_bytes()
     (home / name).write_bytes(altered(before, draw))
-    found, _ = cells.condition(home, iw_samples=5, protocol={"epochs": 20})
+    found, _ = seal_lib.condition(home, iw_samples=5, protocol={"epochs": 20})
     same = (home / name).read_bytes() == before
-    assert same or name == cells.SEAL or found is not cells.Condition.FINISHED
+    assert same or name == seal_lib.SEAL or found is not seal_lib.Condition.FINISHED
 
 
 @thorough

@@ -1,40 +1,162 @@
-"""All settings: their defaults, their meaning and every rule between them.
+"""The settings of a run: each key's default, bounds and meaning.
 
 A config file starts from `default_config(model)` and changes what differs; the command line
-changes single keys (`--config.model.latent_dim=32`, type-checked). `validate` then checks every
-rule at once. A run keeps its config as `WORKDIR/config.json`.
+changes single keys (`--config.model.latent_dim=32`, type-checked). `validate` checks every rule at
+once. A run keeps its config as `WORKDIR/config.json`.
+
+A section of the config is a dataclass here, but for `objective`, which is `losses.elbo.Objective`,
+and `model`, whose fields are those of `models.presets.ModelSettings`.
 """
+
+import dataclasses
+import typing
+from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from vaetx_jax.config.keys import choices
+from vaetx_jax.data.corpora.corpus import CORPORA
+from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
 from vaetx_jax.errors import ConfigError
+from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.models.presets import (
     MODELS,
     PLAIN_TYPE,
+    POSITIONS,
     PRESET_FIELDS,
     has_latent,
 )
+from vaetx_jax.settings import choices, setting
 
 # What the layers compute in while training. Parameters, sums, latents and all of evaluation are
 # float32 in any case.
 PRECISIONS = ("float32", "bfloat16")
-
-
-NONFINITE = ("stop", "skip")
-
-
 PROBE_LATENTS = ("sample", "mean")
-
-
 PROBE_FITS = ("paper", "closed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """`config.data`: the corpus and its batches."""
+
+    corpus: str = setting("grammar", choices=CORPORA)
+    manual_dir: str = ""  # a folder with the corpus's files; empty: download them
+    cache_dir: str = ""  # built corpora, ids, compiled programs; empty: see stored.cache_dir
+    # Tokens per sentence, [CLS] and [SEP] included; longer ones are cut.
+    max_len: int = setting(64, least=3, most=POSITIONS)
+    batch_size: int = setting(32, least=1)  # sentences per step, over all devices
+    seed: int = setting(0, least=0)  # the order of the batches
+    # By length; "pad": every row is max_len long, as the paper's.
+    batching: str = setting("groups", choices=("groups", "pad"))
+    groups: int = setting(8, least=1)  # lengths that are compiled; fewer leave more padding
+    train: str = ""  # the files of the corpus `text`
+    valid: str = ""
+    test: str = ""
+    # Held out of `train` by hash where there is no file.
+    valid_share: float = setting(0.1, least=0, below=1)
+    test_share: float = setting(0.1, least=0, below=1)
+    sentences: int = setting(20_000, least=1)  # training rows of `grammar`
+    held_out: int = setting(2_000, least=1)  # rows of its validation and of its test split
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshSettings:
+    """`config.mesh`: how the state lies on the devices."""
+
+    # Split the optimizer's moments and the large tables over the devices: less memory on each, more
+    # traffic between them.
+    shard_state: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerSettings:
+    """`config.tokenizer`."""
+
+    kind: str = setting("bpe", choices=TOKENIZERS)
+    vocab_size: int = setting(30_522, least=5)  # at most; a small corpus gives fewer tokens
+    vocab_dir: str = ""  # holds bert/vocab.txt, gpt2/...; empty: data.manual_dir
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW and its cosine learning rate; a part of `config.train`."""
+
+    learning_rate: float = setting(1e-3, above=0)  # at the start of each period
+    final_learning_rate: float = setting(1e-7, least=0)  # at its end
+    weight_decay: float = setting(0.1, least=0)
+    # What is decayed: all parameters, as PyTorch's AdamW does, or matrices alone; unset: as the
+    # model's preset has it.
+    decay: str | None = setting(None, choices=("all", "matrices"))
+    beta1: float = setting(0.9, least=0, below=1)
+    beta2: float = setting(0.999, least=0, below=1)
+    clip_norm: float = setting(0.0, least=0)  # largest global norm of the gradient; 0: never clip
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """The rest of `config.train`: how long a run trains, from where, and how often it reports."""
+
+    epochs: int = setting(50, least=0)
+    steps: int = setting(0, least=0)  # wins over epochs if positive
+    # At a loss or gradient that is not finite: stop the run, or skip the step.
+    nonfinite: str = setting("stop", choices=("stop", "skip"))
+    precision: str = setting("float32", choices=PRECISIONS)
+    init_from: str = ""  # a work folder whose parameters this run starts from
+    log_every: int = setting(50, least=1)  # steps
+    # Steps; 0: every epoch. The ends of cycles are validated in any case.
+    validate_every: int = setting(0, least=0)
+    checkpoint_every: int = setting(0, least=0)  # steps; 0: with each validation
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """`config.evaluation`."""
+
+    batch_size: int = setting(32, least=1)
+    iw_samples: int = setting(50, least=0)  # of the importance-weighted bound; 0: leave it out
+    seed: int = setting(0, least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeSettings:
+    """`config.probe`: the classifier that is fitted to latents."""
+
+    # The classifier's input: z drawn from the posterior, or the posterior's mean.
+    latent: str = setting("sample", choices=PROBE_LATENTS)
+    # The paper's AdamW; "closed": L2-regularised to the optimum.
+    fit: str = setting("paper", choices=PROBE_FITS)
+    epochs: int = setting(20, least=1)  # these three are of the paper's fit alone
+    learning_rate: float = setting(1e-4, above=0)
+    batch_size: int = setting(32, least=1)
+    seed: int = setting(0, least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleSettings:
+    """`config.samples`: sentences drawn from the prior after training."""
+
+    count: int = setting(10, least=0)  # 0: none
+    temperature: float = setting(1.0, above=0)
+    seed: int = setting(0, least=0)
+
+
+# Section -> the dataclasses that declare its keys.
+SECTIONS: dict[str, tuple[type, ...]] = {
+    "data": (Data,),
+    "mesh": (MeshSettings,),
+    "tokenizer": (TokenizerSettings,),
+    "objective": (Objective,),
+    "train": (OptimizerSettings, TrainSettings),
+    "evaluation": (EvaluationSettings,),
+    "probe": (ProbeSettings,),
+    "samples": (SampleSettings,),
+}
 
 
 def default_config(model: str = "vae_transformer") -> ConfigDict:
     """The paper's settings on `grammar`; a config file says what differs.
 
     Args:
-      model: what stands behind the colon in `--config=configs/ptb.py:MODEL`.
+      model: the name behind the colon in `--config=configs/ptb.py:MODEL`.
 
     Raises:
       ConfigError: there is no such model.
@@ -45,84 +167,34 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
         )
     config = ConfigDict()
     config.seed = 0  # initialisation, dropout and latent noise
-
-    config.data = ConfigDict()
-    config.data.corpus = "grammar"
-    config.data.manual_dir = ""  # a folder with the corpus's files; empty: download them
-    config.data.cache_dir = ""  # built corpora, ids, compiled programs; empty: see cache_dir()
-    config.data.max_len = 64  # pieces of a sentence, [CLS] and [SEP] counted; longer ones are cut
-    config.data.batch_size = 32  # sentences a step, over all devices
-    config.data.seed = 0  # the order of the batches
-    config.data.batching = "groups"  # by length; "pad": every row max_len long, as the paper's
-    config.data.groups = 8  # lengths that are compiled; fewer leave more padding
-    config.data.train = ""  # the files of `text`
-    config.data.valid = ""
-    config.data.test = ""
-    config.data.valid_share = 0.1  # held out of data.train by hash where there is no file
-    config.data.test_share = 0.1
-    config.data.sentences = 20_000  # training rows of `grammar`
-    config.data.held_out = 2_000  # rows of its validation and of its test split
-
-    config.mesh = ConfigDict()
-    # The optimizer's moments and the large tables split over the devices: less memory on each, more
-    # traffic between them.
-    config.mesh.shard_state = False
-
-    config.tokenizer = ConfigDict()
-    config.tokenizer.kind = "gpt2" if model == "vae_gpt2" else "bpe"
-    config.tokenizer.vocab_size = 30_522  # at most; a small corpus gives fewer pieces
-    config.tokenizer.vocab_dir = ""  # bert/vocab.txt, gpt2/...; empty: data.manual_dir
-
-    config.model = ConfigDict()
-    config.model.name = model
-    config.model.preset = "paper"
-    config.model.dim = 768 if model == "vae_gpt2" else 128
-    config.model.latent_dim = config_dict.placeholder(int)
-    if has_latent(model):
-        config.model.latent_dim = 64
-    # Unset keys are as the preset has them (`ModelSettings` says what each is).
-    for field in PRESET_FIELDS:
-        config.model[field.name] = config_dict.placeholder(PLAIN_TYPE[field.type])  # type: ignore[index]
-
-    config.objective = ConfigDict()
-    config.objective.annealing = "cyclic"
-    config.objective.cycles = 5  # M; the learning rate restarts with them
-    config.objective.ratio = 0.5  # R, the share of a cycle in which alpha rises
-    config.objective.free_bits = 0.0  # nats a dimension that cost nothing; 0: off
-
-    config.train = ConfigDict()
-    config.train.epochs = 50
-    config.train.steps = 0  # wins over epochs if positive
-    config.train.learning_rate = 1e-3
-    config.train.final_learning_rate = 1e-7
-    config.train.weight_decay = 0.1
-    config.train.decay = config_dict.placeholder(str)  # all or matrices; unset: as the preset
-    config.train.beta1 = 0.9
-    config.train.beta2 = 0.999
-    config.train.clip_norm = 0.0  # largest global norm of the gradient; 0: never clipped
-    config.train.nonfinite = "stop"  # at a loss or gradient that is not finite; or skip the step
-    config.train.precision = "float32"  # of training's products; or bfloat16
-    config.train.init_from = ""  # a work folder whose parameters this run starts from
-    config.train.log_every = 50  # steps
-    config.train.validate_every = 0  # steps; 0: every epoch. The ends of cycles always count
-    config.train.checkpoint_every = 0  # steps; 0: with each validation
-
-    config.evaluation = ConfigDict()
-    config.evaluation.batch_size = 32
-    config.evaluation.iw_samples = 50  # of the importance-weighted bound; 0: leave it out
-    config.evaluation.seed = 0
-
-    config.probe = ConfigDict()
-    config.probe.latent = "sample"  # what the classifier reads: z from the posterior, or its mean
-    config.probe.fit = "paper"  # AdamW as the paper's; "closed": L2-regularised to the optimum
-    config.probe.epochs = 20  # these three are the paper's fit's alone
-    config.probe.learning_rate = 1e-4
-    config.probe.batch_size = 32
-    config.probe.seed = 0
-
-    config.samples = ConfigDict()
-    config.samples.count = 10  # sentences drawn from the prior after training; 0: no samples
-    config.samples.temperature = 1.0
-    config.samples.seed = 0
+    for section, declared in SECTIONS.items():
+        config[section] = ConfigDict()
+        for field in (field for one in declared for field in dataclasses.fields(one)):
+            config[section][field.name] = _default(field)
+    config.model = _model(model)
+    if model == "vae_gpt2":
+        config.tokenizer.kind = "gpt2"
     config.lock()
     return config
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """A field's default; a placeholder of its type where it is unset."""
+    if field.default is not None:
+        return field.default
+    plain, _ = typing.get_args(field.type)  # of `TYPE | None`
+    return config_dict.placeholder(plain)
+
+
+def _model(name: str) -> ConfigDict:
+    model = ConfigDict()
+    model.name = name
+    model.preset = "paper"
+    model.dim = 768 if name == "vae_gpt2" else 128
+    model.latent_dim = config_dict.placeholder(int)
+    if has_latent(name):
+        model.latent_dim = 64
+    # Unset keys are as the preset has them (`ModelSettings` says what each is).
+    for field in PRESET_FIELDS:
+        model[field.name] = config_dict.placeholder(PLAIN_TYPE[field.type])  # type: ignore[index]
+    return model

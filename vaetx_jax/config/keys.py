@@ -1,6 +1,5 @@
 """Dotted keys of a config: read, set, compared."""
 
-import difflib
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -44,14 +43,3 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def closest(name: str, names: Any) -> str:
-    """' (did you mean NAME?)' where one of the names is near, else nothing."""
-    near = difflib.get_close_matches(str(name), list(names), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
-def choices(name: Any, names: tuple[str, ...]) -> str:
-    """'must be one of ...', with the nearest name where there is one."""
-    return f"must be one of {', '.join(names)}{closest(name, names)}"

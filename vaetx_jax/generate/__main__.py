@@ -33,7 +33,6 @@ from typing import IO, Any
 from absl import flags
 
 from vaetx_jax import command_line
-from vaetx_jax.config.keys import closest
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.decoded_lines import LineError
 from vaetx_jax.data.line_reader import Line, read_lines
@@ -45,6 +44,7 @@ from vaetx_jax.inference.neighbours import METRICS
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.runtime.atomic import open_atomic
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
+from vaetx_jax.settings import closest
 
 _HOW = ("temperature", "top_k", "top_p", "beam", "length_power", "no_repeat")
 

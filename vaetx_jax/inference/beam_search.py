@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from vaetx_jax.inference.logits import SpecialIds, allowed
-from vaetx_jax.models.text_vae import LanguageModel
+from vaetx_jax.models import text_vae
+from vaetx_jax.models.text_vae import LanguageModel, Variables
 
 
 class _Beam(NamedTuple):
@@ -35,7 +36,7 @@ class _Chosen(NamedTuple):
 @functools.partial(jax.jit, static_argnames=("model", "special", "length", "width", "no_repeat"))
 def beam_search(
     model: LanguageModel,
-    params: Any,
+    variables: Variables,
     z_BxZ: jax.Array,
     length_power: jax.Array,
     *,
@@ -60,8 +61,8 @@ def beam_search(
         return (beam.position < length) & jnp.any(hope_B > beam.ended_score_B)
 
     def body(beam: _Beam) -> _Beam:
-        logits_BWxV, cache = model.apply(
-            {"params": params}, beam.last_BW, beam.position, beam.cache, method="step"
+        logits_BWxV, cache = text_vae.step(
+            model, variables, beam.last_BW, beam.position, beam.cache
         )
         logits_BWxV = allowed(
             logits_BWxV, beam.ids_BWxL, beam.position, special=special, no_repeat=no_repeat
@@ -86,7 +87,7 @@ def beam_search(
             jnp.where(better_B, end_score_B, beam.ended_score_B),
         )
 
-    end = jax.lax.while_loop(going, body, _start(model, params, z_BxZ, special, length, width))
+    end = jax.lax.while_loop(going, body, _start(model, variables, z_BxZ, special, length, width))
     best_BxL = end.ids_BWxL.reshape(batch, width, length)[:, 0]
     unended_B = end.score_BxW[:, 0] / longest > end.ended_score_B
     return jnp.where(unended_B[:, None], best_BxL, end.ended_BxL)
@@ -94,7 +95,7 @@ def beam_search(
 
 def _start(
     model: LanguageModel,
-    params: Any,
+    variables: Variables,
     z_BxZ: jax.Array,
     special: SpecialIds,
     length: int,
@@ -109,7 +110,7 @@ def _start(
         jnp.int32(0),
         jnp.full((batch * width,), special.cls, jnp.int32),
         jnp.full((batch * width, length), special.pad, jnp.int32),
-        model.apply({"params": params}, z_BWxZ, length, method="start"),
+        text_vae.start(model, variables, z_BWxZ, length),
         jnp.broadcast_to(score_W[None], (batch, width)),
         jnp.full((batch, length), special.pad, jnp.int32),
         jnp.full((batch,), -jnp.inf, jnp.float32),

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.inference.beam_search import beam_search
 from vaetx_jax.inference.logits import SpecialIds, allowed, keep_top_k, keep_top_p
-from vaetx_jax.models.text_vae import LanguageModel
+from vaetx_jax.models import text_vae
+from vaetx_jax.models.text_vae import LanguageModel, Variables
 
 __all__ = ["GREEDY", "Decoding", "SpecialIds", "decode"]
 
@@ -73,7 +74,7 @@ GREEDY = Decoding()
 
 def decode(
     model: LanguageModel,
-    params: Any,
+    variables: Variables,
     z_BxZ: jax.Array,
     key: jax.Array,
     *,
@@ -95,13 +96,13 @@ def decode(
     static = {"special": special, "length": max_len - 1, "no_repeat": how.no_repeat}
     if how.beam > 1:
         power = jnp.float32(how.length_power)
-        return beam_search(model, params, z_BxZ, power, width=how.beam, **static)
+        return beam_search(model, variables, z_BxZ, power, width=how.beam, **static)
     if rows_B is None:
         rows_B = jnp.arange(z_BxZ.shape[0], dtype=jnp.int32)
     # What only scales stays a number of the compiled program: another one compiles nothing anew.
     return _one_by_one(
         model,
-        params,
+        variables,
         z_BxZ,
         (key, rows_B),
         jnp.float32(how.temperature),
@@ -119,7 +120,7 @@ def decode(
 )
 def _one_by_one(
     model: LanguageModel,
-    params: Any,
+    variables: Variables,
     z_BxZ: jax.Array,
     stream: tuple[jax.Array, jax.Array],
     temperature: jax.Array,
@@ -147,7 +148,7 @@ def _one_by_one(
 
     def body(carry: Any) -> Any:
         position, last_B, ids_BxL, cache, ended_B = carry
-        logits_BxV, cache = model.apply({"params": params}, last_B, position, cache, method="step")
+        logits_BxV, cache = text_vae.step(model, variables, last_B, position, cache)
         logits_BxV = allowed(logits_BxV, ids_BxL, position, special=special, no_repeat=no_repeat)
         next_B = drawn(logits_BxV, position) if draws else jnp.argmax(logits_BxV, axis=-1)
         next_B = jnp.where(ended_B, special.pad, next_B.astype(jnp.int32))
@@ -162,7 +163,7 @@ def _one_by_one(
         jnp.int32(0),
         jnp.full((batch,), special.cls, jnp.int32),
         jnp.full((batch, length), special.pad, jnp.int32),
-        model.apply({"params": params}, z_BxZ, length, method="start"),
+        text_vae.start(model, variables, z_BxZ, length),
         jnp.zeros((batch,), bool),
     )
     return jax.lax.while_loop(going, body, start)[2]

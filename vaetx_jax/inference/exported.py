@@ -16,12 +16,13 @@ from safetensors import SafetensorError, safe_open
 from vaetx_jax.config import keys, stored
 from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CONFIG, PLACES, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
-from vaetx_jax.training.state import params_like
+from vaetx_jax.training.state import variables_like
 from vaetx_jax.version import __version__
 
 FORMAT = 1
@@ -34,11 +35,13 @@ def is_shared(folder: pathlib.Path) -> bool:
     return (folder / MANIFEST).exists() or (folder / WEIGHTS).exists()
 
 
-def write(folder: pathlib.Path, run: Run, params: Any, *, step: int, label: str) -> None:
+def write(folder: pathlib.Path, run: Run, variables: Variables, *, step: int, label: str) -> None:
     """Fills an empty folder with what `read` needs."""
     write_text(folder / CONFIG, stored.to_json(_portable(run)))
     run.tokenizer.save(folder / TOKENIZER)
-    arrays = {name: np.asarray(jax.device_get(leaf)) for name, leaf in named_leaves(params).items()}
+    arrays = {
+        name: np.asarray(jax.device_get(leaf)) for name, leaf in named_leaves(variables).items()
+    }
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
     manifest = {
@@ -52,7 +55,7 @@ def write(folder: pathlib.Path, run: Run, params: Any, *, step: int, label: str)
 
 
 def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
-    """(run, parameters, step, its label) of a folder that `write` filled.
+    """(run, variables, step, its label) of a folder that `write` filled.
 
     Raises:
       DamagedError: a file is missing or not as it was written.
@@ -60,7 +63,7 @@ def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
     """
     step, label = _verified(folder)
     run = open_run(folder)
-    like = params_like(run.model, run.mesh)
+    like = variables_like(run.model, run.mesh)
     arrays = _tensors(folder / WEIGHTS)
     wanted = {name: (leaf.shape, str(leaf.dtype)) for name, leaf in named_leaves(like).items()}
     found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
@@ -71,16 +74,21 @@ def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
             f"are missing, left over or of another shape, {odd[0]} among them; {_AGAIN}"
         )
     leaves = [arrays[name] for name in named_leaves(like)]
-    params = jax.tree.unflatten(jax.tree.structure(like), leaves)
-    return run, put_replicated(params, run.mesh), step, label
+    variables = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return run, put_replicated(variables, run.mesh), step, label
 
 
-def named_leaves(params: Any) -> dict[str, Any]:
-    """The leaves of a tree of dicts, in its own order, by their path joined with dots."""
-    return {
-        ".".join(str(key.key) for key in path): leaf
-        for path, leaf in jax.tree.leaves_with_path(params)
-    }
+def named_leaves(variables: Variables) -> dict[str, Any]:
+    """The leaves of a model's variables, in the tree's own order, by name.
+
+    A parameter's name is its path joined with dots; an array of another collection has the
+    collection's name and a colon before it.
+    """
+    named = {}
+    for (collection, *path), leaf in jax.tree.leaves_with_path(variables):
+        name = ".".join(str(key.key) for key in path)
+        named[name if collection.key == PARAMS else f"{collection.key}:{name}"] = leaf
+    return named
 
 
 def _portable(run: Run) -> Any:

@@ -64,20 +64,25 @@ PATHS = {"linear": linear_path, "spherical": spherical_path}
 def principal_axes(points_NxZ: np.ndarray, count: int) -> PrincipalAxes:
     """The axes along which points [N, Z] vary most, in order; what few points lack is 0.
 
-    An axis points where its largest weight is positive, so that it is the same every time.
+    An axis points to where its largest weight is positive (scikit-learn's `svd_flip`), so that it
+    is the same every time.
     """
+    from sklearn.decomposition import PCA  # here, because it is slow to import
+
     points = np.asarray(points_NxZ, np.float64)
     rows, width = points.shape
     centre_Z, axes_KxZ = np.zeros(width), np.zeros((count, width))
     spread_K, shares_K = np.zeros(count), np.zeros(count)
-    if points.size:
+    if rows:
         centre_Z = points.mean(axis=0)
-        _, values, axes = np.linalg.svd(points - centre_Z[None], full_matrices=False)
-        total = np.sum(values**2)
-        for i, (value, axis) in enumerate(zip(values[:count], axes[:count], strict=True)):
-            axes_KxZ[i] = axis if axis[np.argmax(np.abs(axis))] >= 0 else -axis
-            spread_K[i] = value / np.sqrt(rows)
-            shares_K[i] = value**2 / total if total else 0.0
+    if rows > 1 and width:
+        found = PCA(min(count, rows, width), svd_solver="full")
+        with np.errstate(invalid="ignore"):  # points that are all the same have no variance
+            found.fit(points)
+        number = found.n_components_
+        axes_KxZ[:number] = found.components_
+        spread_K[:number] = found.singular_values_ / np.sqrt(rows)
+        shares_K[:number] = np.nan_to_num(found.explained_variance_ratio_)
     return PrincipalAxes(centre_Z, axes_KxZ, spread_K, shares_K)
 
 

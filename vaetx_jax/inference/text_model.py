@@ -27,12 +27,14 @@ from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
 from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
 from vaetx_jax.metrics.estimator import Estimator
+from vaetx_jax.models import text_vae
+from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.runtime.mesh import data_mesh, process_share, put_replicated, replicated
 from vaetx_jax.training.checkpoint import Checkpoints, choose
-from vaetx_jax.training.state import init_params, params_like
+from vaetx_jax.training.state import variables_like
 
 
 class Scores(NamedTuple):
@@ -67,13 +69,13 @@ class TextModel:
 
     Attributes:
       run: its config, tokenizer and model.
-      params: its parameters.
+      variables: its parameters, and the other collections that it may have.
       step: updates they have had.
       label: which checkpoint they are, in words.
     """
 
     run: Run
-    params: Any
+    variables: Variables
     step: int
     label: str
 
@@ -87,8 +89,13 @@ class TextModel:
         mesh = data_mesh(jax.local_devices())
         run = dataclasses.replace(self.run, mesh=mesh)
         return dataclasses.replace(
-            self, run=run, params=put_replicated(jax.device_get(self.params), mesh)
+            self, run=run, variables=put_replicated(jax.device_get(self.variables), mesh)
         )
+
+    @property
+    def params(self) -> Any:
+        """Its parameters alone."""
+        return self.variables[PARAMS]
 
     @property
     def latent_dim(self) -> int:
@@ -114,7 +121,7 @@ class TextModel:
 
         waiting: list[Any] = []  # one batch late, so that the devices are never idle
         for numbers, ids_BxS in self._batches(sentences, "encoded"):
-            waiting.append((numbers, *_encode(self.run.model, self.params, ids_BxS)))
+            waiting.append((numbers, *_encode(self.run.model, self.variables, ids_BxS)))
             if len(waiting) > 1:
                 store(*waiting.pop(0))
         for batch in waiting:
@@ -244,7 +251,7 @@ class TextModel:
             out.words_N[window], out.cut_N[window] = words_N, cut_N
         for numbers, ids_BxS in self._batches(sentences, "scored"):
             figures = self._estimator.of_batch(
-                self.params, _noise_by_content(ids_BxS), seed=seed, iw_samples=iw_samples
+                self.variables, _noise_by_content(ids_BxS), seed=seed, iw_samples=iw_samples
             )
             row = {k: np.asarray(v, np.float64)[: len(numbers)] for k, v in figures.items()}
             out.elbo_N[numbers] = -(row["nll"] + row["kl"])
@@ -276,7 +283,7 @@ class TextModel:
             rows = np.minimum(np.arange(start, start + batch, dtype=np.int32), len(z_NxZ) - 1)
             ids_BxL = decode(
                 self.run.model,
-                self.params,
+                self.variables,
                 jnp.asarray(z_NxZ[rows]),
                 jax.random.key(_seed(seed)),
                 special=special,
@@ -369,9 +376,7 @@ def _noise_by_content(ids_BxS: np.ndarray) -> Batch:
     }
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _encode(model: Any, params: Any, ids_BxS: jax.Array) -> Any:
-    return model.apply({"params": params}, ids_BxS, method="encode")
+_encode = jax.jit(text_vae.encode, static_argnums=0)
 
 
 def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
@@ -397,12 +402,12 @@ def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
     run = open_run(folder)
     checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=False)
     step, label = choose(checkpoints, checkpoint)
-    params = checkpoints.restore_params(step, params_like(run.model, run.mesh))
-    return TextModel(run, params, step, label)
+    variables = checkpoints.restore_variables(step, variables_like(run.model, run.mesh))
+    return TextModel(run, variables, step, label)
 
 
 def untrained(run: Run, *, seed: int) -> TextModel:
     """The model before any training, to compare with."""
-    make = functools.partial(init_params, run.model)
-    params = jax.jit(make, out_shardings=replicated(run.mesh))(jax.random.key(seed))
-    return TextModel(run, params, 0, "untrained")
+    make = functools.partial(text_vae.init, run.model)
+    variables = jax.jit(make, out_shardings=replicated(run.mesh))(jax.random.key(seed))
+    return TextModel(run, variables, 0, "untrained")

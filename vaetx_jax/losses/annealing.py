@@ -1,22 +1,19 @@
-"""What changes with the step: the KL weight alpha(t) and the learning rate.
+"""Schedules of the KL weight alpha(t): each is one record of `ANNEALINGS`.
 
-Both run in periods of T / M steps, T being all steps of the run and M the number of cycles, so
-that annealing cycles and cosine restarts stay in phase whatever T is. Steps count from 0: the
-first update uses alpha(0). All functions take a Python int or a traced int32 and give a float32.
+They run in periods of T / M steps, T being all steps of the run and M the number of cycles, as the
+restarts of the learning rate do: both stay in phase whatever T is. Steps count from 0: the first
+update uses alpha(0). All functions take a Python int or a traced int32 and give a float32.
 """
 
+import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 Step = int | jax.Array
-
-
 Number = float | jax.Array
-
-
-ANNEALINGS = ("none", "linear", "cyclic")
 
 
 def period_steps(total_steps: int, cycles: int) -> int:
@@ -30,27 +27,95 @@ def phase(step: Step, total_steps: int, cycles: int) -> jax.Array:
     return into_period.astype(jnp.float32) / jnp.float32(total_steps / cycles)
 
 
-def kl_weight(
-    step: Step, *, annealing: str, total_steps: int, cycles: int, ratio: Number
-) -> jax.Array:
-    """alpha(t), the weight of the KL term at update `step` (Eqs. 8 and 9).
-
-    `none`: always 1. `linear`: from 0 up to 1 at ratio * T / M steps, then 1 for good.
-    `cyclic`: the same ramp at the start of each of the M periods. The paper's Eq. 9 leaves out
-    the 1 / ratio that makes the ramp reach 1 where it ends; it is here.
-    """
-    if annealing == "none":
-        return jnp.float32(1.0)
-    if annealing == "cyclic":
-        tau = phase(step, total_steps, cycles)
-    elif annealing == "linear":
-        tau = jnp.asarray(step, jnp.float32) / jnp.float32(total_steps / cycles)
-    else:
-        raise ValueError(f"annealing {annealing!r} is none of {', '.join(ANNEALINGS)}")
-    return jnp.minimum(tau / jnp.asarray(ratio, jnp.float32), 1.0)
+def elapsed(step: Step, total_steps: int, cycles: int) -> jax.Array:
+    """t / (T / M): the periods since the start of the run."""
+    return jnp.asarray(step, jnp.float32) / jnp.float32(total_steps / cycles)
 
 
 def cycle_ends(total_steps: int, cycles: int) -> tuple[int, ...]:
     """The numbers of updates done at the end of each period; the last is `total_steps`."""
     period = period_steps(total_steps, cycles)
     return (*range(period, total_steps, period), total_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class Annealing:
+    """A schedule of the KL weight.
+
+    Attributes:
+      name: its value of `objective.annealing`.
+      weight: alpha of an update, given the step, T, M and `objective.ratio`.
+      has_cycles: alpha falls again in each period. The ends of cycles are then validated, and they
+        alone may become the checkpoint `best`.
+      line, marker: Matplotlib's styles for it in the figures of a study.
+    """
+
+    name: str
+    weight: Callable[[Step, int, int, Number], jax.Array]
+    has_cycles: bool
+    line: str
+    marker: str
+
+    def validated_ends(self, total_steps: int, cycles: int) -> tuple[int, ...]:
+        """The numbers of updates after which a validation is due in any case."""
+        ends = cycle_ends(total_steps, cycles)
+        return ends if self.has_cycles else ends[-1:]
+
+    def may_be_best(self, done: int, total_steps: int, cycles: int) -> bool:
+        """Whether the checkpoint after `done` updates may become `best`.
+
+        A single cycle ends with the run: every validation counts then, as without cycles.
+        """
+        return not self.has_cycles or cycles == 1 or done in cycle_ends(total_steps, cycles)
+
+
+def _ramp(tau: jax.Array, ratio: Number) -> jax.Array:
+    """From 0 at tau = 0 up to 1 at `ratio`, then 1 (Eq. 8).
+
+    The paper's Eq. 9 leaves out the 1 / ratio that makes the ramp reach 1 where it ends.
+    """
+    return jnp.minimum(tau / jnp.asarray(ratio, jnp.float32), 1.0)
+
+
+def _constant(step: Step, total_steps: int, cycles: int, ratio: Number) -> jax.Array:
+    """1 at every step: the plain ELBO."""
+    return jnp.float32(1.0)
+
+
+def _linear(step: Step, total_steps: int, cycles: int, ratio: Number) -> jax.Array:
+    """One ramp, over the first ratio * T / M steps of the run."""
+    return _ramp(elapsed(step, total_steps, cycles), ratio)
+
+
+def _cyclic(step: Step, total_steps: int, cycles: int, ratio: Number) -> jax.Array:
+    """The same ramp at the start of each of the M periods (Eq. 9)."""
+    return _ramp(phase(step, total_steps, cycles), ratio)
+
+
+ANNEALINGS = {
+    one.name: one
+    for one in (
+        Annealing("none", _constant, has_cycles=False, line=":", marker="s"),
+        Annealing("linear", _linear, has_cycles=False, line="--", marker="^"),
+        Annealing("cyclic", _cyclic, has_cycles=True, line="-", marker="o"),
+    )
+}
+
+
+def kl_weight(
+    step: Step, *, annealing: str, total_steps: int, cycles: int, ratio: Number
+) -> jax.Array:
+    """alpha(t), the weight of the KL term at update `step` (Eqs. 8 and 9).
+
+    Args:
+      step: updates done before.
+      annealing: a name of `ANNEALINGS`.
+      total_steps, cycles: T and M.
+      ratio: the share of a period in which alpha rises.
+
+    Raises:
+      ValueError: there is no such annealing.
+    """
+    if annealing not in ANNEALINGS:
+        raise ValueError(f"annealing {annealing!r} is none of {', '.join(ANNEALINGS)}")
+    return ANNEALINGS[annealing].weight(step, total_steps, cycles, ratio)

@@ -1,28 +1,47 @@
 """The negative ELBO of a batch, its terms, and the remedies against posterior collapse.
 
-Per sentence and summed over its pieces, then averaged over the real sentences of the global batch
-(a mean over pieces would multiply the KL weight by the length). A remedy changes the loss, never
-the reported KL.
+Summed over the tokens of a sentence, then averaged over the real sentences of the global batch (a
+mean over tokens would multiply the KL weight by the length). A remedy changes the loss, never the
+reported KL. One that lives in the loss is a field of `Objective` and its use in `negative_elbo`.
 """
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
+from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.losses.cross_entropy import token_nll, weighted_nll
-from vaetx_jax.models import gaussian
-from vaetx_jax.models.text_vae import ForwardOutput, LanguageModel, OutputWeights, token_mask
+from vaetx_jax.models import gaussian, text_vae
+from vaetx_jax.models.text_vae import LanguageModel, OutputWeights, Variables, token_mask
 from vaetx_jax.runtime.mesh import DATA_AXIS
+from vaetx_jax.settings import setting
 
-Params = Any  # a model's parameters, a tree of arrays
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """The training objective; its fields are the keys of `config.objective`.
+
+    Attributes:
+      annealing: the schedule of the KL weight alpha.
+      cycles: M, the periods of a run; the learning rate restarts with them.
+      ratio: R, the share of a period in which alpha rises.
+      free_bits: nats of each latent dimension's KL that cost nothing (Kingma et al., 2016); 0: off.
+    """
+
+    annealing: str = setting("cyclic", choices=ANNEALINGS)
+    cycles: int = setting(5, least=1)
+    ratio: float = setting(0.5, above=0, most=1)
+    free_bits: float = setting(0.0, least=0)
 
 
 class Terms(NamedTuple):
-    """What a training step optimises and reports; sums over the batch's real sentences."""
+    """The terms of a training step; sums over the batch's real sentences."""
 
-    loss: jax.Array  # the mean a sentence of nll + alpha * KL term, nats
+    loss: jax.Array  # mean per sentence of nll + alpha * KL term, nats
     nll: jax.Array  # sum, nats
     kl: jax.Array  # sum, nats, never clipped
     sentences: jax.Array
@@ -31,47 +50,44 @@ class Terms(NamedTuple):
 
 def negative_elbo(
     model: LanguageModel,
-    params: Params,
+    variables: Variables,
     batch: dict[str, jax.Array],
     key: jax.Array,
     *,
+    objective: Objective,
     kl_weight: jax.Array,
-    free_bits: float,
     mesh: Mesh | None,
-) -> tuple[jax.Array, Terms]:
-    """The loss of a batch (Eq. 8), differentiable in `params`, and its terms.
+) -> tuple[jax.Array, tuple[Terms, Variables]]:
+    """The loss of a batch (Eq. 8), its terms, and the collections that the pass has updated.
 
     Args:
+      variables: the loss is differentiable in their `params`.
       batch: `ids` int32 [B, S] and `weight` float32 [B], 1 for a sentence and 0 for filler.
       key: gives the streams `dropout` and `latent` of this step.
-      kl_weight: alpha(t).
-      free_bits: nats a latent dimension that cost nothing.
-      mesh: what the batch is split over; None: it is all here.
+      kl_weight: alpha(t); the annealing's own, or another replica's.
+      mesh: the mesh the batch is split over; None: the whole batch is on each device.
     """
     ids_BxS, weight_B = batch["ids"], batch["weight"]
     dropout_key, latent_key = jax.random.split(key)
-    result: ForwardOutput = _apply(
-        model,
-        params,
-        ids_BxS,
-        deterministic=False,
-        rngs={"dropout": dropout_key, "latent": latent_key},
+    result, updated = text_vae.forward(
+        model, variables, ids_BxS, {"dropout": dropout_key, "latent": latent_key}
     )
     sentences = jnp.sum(weight_B)
     share_B = weight_B / jnp.maximum(sentences, 1.0)
     mask_BxT = token_mask(ids_BxS, model.pad_id) & (weight_B > 0)[:, None]
     reconstruction, nll_BxT = reconstruction_loss(
-        result.h_BxTxD, result.output, ids_BxS[:, 1:], share_B, mask_BxT, mesh
+        result.output, result.h_BxTxD, ids_BxS[:, 1:], share_B, mask_BxT, mesh
     )
     kl_BxZ = gaussian.kl_to_prior(result.mu_BxZ, result.logvar_BxZ)
-    loss = reconstruction + kl_weight * kl_term(kl_BxZ, share_B, free_bits=free_bits)
-    return loss, Terms(
+    loss = reconstruction + kl_weight * kl_term(kl_BxZ, share_B, free_bits=objective.free_bits)
+    terms = Terms(
         loss=loss,
         nll=jnp.sum(nll_BxT),
         kl=jnp.sum(kl_BxZ * weight_B[:, None]),
         sentences=sentences,
         tokens=jnp.sum(mask_BxT, dtype=jnp.float32),
     )
+    return loss, (terms, updated)
 
 
 def kl_term(kl_BxZ: jax.Array, share_B: jax.Array, *, free_bits: float) -> jax.Array:
@@ -91,63 +107,59 @@ def kl_term(kl_BxZ: jax.Array, share_B: jax.Array, *, free_bits: float) -> jax.A
 
 
 def reconstruction_loss(
-    h_BxTxD: jax.Array,
     output: OutputWeights,
+    h_BxTxD: jax.Array,
     target_BxT: jax.Array,
     share_B: jax.Array,
     mask_BxT: jax.Array,
     mesh: Mesh | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """(sum_b share_b * nll_b, differentiable; nll [B, T] without gradient), over the mesh.
+    """(sum_b share_b * nll_b, differentiable; nll [B, T] without gradient), over the mesh."""
 
-    Each device takes the tokens of its own sentences (`shard_map`), so that none are moved.
-    """
-
-    def here(h, kernel, bias, target, share, mask):  # type: ignore[no-untyped-def]
-        weight = jnp.broadcast_to(share[:, None], mask.shape)
+    def shared(output: OutputWeights, rows: _Rows) -> tuple[jax.Array, jax.Array]:
+        h_BxTxD, target_BxT, share_B, mask_BxT = rows
+        weight_BxT = jnp.broadcast_to(share_B[:, None], mask_BxT.shape)
         total, nll_N = weighted_nll(
-            h.reshape(-1, h.shape[-1]),
-            kernel,
-            bias,
-            target.reshape(-1),
-            weight.reshape(-1),
-            mask.reshape(-1),
+            h_BxTxD.reshape(-1, h_BxTxD.shape[-1]),
+            *output,
+            target_BxT.reshape(-1),
+            weight_BxT.reshape(-1),
+            mask_BxT.reshape(-1),
         )
-        return total, nll_N.reshape(mask.shape)
+        return total, nll_N.reshape(mask_BxT.shape)
 
-    if mesh is None:
-        return here(h_BxTxD, *output, target_BxT, share_B, mask_BxT)
-
-    def local(h, kernel, bias, *rest):  # type: ignore[no-untyped-def]
-        # Each device uses the whole output layer; its gradient is then the devices' sum.
-        kernel, bias = (jax.lax.pcast(x, DATA_AXIS, to="varying") for x in (kernel, bias))
-        total, nll_BxT = here(h, kernel, bias, *rest)
+    def summed(output: OutputWeights, rows: _Rows) -> tuple[jax.Array, jax.Array]:
+        total, nll_BxT = shared(output, rows)
         return jax.lax.psum(total, DATA_AXIS), nll_BxT
 
-    split, whole = PartitionSpec(DATA_AXIS), PartitionSpec()
-    return jax.shard_map(
-        local,
-        mesh=mesh,
-        in_specs=(split, whole, whole, split, split, split),
-        out_specs=(whole, split),
-    )(h_BxTxD, *output, target_BxT, share_B, mask_BxT)
+    rows = (h_BxTxD, target_BxT, share_B, mask_BxT)
+    if mesh is None:
+        return shared(output, rows)
+    total, nll_BxT = _over_devices(summed, mesh, (PartitionSpec(), PartitionSpec(DATA_AXIS)))(
+        output, rows
+    )
+    return total, nll_BxT
 
 
-def _apply(model: LanguageModel, params: Params, *args: Any, **kwargs: Any) -> Any:
-    """A model's method (or a training pass) with parameters; linen cannot say what it returns."""
-    return model.apply({"params": params}, *args, **kwargs)
+_Rows = tuple[jax.Array, ...]  # arrays whose first axis is the batch's
 
 
-def posterior(
-    model: LanguageModel, params: Params, ids_BxS: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """mu and log-variance [B, Z] of q(z|x), without dropout."""
-    mu, logvar = _apply(model, params, ids_BxS, method="encode")
-    return mu, logvar
+def _over_devices(
+    fn: Callable[[OutputWeights, _Rows], Any], mesh: Mesh, out_specs: Any
+) -> Callable[[OutputWeights, _Rows], Any]:
+    """`fn` on every device with the rows of its own sentences, so that no token is moved."""
+
+    def local(output: OutputWeights, rows: _Rows) -> Any:
+        # Each device uses the whole output layer; its gradient is then the devices' sum.
+        varying = [jax.lax.pcast(x, DATA_AXIS, to="varying") for x in output]
+        return fn(OutputWeights(*varying), rows)
+
+    in_specs = (PartitionSpec(), PartitionSpec(DATA_AXIS))
+    return jax.shard_map(local, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
 
 
 class Bound(NamedTuple):
-    """The negative ELBO of each sentence in its two parts, nats, and what it was made with."""
+    """The negative ELBO of each sentence in its two parts, nats, and its posterior and draw."""
 
     nll_B: jax.Array
     kl_B: jax.Array
@@ -158,42 +170,40 @@ class Bound(NamedTuple):
 
 def sentence_bound(
     model: LanguageModel,
-    params: Params,
+    variables: Variables,
     ids_BxS: jax.Array,
     eps_BxZ: jax.Array,
     mask_BxT: jax.Array,
     mesh: Mesh,
 ) -> Bound:
     """-log p(x|z) and KL(q(z|x) || p(z)) of each sentence, z = mu + sigma * eps: no dropout."""
-    mu, logvar = posterior(model, params, ids_BxS)
+    mu, logvar = text_vae.encode(model, variables, ids_BxS)
     z = mu + jnp.exp(0.5 * logvar) * eps_BxZ
-    nll = sentence_nll(model, params, ids_BxS, z, mask_BxT, mesh)
+    nll = sentence_nll(model, variables, ids_BxS, z, mask_BxT, mesh)
     return Bound(nll, jnp.sum(gaussian.kl_to_prior(mu, logvar), axis=-1), mu, logvar, z)
 
 
 def sentence_nll(
     model: LanguageModel,
-    params: Params,
+    variables: Variables,
     ids_BxS: jax.Array,
     z_BxZ: jax.Array,
     mask_BxT: jax.Array,
     mesh: Mesh,
 ) -> jax.Array:
     """-log p(x|z) of each sentence in nats, [B]: no dropout, no gradient kept."""
-    h_BxTxD = _apply(model, params, ids_BxS, z_BxZ, method="decode")
-    output: OutputWeights = _apply(model, params, method="output")
 
-    def local(h, kernel, bias, target, mask):  # type: ignore[no-untyped-def]
-        kernel, bias = (jax.lax.pcast(x, DATA_AXIS, to="varying") for x in (kernel, bias))
+    def summed(output: OutputWeights, rows: _Rows) -> jax.Array:
+        h_BxTxD, target_BxT, mask_BxT = rows
         nll_N = token_nll(
-            h.reshape(-1, h.shape[-1]), kernel, bias, target.reshape(-1), mask.reshape(-1)
+            h_BxTxD.reshape(-1, h_BxTxD.shape[-1]),
+            *output,
+            target_BxT.reshape(-1),
+            mask_BxT.reshape(-1),
         )
-        return jnp.sum(nll_N.reshape(mask.shape), axis=1)
+        return jnp.sum(nll_N.reshape(mask_BxT.shape), axis=1)
 
-    split, whole = PartitionSpec(DATA_AXIS), PartitionSpec()
-    return jax.shard_map(
-        local,
-        mesh=mesh,
-        in_specs=(split, whole, whole, split, split),
-        out_specs=split,
-    )(h_BxTxD, *output, ids_BxS[:, 1:], mask_BxT)
+    rows = (text_vae.decode(model, variables, ids_BxS, z_BxZ), ids_BxS[:, 1:], mask_BxT)
+    output = text_vae.output(model, variables)
+    nll_B: jax.Array = _over_devices(summed, mesh, PartitionSpec(DATA_AXIS))(output, rows)
+    return nll_B

@@ -19,8 +19,8 @@ from jax.sharding import Mesh
 from vaetx_jax.data.batches import EvalBatches
 from vaetx_jax.data.bucketing import Batch
 from vaetx_jax.losses import elbo as elbo_lib
-from vaetx_jax.models import gaussian
-from vaetx_jax.models.text_vae import LanguageModel, token_mask
+from vaetx_jax.models import gaussian, text_vae
+from vaetx_jax.models.text_vae import LanguageModel, Variables, token_mask
 from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
 
 
@@ -54,7 +54,7 @@ class Estimator:
 
     def run(
         self,
-        params: Any,
+        variables: Variables,
         batches: EvalBatches,
         *,
         sentences: int,
@@ -80,7 +80,7 @@ class Estimator:
         for i in range(len(batches)):
             batch = put_batch(_for_device(batches[i]), self._mesh)
             rows = jax.device_put(batch["index"], replicated(self._mesh))
-            waiting.append((self._figures(params, batch, self._key, iw_samples), rows))
+            waiting.append((self._figures(variables, batch, self._key, iw_samples), rows))
             if len(waiting) > 1:  # one batch late, so that the devices are never idle
                 _store(out, *waiting.pop(0))
             progress(i + 1, len(batches))
@@ -89,7 +89,7 @@ class Estimator:
         return out
 
     def of_batch(
-        self, params: Any, batch: Batch, *, seed: int, iw_samples: int = 0
+        self, variables: Variables, batch: Batch, *, seed: int, iw_samples: int = 0
     ) -> dict[str, jax.Array]:
         """`nll`, `kl`, `mu`, `logvar`, `z` and, if asked for, `iw` of a batch's rows, nats.
 
@@ -98,14 +98,14 @@ class Estimator:
           seed: of the noise, in place of the estimator's own.
         """
         arrays = put_batch(_for_device(batch), self._mesh)
-        return self._figures(params, arrays, jax.random.key(seed), iw_samples)
+        return self._figures(variables, arrays, jax.random.key(seed), iw_samples)
 
     def _figures(
-        self, params: Any, batch: dict[str, jax.Array], key: jax.Array, iw_samples: int
+        self, variables: Variables, batch: dict[str, jax.Array], key: jax.Array, iw_samples: int
     ) -> dict[str, jax.Array]:
-        figures = self._elbo(params, batch, key)
+        figures = self._elbo(variables, batch, key)
         if iw_samples:
-            figures["iw"] = self._weighted(params, batch, key, iw_samples)
+            figures["iw"] = self._weighted(variables, batch, key, iw_samples)
         return figures
 
 
@@ -159,11 +159,11 @@ def _noise(key: jax.Array, index_B: jax.Array, latent_dim: int, stream: jax.Arra
 
 
 def _elbo(
-    model: LanguageModel, mesh: Mesh, params: Any, batch: dict, key: jax.Array
+    model: LanguageModel, mesh: Mesh, variables: Variables, batch: dict, key: jax.Array
 ) -> dict[str, jax.Array]:
     eps = _noise(key, batch["index"], model.latent_dim, jnp.int32(0))
     mask = _mask(model, batch)
-    bound = elbo_lib.sentence_bound(model, params, batch["ids"], eps, mask, mesh)
+    bound = elbo_lib.sentence_bound(model, variables, batch["ids"], eps, mask, mesh)
     return {
         "nll": bound.nll_B,
         "kl": bound.kl_B,
@@ -174,18 +174,23 @@ def _elbo(
 
 
 def _importance_weighted(
-    model: LanguageModel, mesh: Mesh, params: Any, batch: dict, key: jax.Array, samples: int
+    model: LanguageModel,
+    mesh: Mesh,
+    variables: Variables,
+    batch: dict,
+    key: jax.Array,
+    samples: int,
 ) -> jax.Array:
     """log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k from q(z|x): [B], nats (Burda et al., 2016)."""
     mask = _mask(model, batch)
     if not model.latent_dim:  # one term, the same at every draw: the bound is exact
         empty = jnp.zeros((batch["ids"].shape[0], 0), jnp.float32)
-        return -elbo_lib.sentence_nll(model, params, batch["ids"], empty, mask, mesh)
-    mu, logvar = elbo_lib.posterior(model, params, batch["ids"])
+        return -elbo_lib.sentence_nll(model, variables, batch["ids"], empty, mask, mesh)
+    mu, logvar = text_vae.encode(model, variables, batch["ids"])
 
     def log_weight(stream: jax.Array) -> jax.Array:
         z = mu + jnp.exp(0.5 * logvar) * _noise(key, batch["index"], model.latent_dim, stream)
-        nll = elbo_lib.sentence_nll(model, params, batch["ids"], z, mask, mesh)
+        nll = elbo_lib.sentence_nll(model, variables, batch["ids"], z, mask, mesh)
         return gaussian.log_prior(z) - gaussian.log_density(z, mu, logvar) - nll
 
     log_weight_KxB = jax.lax.map(log_weight, jnp.arange(1, samples + 1, dtype=jnp.int32))

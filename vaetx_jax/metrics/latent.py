@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy.special import logsumexp
 
 from vaetx_jax.models.gaussian import LOG_2PI
 
@@ -21,6 +20,8 @@ def mutual_information(
     and one z a sentence serves in both densities (He et al., 2019), so the estimate cannot exceed
     ln N. Memory is block * N.
     """
+    from scipy.special import logsumexp
+
     n, latent_dim = np.shape(mu_NxZ)
     if n == 0 or latent_dim == 0:
         return 0.0

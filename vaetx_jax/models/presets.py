@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from vaetx_jax.settings import setting
+
 MODELS = (
     "vae_transformer",
     "vae_lstm",
@@ -45,23 +47,23 @@ class ModelSettings:
     """
 
     name: str
-    dim: int
-    latent_dim: int
-    layers: int
-    dropout: float
-    heads: int | None = None
-    ff_dim: int | None = None
+    dim: int = setting(least=1)
+    latent_dim: int = setting(least=0)
+    layers: int = setting(least=1)
+    dropout: float = setting(least=0, below=1)
+    heads: int | None = setting(None, least=1)
+    ff_dim: int | None = setting(None, least=1)
     pre_norm: bool | None = None
     learned_norm: bool | None = None
     output_projection: bool | None = None
     tied: bool | None = None
-    pooling: str | None = None
-    latent_slots: int | None = None
+    pooling: str | None = setting(None, choices=("cls", "mean", "attention"))
+    latent_slots: int | None = setting(None, least=1)
     latent_input: bool | None = None
-    word_dropout: float | None = None
-    embed_dim: int | None = None
-    decoder_layers: int | None = None
-    decoder_heads: int | None = None
+    word_dropout: float | None = setting(None, least=0, below=1)
+    embed_dim: int | None = setting(None, least=1)
+    decoder_layers: int | None = setting(None, least=1)
+    decoder_heads: int | None = setting(None, least=1)
     weights: str | None = None
 
 

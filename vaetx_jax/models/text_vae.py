@@ -1,8 +1,12 @@
-"""A text VAE and a language model, put together from an encoder, a decoder and an output layer.
+"""A text VAE and a language model, each composed of an encoder, a decoder and an output layer.
 
-Both speak one small protocol, so that nothing above knows a model by name: `encode`, `decode`,
+Both have one small protocol, so that nothing above knows a model by name: `encode`, `decode`,
 `start` and `step` (decoding with a cache), `output` (the output layer), `__call__` (a training
 pass). A language model is the case of no latent: its posterior has width 0, its KL is an empty sum.
+
+The functions of the same names apply a model to its variables; they are the only callers of
+`Module.apply`. Variables are linen's: `params`, and any other collection that a model has, such as
+running statistics, which training passes update and all else reads.
 """
 
 from typing import Any, NamedTuple
@@ -13,6 +17,9 @@ import jax.numpy as jnp
 
 from vaetx_jax.models import gaussian
 from vaetx_jax.models.layers import dense, transposed_kernel_init
+
+Variables = dict[str, Any]  # collection -> tree of arrays; "params" are what is optimised
+PARAMS = "params"
 
 
 class OutputWeights(NamedTuple):
@@ -138,3 +145,60 @@ class TextVAE(LanguageModel, kw_only=True):
             jnp.float32
         )  # the latent is exact whatever the encoder computes in
         return self.mu(summary), self.logvar(summary)
+
+
+def init(model: LanguageModel, key: jax.Array) -> Variables:
+    """The variables of a model before training, drawn from the streams of `key`."""
+    params_key, other_key = jax.random.split(key)
+    rngs = {"params": params_key, "dropout": other_key, "latent": other_key}
+    return dict(model.init(rngs, jnp.zeros((1, 3), jnp.int32)))
+
+
+def forward(
+    model: LanguageModel, variables: Variables, ids_BxS: jax.Array, rngs: dict[str, jax.Array]
+) -> tuple[ForwardOutput, Variables]:
+    """A training pass, and the collections other than `params` as it leaves them.
+
+    Args:
+      rngs: keys of the streams `dropout` and `latent`.
+    """
+    others = [name for name in variables if name != PARAMS]
+    result, updated = model.apply(
+        variables, ids_BxS, deterministic=False, rngs=rngs, mutable=others
+    )
+    return result, dict(updated)
+
+
+def encode(
+    model: LanguageModel, variables: Variables, ids_BxS: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """mu and log-variance [B, Z] of q(z|x), without dropout."""
+    posterior: tuple[jax.Array, jax.Array] = model.apply(variables, ids_BxS, method="encode")  # type: ignore[assignment]
+    return posterior
+
+
+def decode(
+    model: LanguageModel, variables: Variables, ids_BxS: jax.Array, z_BxZ: jax.Array
+) -> jax.Array:
+    """h [B, S - 1, dim], the state that predicts ids[:, 1:], without dropout."""
+    h_BxTxD: jax.Array = model.apply(variables, ids_BxS, z_BxZ, method="decode")  # type: ignore[assignment]
+    return h_BxTxD
+
+
+def output(model: LanguageModel, variables: Variables) -> OutputWeights:
+    """The output layer's arrays."""
+    weights: OutputWeights = model.apply(variables, method="output")  # type: ignore[assignment]
+    return weights
+
+
+def start(model: LanguageModel, variables: Variables, z_BxZ: jax.Array, max_len: int) -> Any:
+    """The decoder's cache before the first token, for sentences of at most `max_len` tokens."""
+    return model.apply(variables, z_BxZ, max_len, method="start")
+
+
+def step(
+    model: LanguageModel, variables: Variables, ids_B: jax.Array, position: jax.Array, cache: Any
+) -> tuple[jax.Array, Any]:
+    """Logits [B, V] of the token after `ids_B`, which stands at `position`, and the new cache."""
+    logits_BxV, cache = model.apply(variables, ids_B, position, cache, method="step")
+    return logits_BxV, cache

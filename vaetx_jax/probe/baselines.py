@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-
 # Words and, unlike scikit-learn's default, single letters and punctuation: 'i' and '!' say much.
 TOKEN = r"\w+|[^\w\s]"
 
@@ -24,6 +21,9 @@ def text_features(
       `bag_of_ngrams`: split -> sparse tf-idf of lower-cased 1- and 2-grams [N, F].
       `lsa`: split -> its truncated SVD, dense [N, D] (Deerwester et al., 1990).
     """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN, sublinear_tf=True)
     vectorizer.fit(texts["train"])
     bag = {split: vectorizer.transform(sentences) for split, sentences in texts.items()}

@@ -11,17 +11,19 @@ the last batch of an epoch holds what is left; the kernel starts uniform(±1/sqr
 import dataclasses
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from vaetx_jax.training import optimizer as optimizer_lib
+
+if TYPE_CHECKING:  # scikit-learn takes a second to import: it is imported where it is used
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
 
 BETAS = (0.9, 0.999)
 WEIGHT_DECAY = 0.1
@@ -205,8 +207,8 @@ class ClosedClassifier:
     """
 
     columns: np.ndarray | slice
-    scaler: StandardScaler | None
-    regression: LogisticRegression
+    scaler: "StandardScaler | None"
+    regression: "LogisticRegression"
     classes: int
     strength: float
 
@@ -240,6 +242,9 @@ def fit_closed(
       y_train_N: at least two different classes.
       y_valid_M: classes that training lacks do not count in the choice.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     columns: np.ndarray | slice = slice(None)
     scaler = None
     if isinstance(x_train_NxF, np.ndarray):

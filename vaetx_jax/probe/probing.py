@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from vaetx_jax import paper
-from vaetx_jax.config.keys import closest
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.text_model import TextModel, untrained
@@ -21,6 +20,7 @@ from vaetx_jax.probe.classifiers import Latents
 from vaetx_jax.probe.label_field import Material, probe_field
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import Progress
+from vaetx_jax.settings import closest
 
 PUBLISHED_LATENT_DIM = 64  # of Tables 3 and 6
 

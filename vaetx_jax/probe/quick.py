@@ -7,9 +7,6 @@ from typing import Protocol
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.probe.probing import TRAINING_ROWS
@@ -36,6 +33,10 @@ def linear_probe(
     z_train_NxZ: np.ndarray, y_train_N: np.ndarray, z_test_NxZ: np.ndarray, y_test_N: np.ndarray
 ) -> tuple[float, float]:
     """(accuracy, majority share) on the test rows of logistic regression on standardised z."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     commonest = np.bincount(y_train_N).argmax()
     majority = float(np.mean(y_test_N == commonest))
     if len(np.unique(y_train_N)) < 2:

@@ -1,7 +1,6 @@
 """How well class probabilities fit labels: cross entropy, accuracy, macro-F1, ROC-AUC."""
 
 import numpy as np
-from sklearn.metrics import f1_score, roc_auc_score
 
 Scores = dict[str, float | None]
 
@@ -28,6 +27,8 @@ def scores(log_prob_NxC: np.ndarray, y_N: np.ndarray, *, commonest: int) -> Scor
         the classes of the split. None where the split has one class only.
       `majority`: accuracy of always saying `commonest`.
     """
+    from sklearn.metrics import f1_score
+
     classes = log_prob_NxC.shape[1]
     loss = -float(np.mean(log_prob_NxC[np.arange(len(y_N)), y_N]))
     guess_N = log_prob_NxC.argmax(axis=1)
@@ -41,6 +42,8 @@ def scores(log_prob_NxC: np.ndarray, y_N: np.ndarray, *, commonest: int) -> Scor
 
 
 def _area(prob_NxC: np.ndarray, y_N: np.ndarray) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
     classes = prob_NxC.shape[1]
     judged = [
         float(roc_auc_score(y_N == label, prob_NxC[:, label]))

@@ -1,27 +1,48 @@
-"""What a person looks at: the evaluation table, the learning curves, the latent picture."""
+"""Figures of a run: learning curves and a map of the latent space."""
 
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.runtime.atomic import atomic_path
 
-matplotlib.use("Agg", force=False)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def learning_curves(folder: pathlib.Path) -> pathlib.Path:
-    """Draws `learning-curves.png`: reconstruction, KL, the schedules, against the step."""
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of a size in inches, laid out without overlaps."""
+    # Here and not above, because it takes a second and many commands draw nothing.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def colour_map(name: str) -> Any:
+    """The colour map of a name: from a number to a colour."""
+    import matplotlib
+
+    return matplotlib.colormaps[name]
+
+
+def plot_learning_curves(folder: pathlib.Path) -> pathlib.Path:
+    """Plots reconstruction, KL, perplexity and the schedules against the step.
+
+    Args:
+      folder: the run's folder, where `learning-curves.png` is written.
+
+    Returns:
+      The path of the figure.
+    """
     rows = read_metrics(folder / METRICS)
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    figure = new_figure(10, 6.5)
     panels = figure.subplots(2, 2, sharex=True)
     curves = (
-        (panels[0, 0], "nll", "reconstruction, nats a sentence"),
-        (panels[0, 1], "kl", "KL, nats a sentence"),
-        (panels[1, 0], "ppl_elbo", "perplexity a piece, by the ELBO"),
+        (panels[0, 0], "nll", "reconstruction, nats per sentence"),
+        (panels[0, 1], "kl", "KL, nats per sentence"),
+        (panels[1, 0], "ppl_elbo", "perplexity per token, by the ELBO"),
     )
     for axes, name, title in curves:
         for part, style in (("train", "-"), ("valid", "o-")):
@@ -53,8 +74,8 @@ def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
     other.spines[["top"]].set_visible(False)
     lines = [*axes.lines, *other.lines]
     names = [line.get_label() for line in lines]
-    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.98), "ncols": 2}  # beside the title
-    axes.legend(lines, names, frameon=False, **place)
+    # On the line of the title, to its right.
+    axes.legend(lines, names, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2)
 
 
 def plot_latents(
@@ -64,14 +85,25 @@ def plot_latents(
     names: tuple[str, ...],
     title: str,
 ) -> pathlib.Path:
-    """Draws sentences in two dimensions of the latent space, coloured by a label."""
-    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    """Plots sentences in two dimensions of the latent space, coloured by a label.
+
+    Args:
+      path: the PNG file to write.
+      points_Nx2: a point per sentence.
+      labels_N: its class, an index into `names`.
+      names: of the classes.
+      title: of the figure.
+
+    Returns:
+      The path of the figure.
+    """
+    figure = new_figure(8, 6.5)
     axes = figure.subplots()
-    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
+    colours = colour_map("tab10" if len(names) <= 10 else "tab20")
     for value, name in enumerate(names):
-        here = points_Nx2[labels_N == value]
+        points = points_Nx2[labels_N == value]
         axes.scatter(
-            here[:, 0], here[:, 1], s=9, alpha=0.7, color=colours(value % colours.N), label=name
+            points[:, 0], points[:, 1], s=9, alpha=0.7, color=colours(value % colours.N), label=name
         )
     axes.set_title(title, loc="left", fontsize=11)
     axes.legend(frameon=False, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -81,8 +113,8 @@ def plot_latents(
     return save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: pathlib.Path) -> pathlib.Path:
-    """Writes a figure whole or not at all; returns its path."""
+def save_figure(figure: "Figure", path: pathlib.Path) -> pathlib.Path:
+    """Writes a figure as PNG, whole or not at all, and returns its path."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     return path

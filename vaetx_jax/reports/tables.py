@@ -1,4 +1,4 @@
-"""What a study writes: NAME.json with every figure, NAME.md with the tables that people read.
+"""Tables of results: printed, and written as NAME.json and NAME.md.
 
 Cells of a table are short Markdown: `**best**`, `*second*`, a line break for a second line.
 """
@@ -26,14 +26,14 @@ _PACKAGES = ("vaetx-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-lea
 
 @dataclasses.dataclass(frozen=True)
 class StudyTable:
-    """A table of a study's results.
+    """A table of results.
 
     Attributes:
-      title: what the table shows.
+      title: its heading.
       columns: its head.
-      rows: every figure by name, for programs.
-      shown: the rows as they are printed, one text a column.
-      notes: what must be known to read them.
+      rows: every metric by name, for programs.
+      shown: the rows as they are printed, one text per column.
+      notes: definitions and conditions, printed below it.
     """
 
     title: str
@@ -44,37 +44,37 @@ class StudyTable:
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are set to the right."""
+    """Renders a Markdown table; all columns but the first are right-aligned."""
     head = ["---", *("---:" for _ in columns[1:])]
     lines = [columns, head, *rows]
-    return "\n".join(f"| {' | '.join(map(_in_markdown, line))} |" for line in lines) + "\n"
+    return "\n".join(f"| {' | '.join(map(_escape_markdown, line))} |" for line in lines) + "\n"
 
 
-def _in_markdown(cell: str) -> str:
+def _escape_markdown(cell: str) -> str:
     return cell.replace("|", "\\|").replace("\n", "<br>")
 
 
 def print_table(table: StudyTable) -> None:
-    """The table on the screen, its notes below."""
+    """Prints a table and its notes."""
     screen = Table(title=table.title, title_justify="left")
-    for place, column in enumerate(table.columns):
-        screen.add_column(column, justify="left" if place == 0 else "right")
+    for index, column in enumerate(table.columns):
+        screen.add_column(column, justify="left" if index == 0 else "right")
     for row in table.shown:
-        screen.add_row(*map(_on_screen, row))
+        screen.add_row(*map(_to_rich, row))
     console = Console(width=max(Console().width, _width(table)))
     console.print(screen)
     for note in table.notes:
         console.print(note, markup=False)
 
 
-def _on_screen(cell: str) -> str:
-    """`**x**` and `*x*` as bold and italic letters."""
+def _to_rich(cell: str) -> str:
+    """Converts `**x**` and `*x*` to bold and italic letters."""
     text = re.sub(r"\*\*(.+?)\*\*", r"[bold]\1[/bold]", escape(cell))
     return re.sub(r"\*(.+?)\*", r"[italic]\1[/italic]", text)
 
 
 def _width(table: StudyTable) -> int:
-    """What the table needs: a name that is cut tells nothing, a line that wraps does."""
+    """The width at which no cell is cut: a long line that wraps can be read, a cut name cannot."""
     lines = [table.columns, *table.shown]
     widest = [
         max(len(line) for cell in column for line in cell.replace("*", "").split("\n"))
@@ -83,8 +83,8 @@ def _width(table: StudyTable) -> int:
     return sum(widest) + 3 * len(widest) + 1
 
 
-def made() -> dict[str, Any]:
-    """With what a study was made: the command, versions, the day."""
+def provenance() -> dict[str, Any]:
+    """The command, the versions and the date, as `made` of NAME.json."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -102,22 +102,29 @@ def write_tables(
     tables: Sequence[StudyTable],
     folder: pathlib.Path,
     name: str,
-    pictures: Sequence[pathlib.Path] = (),
+    figures: Sequence[pathlib.Path] = (),
 ) -> list[pathlib.Path]:
-    """Writes `NAME.json` and `NAME.md`; returns their paths."""
+    """Writes `NAME.json` and `NAME.md`, and returns their paths.
+
+    Args:
+      tables: one or more; the first gives the title.
+      folder: created where it is missing.
+      name: of the files.
+      figures: PNG files in the same folder, shown below the tables.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    how = made()
+    made = provenance()
     results = {
         "study": name,
         "title": tables[0].title,
         "rows": [row for table in tables for row in table.rows],
         "notes": [note for table in tables for note in table.notes],
-        "made": how,
+        "made": made,
     }
-    versions = ", ".join(f"{package} {version}" for package, version in how["versions"].items())
+    versions = ", ".join(f"{package} {version}" for package, version in made["versions"].items())
     blocks = [block for table in tables for block in _block(table)]
-    blocks += [f"![{path.stem}]({path.name})" for path in pictures]
-    blocks += [f"Made on {how['date']} by `{how['command']}` ({versions})."]
+    blocks += [f"![{path.stem}]({path.name})" for path in figures]
+    blocks += [f"Made on {made['date']} by `{made['command']}` ({versions})."]
     paths = [folder / f"{name}.json", folder / f"{name}.md"]
     texts = (json.dumps(results, indent=2) + "\n", "\n\n".join(blocks) + "\n")
     for path, content in zip(paths, texts, strict=True):

@@ -8,10 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
-
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import notify
 
@@ -76,8 +72,12 @@ class _Events:
 
     def __init__(self, folder: pathlib.Path, step: int):
         self._folder = folder
-        self._file: EventsWriter | None = None
+        self._file: Any = None
         with self._or_none():
+            # Here, because tensorboardX imports torch where that is installed.
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
+
             folder.mkdir(exist_ok=True)
             self._file = EventsWriter(str(folder / "events"))
             log = SessionLog(status=SessionLog.START)  # later steps are written again
@@ -85,6 +85,9 @@ class _Events:
             self._file.flush()
 
     def write(self, step: int, row: dict[str, Any]) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         with self._or_none():
             for name, value in row.items():
                 if self._file and isinstance(value, int | float):

@@ -1,16 +1,15 @@
-"""The process in which the cells of a study are trained and judged; `grid_study` starts it.
+"""The process that trains and evaluates cells of a study; `launcher` starts it.
 
     python -m vaetx_jax.study.cell_process EVENTS
 
-It reads one order, a line of JSON, from standard input; EVENTS is the number of an open file on
-which it tells of each cell that it has done with. A process of its own gives back all memory when
-it ends, and its death is one failed cell and not the end of the study. When its standard input
-ends, whoever started it is gone: it saves and leaves.
+It reads one order (`messages.Order`) from standard input. EVENTS is a file descriptor; an event
+(`messages.Event`) is written to it at the end of each cell. A process of its own frees all memory
+when it ends, and its death is one failed cell and not the end of the study. At the end of standard
+input the study is gone: the process saves and exits.
 """
 
 import contextlib
 import datetime
-import json
 import os
 import pathlib
 import signal
@@ -18,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from vaetx_jax.runtime import huge_pages
@@ -43,7 +42,8 @@ from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime import signals
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
-from vaetx_jax.study import cells
+from vaetx_jax.study.messages import CellOrder, Event, Order, Outcome
+from vaetx_jax.study.seal import seal, unseal
 from vaetx_jax.training.replicas import Replicas
 from vaetx_jax.training.trainer import StoppedError, Trainer
 from vaetx_jax.version import __version__
@@ -52,40 +52,45 @@ ERROR = "error.txt"
 
 
 class CellRun:
-    """One cell: its folder, its run and what is wanted of it."""
+    """The work on one cell.
 
-    def __init__(self, order: dict[str, Any]):
-        self.folder = pathlib.Path(order["folder"])
-        self.name = self.folder.name
-        self.trains, self.probes = order["trains"], order["probes"]
-        self.config: ConfigDict = defaults.default_config(order["config"]["model"]["name"])
-        self.config.update(order["config"])
+    Args:
+      order: the cell and what to do.
+    """
+
+    def __init__(self, order: CellOrder):
+        self.order = order
+        self.folder = order.folder
+        self.name = order.folder.name
+        self.config: ConfigDict = defaults.default_config(order.config["model"]["name"])
+        self.config.update(order.config)
 
     def prepare(self) -> Run:
-        """The run in its folder.
+        """Opens the run in the cell's folder, or creates it.
 
         Raises:
-          DamagedError: the folder's own files cannot be read; its name says what they must hold.
+          DamagedError: the folder's own files cannot be read, or are another run's: its name fixes
+            the settings.
         """
         self._keep_config()
-        home = self.folder / workdir_lib.TOKENIZER
+        tokenizer = self.folder / workdir_lib.TOKENIZER
         try:
-            if home.is_dir():
-                load_tokenizer(home)
+            if tokenizer.is_dir():
+                load_tokenizer(tokenizer)
         except UserError as error:
             raise DamagedError(str(error)) from error
         return create_run(self.config, self.folder)
 
     def _keep_config(self) -> None:
-        """Where it is only judged anew, too: by what, is not in the folder's name."""
+        """Writes the config, also of a trained cell: its name leaves out how it is evaluated."""
         try:
             workdir_lib.keep_config(self.folder, self.config)
         except UserError as error:
             raise DamagedError(str(error)) from error
 
     def finish(self) -> None:
-        """Judges the trained run, probes it where that is wanted, and seals the folder."""
-        before = cells.unseal(self.folder)
+        """Evaluates the trained run, probes it where that was ordered, and seals the folder."""
+        before = unseal(self.folder)
         self._keep_config()
         model = load(self.folder)
         with (
@@ -93,24 +98,24 @@ class CellRun:
             contextlib.redirect_stdout(report),
         ):
             write_final_report(model)
-            if self.probes:
+            if self.order.probe:
                 run_probe(model, few_labels=False)
         (self.folder / ERROR).unlink(missing_ok=True)
         facts = {
-            **_speed(self.folder),
+            **_training_time(self.folder),
             "device": jax.devices()[0].device_kind,
             "devices": jax.device_count(),
             "versions": {"vaetx_jax": __version__, "jax": jax.__version__},
             "date": datetime.date.today().isoformat(),
         }
-        cells.seal(self.folder, facts if self.trains or not before else before)
+        seal(self.folder, facts if self.order.train or not before else before)
 
 
-def _speed(folder: pathlib.Path) -> dict[str, Any]:
-    """How long a run's steps took, and how many runs last shared them.
+def _training_time(folder: pathlib.Path) -> dict[str, Any]:
+    """The `seconds` of a run's steps, and how many runs shared the latest of them (`together`).
 
-    Over all its starts, however they ended; its share where it was not alone; without validating
-    and saving.
+    Seconds add up over all starts of the run, however they ended; steps that several runs shared
+    count by this run's share. Validation and saving do not count.
     """
     seconds, before, together = 0.0, 0, 1
     for row in read_metrics(folder / METRICS):
@@ -121,20 +126,23 @@ def _speed(folder: pathlib.Path) -> dict[str, Any]:
     return {"seconds": seconds, "together": together}
 
 
-def train_alone(cell: CellRun) -> None:
-    """Trains one cell, or goes on there."""
-    trainer = Trainer(cell.prepare())
+def train_alone(run: CellRun) -> None:
+    """Trains one cell, or resumes it."""
+    trainer = Trainer(run.prepare())
     state, words = trainer.start_state()
-    print(f"{cell.name}: {trainer.plan.total_steps:,} steps, {words}", flush=True)
-    if int(state.step) < trainer.plan.total_steps:
+    print(f"{run.name}: {trainer.settings.total_steps:,} steps, {words}", flush=True)
+    if int(state.step) < trainer.settings.total_steps:
         trainer.run(state)
 
 
 def train_together(runs: Sequence[CellRun]) -> dict[str, Exception]:
-    """Trains cells in one program; gives what became of those that failed.
+    """Trains cells in one program.
 
-    Cells that were stopped at different steps, as a killed process can leave them, go on alone, and
-    so do all where one is damaged.
+    Cells that were stopped at different steps, as a killed process can leave them, are trained one
+    by one, and so are all where one is damaged.
+
+    Returns:
+      Name -> error of the cells that failed.
     """
     try:
         replicas = Replicas([run.prepare() for run in runs])
@@ -143,7 +151,7 @@ def train_together(runs: Sequence[CellRun]) -> dict[str, Exception]:
             print(f"{len(runs)} cells in one program: {names}", flush=True)
             return {runs[number].name: error for number, error in replicas.run().items()}
     except DamagedError as error:
-        print(f"{error}; each cell goes on alone", flush=True)
+        print(f"{error}; the cells are trained one by one", flush=True)
     failed: dict[str, Exception] = {}
     for run in runs:
         try:
@@ -155,84 +163,103 @@ def train_together(runs: Sequence[CellRun]) -> dict[str, Exception]:
     return failed
 
 
-class Events:
-    """Where the study is told of each cell that is done with."""
+class EventWriter:
+    """Sends events to the study.
+
+    Args:
+      file: its end of the pipe.
+    """
 
     def __init__(self, file: TextIO):
         self._file = file
 
     def done(self, run: CellRun, seconds: float) -> None:
-        self._tell(cell=run.name, seconds=seconds, error=None, damaged=False)
+        self._send(Event(run.name, Outcome.DONE, seconds))
 
     def failed(self, run: CellRun, error: Exception) -> None:
-        """Keeps the whole story in the cell's folder and tells of its last line."""
-        text = "".join(traceback.format_exception(error))
+        """Writes the traceback to the cell's folder and sends its last line."""
         if run.folder.is_dir():
-            with contextlib.suppress(OSError):  # a full disk; the study is told all the same
+            with contextlib.suppress(OSError):  # a full disk; the event is sent all the same
+                text = "".join(traceback.format_exception(error))
                 (run.folder / ERROR).write_text(text, encoding="utf-8")
-        told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        damaged = isinstance(error, DamagedError)
-        self._tell(cell=run.name, seconds=0.0, error=told, damaged=damaged)
+        line = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        outcome = Outcome.DAMAGED if isinstance(error, DamagedError) else Outcome.FAILED
+        self._send(Event(run.name, outcome, error=line))
 
-    def _tell(self, **event: Any) -> None:
-        self._file.write(json.dumps(event) + "\n")
+    def _send(self, event: Event) -> None:
+        self._file.write(event.to_json() + "\n")
         self._file.flush()
 
 
-def carry_out(order: dict[str, Any], events: Events) -> int:
-    """Does the cells of an order together, or the first of them alone; gives the exit status."""
-    runs = [CellRun(cell) for cell in order["cells"]]
+def execute(order: Order, events: EventWriter) -> int:
+    """Trains and evaluates the cells of an order together, or the first of them alone.
+
+    Returns:
+      The exit status: 0; 75 when a signal stopped it.
+    """
+    runs = _select(order)
     use_compilation_cache(cache_dir(runs[0].config))
-    together = order["together"] or (1 if jax.default_backend() == "cpu" else len(runs))
-    trains = [run for run in runs if run.trains]
-    group = trains[:together] if together > 1 and len(trains) > 1 else runs[:1]
     began = time.monotonic()
-    failed: dict[str, Exception] = {}
+    failed: Mapping[str, Exception] = {}
     with contextlib.ExitStack() as stack:
         try:
-            for run in group:
+            for run in runs:
                 # The process of a study that was killed may still be saving.
                 stack.enter_context(workdir_lib.claim(run.folder, wait=60.0))
-            if len(group) > 1:
-                failed = train_together(group)
-            elif group[0].trains:
-                train_alone(group[0])
+            failed = _train(runs)
         except StoppedError as stopped:
             print(f"{stopped}.", flush=True)
             return signals.STOPPED
-        except Exception as error:  # whatever it is, the study goes on without it
-            failed |= {run.name: error for run in group}
-        taken = (time.monotonic() - began) / len(group)
-        for run in group:
-            _finish(run, failed.get(run.name), taken, events)
+        except Exception as error:  # whatever it is, the study goes on without these cells
+            failed = {run.name: error for run in runs}
+        seconds = (time.monotonic() - began) / len(runs)
+        for run in runs:
+            _finish(run, failed.get(run.name), seconds, events)
     return 0
 
 
-def _finish(run: CellRun, error: Exception | None, seconds: float, events: Events) -> None:
+def _select(order: Order) -> list[CellRun]:
+    """The cells that this process works on."""
+    runs = [CellRun(cell) for cell in order.cells]
+    together = order.together or (1 if jax.default_backend() == "cpu" else len(runs))
+    untrained = [run for run in runs if run.order.train]
+    return untrained[:together] if together > 1 and len(untrained) > 1 else runs[:1]
+
+
+def _train(runs: Sequence[CellRun]) -> Mapping[str, Exception]:
+    """Trains the cells that are to be trained; gives name -> error of those that failed."""
+    if len(runs) > 1:
+        return train_together(runs)
+    if runs[0].order.train:
+        train_alone(runs[0])
+    return {}
+
+
+def _finish(run: CellRun, error: Exception | None, seconds: float, events: EventWriter) -> None:
     if error is None:
         try:
             run.finish()
-        except Exception as broken:
-            error = broken
+        except Exception as late:
+            error = late
     if error is None:
         events.done(run, seconds)
     else:
         events.failed(run, error)
 
 
-def _leave_when_alone() -> None:
+def _stop_when_alone() -> None:
     """Waits for the end of standard input, then asks this process to save and stop."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> int:
-    """Reads the order and carries it out."""
+    """Reads the order and executes it."""
     command_line.quiet()
-    order = json.loads(sys.stdin.readline())
-    threading.Thread(target=_leave_when_alone, daemon=True).start()
+    order = Order.from_json(sys.stdin.readline())
+    threading.Thread(target=_stop_when_alone, daemon=True).start()
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as file:
-        return carry_out(order, Events(file))
+        return execute(order, EventWriter(file))
 
 
 if __name__ == "__main__":

@@ -1,47 +1,52 @@
-"""Figure 9: learning curves of cross entropy and KL, every row of a grid in one picture."""
+"""Figures of a grid: learning curves (Figure 9), and rate against distortion."""
 
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.losses.annealing import ANNEALINGS
+from vaetx_jax.reports.figures import colour_map, new_figure, save_figure
 from vaetx_jax.run.metric_log import METRICS, read_metrics
-from vaetx_jax.study.grid import Result
+from vaetx_jax.study.results import Result
 
-_STYLES = {"none": ":", "linear": "--", "cyclic": "-"}
-# A piece and not a sentence: a batch holds sentences of like length, so that a mean over the
-# sentences of fifty batches goes up and down with their lengths.
+# Per token and not per sentence: a batch holds sentences of similar length, so a mean over the
+# sentences of fifty batches follows their lengths.
 _PANELS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
-    ("ppl_rec", "cross entropy (reconstruction), nats a piece", np.log),
-    ("kl", "KL, nats a sentence", np.asarray),
+    ("ppl_rec", "cross entropy (reconstruction), nats per token", np.log),
+    ("kl", "KL, nats per sentence", np.asarray),
 )
 
 
-def learning_curves_of(
+def plot_learning_curves(
     results: Sequence[Result], path: pathlib.Path, corpus: str
 ) -> pathlib.Path | None:
-    """Draws the training curves of a corpus's cells against the epoch; the mean over seeds.
+    """Plots cross entropy and KL of a corpus's cells against the epoch, as means over seeds.
 
-    A colour is a model, a line style an annealing; points are the validation split's. None where
-    there is no such cell.
+    A colour is a model and a line style an annealing; points are on the validation split.
+
+    Args:
+      results: of all corpora.
+      path: the PNG file to write.
+      corpus: whose cells to plot.
+
+    Returns:
+      The path; None where there is no such cell.
     """
-    here = [result for result in results if result.cell.corpus == corpus]
-    if not here:
+    results = [result for result in results if result.cell.corpus == corpus]
+    if not results:
         return None
     groups: dict[tuple[str, str], list[Result]] = {}
-    for result in here:
+    for result in results:
         groups.setdefault((result.cell.model, result.cell.annealing), []).append(result)
-    colours = matplotlib.colormaps["tab10"]
+    colours = colour_map("tab10")
     models = list(dict.fromkeys(model for model, _ in groups))
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = new_figure(11, 4.6)
     for axes, (name, title, scale) in zip(figure.subplots(1, 2), _PANELS, strict=True):
         for (model, annealing), group in groups.items():
             colour = colours(models.index(model) % 10)
-            for part, style in (("train", _STYLES[annealing]), ("valid", "")):
+            for part, style in (("train", ANNEALINGS[annealing].line), ("valid", "")):
                 epochs, values = _mean_curve(group, f"{part}/{name}", scale)
                 if not len(epochs) or not np.any(values):
                     continue  # a language model has no KL
@@ -51,7 +56,7 @@ def learning_curves_of(
                     label = f"{model}, {annealing}" if group[0].cell.latent_dim else model
                     axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.4)
         axes.set_title(title, loc="left", fontsize=10)
-        axes.set_xlabel("step" if here[0].cell.config.train.steps else "epoch")
+        axes.set_xlabel("step" if results[0].cell.config.train.steps else "epoch")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize="small")
@@ -69,57 +74,61 @@ def _mean_curve(
         curves.append({row["step"]: row[name] for row in rows if row.get(name) is not None})
     steps = sorted(set.intersection(*(set(curve) for curve in curves)))
     mean = np.array([np.mean(scale([curve[step] for curve in curves])) for step in steps])
-    return np.array(steps) / _steps_an_epoch(group[0]), mean
+    return np.array(steps) / _steps_per_epoch(group[0]), mean
 
 
-def _steps_an_epoch(result: Result) -> float:
+def _steps_per_epoch(result: Result) -> float:
     train: Any = result.cell.config.train
     rows = read_metrics(result.folder / METRICS)
     if train.steps or not rows:
-        return 1.0  # the run counts steps, and so does the picture
+        return 1.0  # the run counts steps, and so does the figure
     return rows[-1]["step"] / train.epochs
 
 
-def rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathlib.Path | None:
-    """Draws rate (KL) against distortion (reconstruction) of all cells, a panel a corpus.
+def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathlib.Path | None:
+    """Plots rate (KL) against distortion (reconstruction) of all cells, a panel per corpus.
 
-    Down and to the left is better; lines of equal ELBO fall by one nat a nat (Alemi et al., 2018).
-    None where no cell has a latent.
+    Down and to the left is better; the ELBO is constant on the grey lines (Alemi et al., 2018).
+
+    Args:
+      results: of all corpora.
+      path: the PNG file to write.
+
+    Returns:
+      The path; None where no cell has a latent.
     """
-    corpora = [c for c in dict.fromkeys(r.cell.corpus for r in results)]
+    corpora = list(dict.fromkeys(result.cell.corpus for result in results))
     if not any(result.cell.latent_dim for result in results):
         return None
-    colours = matplotlib.colormaps["tab10"]
+    colours = colour_map("tab10")
     models = list(dict.fromkeys(result.cell.model for result in results))
-    marks = {"none": "s", "linear": "^", "cyclic": "o"}
-    figure = Figure(figsize=(5.2 * len(corpora), 4.4), layout="constrained")
+    figure = new_figure(5.2 * len(corpora), 4.4)
     for axes, corpus in zip(
         figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
     ):
         named: set[str] = set()
-        here = [result for result in results if result.cell.corpus == corpus]
-        for result in here:
+        for result in (result for result in results if result.cell.corpus == corpus):
             model, annealing = result.cell.model, result.cell.annealing
             label = f"{model}, {annealing}" if result.cell.latent_dim else model
             axes.plot(
-                result.figures["nll"],
-                result.figures["kl"] or 0.0,
-                marks[annealing] if result.cell.latent_dim else "x",
+                result.metrics["nll"],
+                result.metrics["kl"] or 0.0,
+                ANNEALINGS[annealing].marker if result.cell.latent_dim else "x",
                 color=colours(models.index(model) % 10),
                 label=None if label in named else label,
             )
             named.add(label)
-        _equal_elbo(axes)
+        _draw_equal_elbo(axes)
         axes.set_title(corpus, loc="left", fontsize=10)
-        axes.set_xlabel("distortion: reconstruction, nats a sentence")
-        axes.set_ylabel("rate: KL, nats a sentence")
+        axes.set_xlabel("distortion: reconstruction, nats per sentence")
+        axes.set_ylabel("rate: KL, nats per sentence")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="x-small")
     return save_figure(figure, path)
 
 
-def _equal_elbo(axes: Any) -> None:
-    """Thin lines along which rate and distortion have the same sum."""
+def _draw_equal_elbo(axes: Any) -> None:
+    """Draws thin lines along which rate and distortion have the same sum."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     bottom = min(bottom, 0.0) - 0.05 * (top - bottom)
     for total in np.linspace(left + bottom, right + top, 9):

@@ -1,4 +1,4 @@
-"""`report.html`: a study in one file that needs nothing else, for a browser or a mail."""
+"""`report.html`: the report of a study as one file without links, for a browser or a mail."""
 
 import base64
 import html
@@ -6,9 +6,9 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-from vaetx_jax.reports.tables import StudyTable, made
+from vaetx_jax.reports.tables import StudyTable, provenance
 from vaetx_jax.runtime.atomic import write_text
-from vaetx_jax.study.grid import Result
+from vaetx_jax.study.results import Result
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
@@ -31,34 +31,36 @@ summary { cursor: pointer; overflow-wrap: anywhere; }
 """
 
 
-def write_report(
+def write_html(
     path: pathlib.Path,
     title: str,
     tables: Sequence[StudyTable],
-    pictures: Sequence[tuple[str, pathlib.Path]],
+    figures: Sequence[tuple[str, pathlib.Path]],
     results: Sequence[Result] = (),
 ) -> pathlib.Path:
-    """Writes the page.
+    """Writes the page and returns its path.
 
     Args:
-      tables: with their notes, in order.
-      pictures: (heading, PNG file); they are put into the page.
-      results: finished cells: their latent pictures, curves and samples, folded.
+      path: the file to write.
+      title: of the page.
+      tables: shown with their notes, in order.
+      figures: (heading, PNG file); the page embeds them.
+      results: finished cells; their figures and samples are folded.
     """
-    how = made()
+    made = provenance()
     body = [f"<h1>{html.escape(title)}</h1>"]
     for table in tables:
         if table.title != title:
             body.append(f"<h2>{html.escape(table.title)}</h2>")
         body += _table(table)
-    for heading, picture in pictures:
-        body += [f"<h2>{html.escape(heading)}</h2>", _image(picture, heading)]
+    for heading, figure in figures:
+        body += [f"<h2>{html.escape(heading)}</h2>", _image(figure, heading)]
     if results:
         body.append("<h2>Every run</h2>")
         body += [_cell(result) for result in results]
-    versions = ", ".join(f"{name} {version}" for name, version in how["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     body.append(
-        f'<p class="note">Made on {how["date"]} by <code>{html.escape(how["command"])}</code> '
+        f'<p class="note">Made on {made["date"]} by <code>{html.escape(made["command"])}</code> '
         f"({html.escape(versions)}).</p>"
     )
     write_text(
@@ -73,19 +75,19 @@ def write_report(
 
 
 def _table(table: StudyTable) -> list[str]:
-    head = "".join(f"<th>{_in_html(column)}</th>" for column in table.columns)
+    head = "".join(f"<th>{_to_html(column)}</th>" for column in table.columns)
     rows = "\n".join(
-        f"<tr>{''.join(f'<td>{_in_html(cell)}</td>' for cell in row)}</tr>" for row in table.shown
+        f"<tr>{''.join(f'<td>{_to_html(cell)}</td>' for cell in row)}</tr>" for row in table.shown
     )
     return [
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>',
         f"<tbody>{rows}</tbody></table></div>",
-        *(f'<p class="note">{_in_html(note)}</p>' for note in table.notes),
+        *(f'<p class="note">{_to_html(note)}</p>' for note in table.notes),
     ]
 
 
-def _in_html(text: str) -> str:
-    """The short Markdown of a table's cell."""
+def _to_html(text: str) -> str:
+    """Converts the short Markdown of a table's cell."""
     text = html.escape(text).replace("\n", "<br>")
     text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
     text = re.sub(r"\*(.+?)\*", r"<i>\1</i>", text)
@@ -94,21 +96,21 @@ def _in_html(text: str) -> str:
 
 def _image(path: pathlib.Path, text: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    picture = f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
-    return f'<div class="wide">{picture}</div>'
+    image = f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
+    return f'<div class="wide">{image}</div>'
 
 
 def _cell(result: Result) -> str:
-    figures = result.figures
-    words = f"ppl_rec {figures['ppl_rec']:.2f}, ppl_elbo {figures['ppl_elbo']:.2f}"
+    metrics = result.metrics
+    line = f"ppl_rec {metrics['ppl_rec']:.2f}, ppl_elbo {metrics['ppl_elbo']:.2f}"
     if result.cell.latent_dim:
-        words += f", KL {figures['kl']:.2f}, MI {figures['mi']:.2f}, {figures['au']} active units"
-    parts = [f"<summary>{html.escape(result.cell.label)}: {words}</summary>"]
-    pictures = (
+        line += f", KL {metrics['kl']:.2f}, MI {metrics['mi']:.2f}, {metrics['au']} active units"
+    parts = [f"<summary>{html.escape(result.cell.label)}: {line}</summary>"]
+    figures = (
         ("latent.png", "posterior means of the test split"),
         ("learning-curves.png", "learning curves"),
     )
-    for name, text in pictures:
+    for name, text in figures:
         if (result.folder / name).exists():
             parts.append(_image(result.folder / name, text))
     for sample in sorted((result.folder / "samples").glob("*.md")):

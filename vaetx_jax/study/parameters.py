@@ -1,31 +1,38 @@
-"""Table 8: how many parameters every model has, beside the published numbers."""
+"""Table 8: the parameter count of every model and the published one."""
 
+import pathlib
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from vaetx_jax import paper
 from vaetx_jax.config.defaults import default_config
-from vaetx_jax.config.study import chosen
+from vaetx_jax.config.study import select
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.models.build import build_model
 from vaetx_jax.reports.tables import StudyTable
+from vaetx_jax.study.report import StudyReport
 from vaetx_jax.training.state import count_parameters
 
 
 def count(model: str, dim: int, vocab_size: int) -> int:
-    """The parameters of a model of the `paper` preset with latent 64; nothing is allocated."""
+    """Counts the parameters of a model of the `paper` preset with latent 64, allocating none."""
     config = default_config(model)
     config.model.dim = dim
     settings = model_settings(config)
     return count_parameters(build_model(settings, vocab_size=vocab_size, pad_id=0))
 
 
-def parameter_study(config: ConfigDict) -> StudyTable:
-    """Counts every size of the study."""
+def run(config: ConfigDict, folder: pathlib.Path) -> StudyReport:
+    """Counts the parameters of every size of the study."""
+    return StudyReport([count_table(config)])
+
+
+def count_table(config: ConfigDict) -> StudyTable:
+    """The table of the study's sizes that `study.only` selects."""
     sizes = {f"{model}-{dim}": (model, dim, vocab) for model, dim, vocab in config.study.sizes}
     rows = []
-    for name in chosen(list(sizes), config.study.only):
+    for name in select(list(sizes), config.study.only):
         model, dim, vocab_size = sizes[name]
         ours, published = count(model, dim, vocab_size), paper.PARAMETERS[model].get(dim)
         rows.append(
@@ -42,18 +49,18 @@ def parameter_study(config: ConfigDict) -> StudyTable:
         title="Parameters of the models (Table 8; VAE-GPT2: Table 1)",
         columns=("model", "dim", "vocab_size", "ours", "published", "difference"),
         rows=rows,
-        shown=[_shown(row) for row in rows],
+        shown=[_cells(row) for row in rows],
         notes=_notes(rows),
     )
 
 
-def _shown(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     counts = [f"{row[key]:,}" for key in ("vocab_size", "ours")]
     if row["published"] is None:
         return (row["model"], str(row["dim"]), *counts, "", "not published")
     difference = row["ours"] - row["published"]
-    beside = f"{difference:+,}" if difference else "equal"
-    return (row["model"], str(row["dim"]), *counts, f"{row['published']:,}", beside)
+    verdict = f"{difference:+,}" if difference else "equal"
+    return (row["model"], str(row["dim"]), *counts, f"{row['published']:,}", verdict)
 
 
 def _notes(rows: list[dict[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Table 7: seconds of the forward passes, every model at two sizes, beside the published ones."""
+"""Table 7: seconds of the forward passes of every model at two sizes, and the published ones."""
 
 import contextlib
 import dataclasses
@@ -11,26 +11,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from vaetx_jax import paper
 from vaetx_jax.config.defaults import default_config
-from vaetx_jax.config.study import chosen
+from vaetx_jax.config.study import select
 from vaetx_jax.config.validation import validate
 from vaetx_jax.losses import elbo
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.flops import forward_flops
-from vaetx_jax.models.text_vae import token_mask
-from vaetx_jax.reports.figures import save_figure
+from vaetx_jax.models.text_vae import PARAMS, Variables, token_mask
+from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
-from vaetx_jax.training.state import init_params
+from vaetx_jax.study.report import HeadedFigure, StudyReport
 
 _CPU_SAMPLE = 8  # batches, where config.study.sample leaves it to the device
+# The side of the square product whose rate stands for the device's.
+_CPU_SIDE, _ACCELERATOR_SIDE = 2048, 8192
 
 
-def timing_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable, pathlib.Path]:
+def run(config: ConfigDict, folder: pathlib.Path) -> StudyReport:
     """Times every cell of the study and plots time against dimension."""
     study = config.study
     cells = {
@@ -39,13 +41,13 @@ def timing_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable, 
         for model in study.models
         for dim in study.dims
     }
-    names = chosen(list(cells), study.only)
+    names = select(list(cells), study.only)
     rate = matmul_rate(jnp.dtype(study.precision))
     sample = _sample(study)
     rows = []
     with _trace(study.trace):
         for number, name in enumerate(names, start=1):
-            row = _row(config, folder, *cells[name], sample=sample, rate=rate)
+            row = _measure(config, folder, *cells[name], sample=sample, rate=rate)
             rows.append(row)
             print(
                 f"{number}/{len(names)} {name:28} {row['seconds']:9.2f} s  "
@@ -68,10 +70,11 @@ def timing_study(config: ConfigDict, folder: pathlib.Path) -> tuple[StudyTable, 
             "batches",
         ),
         rows=rows,
-        shown=[_shown(row) for row in rows],
+        shown=[_cells(row) for row in rows],
         notes=_notes(study, rate, sample),
     )
-    return table, plot(folder / f"{study.name}.png", rows)
+    path = plot_times(rows, folder / f"{study.name}.png")
+    return StudyReport([table], [HeadedFigure("Time against dimension", path)])
 
 
 def _sample(study: ConfigDict) -> int:
@@ -80,7 +83,7 @@ def _sample(study: ConfigDict) -> int:
     return _CPU_SAMPLE if jax.default_backend() == "cpu" else 0
 
 
-def _row(
+def _measure(
     config: ConfigDict,
     folder: pathlib.Path,
     corpus: str,
@@ -90,18 +93,19 @@ def _row(
     sample: int,
     rate: float,
 ) -> dict[str, Any]:
-    run = default_config(model)
-    run.data.update(config.data)
-    run.data.corpus = corpus
-    run.data.max_len = paper.MAX_LEN.get(corpus, run.data.max_len)
-    run.data.batch_size = config.study.batch_size * jax.device_count()
-    run.tokenizer.kind = config.study.tokenizer
-    run.model.dim, run.train.precision = dim, config.study.precision
-    validate(run)
-    home = folder / "tokenizers" / f"{corpus}-{run.tokenizer.kind}"
-    home.mkdir(parents=True, exist_ok=True)
+    settings = default_config(model)
+    settings.data.update(config.data)
+    settings.data.corpus = corpus
+    settings.data.max_len = paper.MAX_LEN.get(corpus, settings.data.max_len)
+    settings.data.batch_size = config.study.batch_size * jax.device_count()
+    settings.tokenizer.kind = config.study.tokenizer
+    settings.model.dim, settings.train.precision = dim, config.study.precision
+    validate(settings)
+    # Its tokenizer is kept, which all models of a corpus share.
+    run_folder = folder / "tokenizers" / f"{corpus}-{settings.tokenizer.kind}"
+    run_folder.mkdir(parents=True, exist_ok=True)
     timing = time_forward(
-        create_run(run, home), sample=sample, repetitions=config.study.repetitions
+        create_run(settings, run_folder), sample=sample, repetitions=config.study.repetitions
     )
     return {
         "corpus": corpus,
@@ -115,7 +119,7 @@ def _row(
     }
 
 
-def _shown(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     published = row["published_seconds"]
     return (
         row["corpus"],
@@ -134,7 +138,7 @@ def _shown(row: dict[str, Any]) -> tuple[str, ...]:
 def _notes(study: ConfigDict, rate: float, sample: int) -> list[str]:
     device = jax.devices()[0].device_kind
     notes = [
-        f"{jax.device_count()} device(s) ({device}), {study.batch_size} sentences each a batch, "
+        f"{jax.device_count()} device(s) ({device}), {study.batch_size} sentences each per batch, "
         f"{study.precision}, tokenizer {study.tokenizer}; median of {study.repetitions} passes; a "
         f"large matrix product reaches {rate / 1e9:,.0f} GFLOP/s here. Only real tokens count.",
         "The published seconds are those of another machine, which the paper does not name.",
@@ -148,7 +152,7 @@ def _notes(study: ConfigDict, rate: float, sample: int) -> list[str]:
 
 @contextlib.contextmanager
 def _trace(folder: str) -> Any:
-    """A profiler trace in a folder, for TensorBoard or Perfetto, where one is named."""
+    """Writes a profiler trace into a folder, for TensorBoard or Perfetto; '': none."""
     if not folder:
         yield
         return
@@ -156,42 +160,38 @@ def _trace(folder: str) -> Any:
         yield
 
 
-def plot(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> pathlib.Path:
-    """Time against dimension, a panel for each corpus, both axes logarithmic."""
+def plot_times(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> pathlib.Path:
+    """Plots time against dimension, a panel per corpus, both axes logarithmic."""
     corpora = list(dict.fromkeys(row["corpus"] for row in rows))
-    figure = Figure(figsize=(5 * len(corpora), 4), layout="constrained")
+    figure = new_figure(5 * len(corpora), 4)
     for axes, corpus in zip(
         figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
     ):
-        here = [row for row in rows if row["corpus"] == corpus]
-        for model in dict.fromkeys(row["model"] for row in here):
-            points = sorted((row["dim"], row["seconds"]) for row in here if row["model"] == model)
+        of_corpus = [row for row in rows if row["corpus"] == corpus]
+        for model in dict.fromkeys(row["model"] for row in of_corpus):
+            times = {row["dim"]: row["seconds"] for row in of_corpus if row["model"] == model}
+            points = sorted(times.items())
             axes.plot(*zip(*points, strict=True), marker="o", label=model)
         axes.set(title=corpus, xlabel="dimension", ylabel="seconds", xscale="log", yscale="log")
-        dims = sorted({row["dim"] for row in here})
+        dims = sorted({row["dim"] for row in of_corpus})
         axes.set_xticks(dims, [str(dim) for dim in dims], minor=False)
         axes.xaxis.minorticks_off()  # seconds within one decade are labelled at minor ticks alone
         axes.legend(fontsize="small")
     return save_figure(figure, path)
 
 
-_SIDE = {"cpu": 2048}  # of the square product that stands for what a device can do
-
-
-_LARGE_SIDE = 8192
-
-
 @dataclasses.dataclass(frozen=True)
 class ForwardTiming:
-    """Forward passes over a training set.
+    """The time of the forward passes over a training set.
 
     Attributes:
-      seconds: of all batches; extrapolated by tokens where a sample was measured.
+      seconds: for all batches; extrapolated by tokens where a sample was measured.
       tokens: real tokens of all sentences.
-      flops: of the matrix products over them.
-      compile_seconds: of all lengths together.
-      batches, measured: how many there are, how many of them were timed.
-      spread: the slowest repetition over the fastest.
+      flops: of the matrix products over these tokens.
+      compile_seconds: for all lengths together.
+      batches: the batches of an epoch.
+      measured: how many of them were timed.
+      spread: the slowest repetition divided by the fastest.
     """
 
     seconds: float
@@ -204,8 +204,8 @@ class ForwardTiming:
 
 
 def matmul_rate(dtype: Any = jnp.float32) -> float:
-    """FLOP/s that large square products of all devices reach together, the best of ten."""
-    side = _SIDE.get(jax.default_backend(), _LARGE_SIDE)
+    """Measures the FLOP/s of large square products on all devices together, the best of ten."""
+    side = _CPU_SIDE if jax.default_backend() == "cpu" else _ACCELERATOR_SIDE
     product = jax.jit(jnp.dot)
     operands = [jax.device_put(jnp.ones((side, side), dtype), d) for d in jax.local_devices()]
 
@@ -222,31 +222,31 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
     """Times the forward passes over the training set of a run.
 
     Args:
-      run: the run; `data.batch_size` sentences a batch, over all devices.
-      sample: batches that are timed, spread evenly over an epoch; 0: all.
-      repetitions: the median of so many passes over them counts.
+      run: the run; a batch holds `data.batch_size` sentences, over all devices.
+      sample: how many batches to time, spread evenly over an epoch; 0: all.
+      repetitions: passes over them, whose median is taken.
     """
-    plan, split = run.train_batches, run.split("train")
-    total = plan.steps_per_epoch
+    source, split = run.train_batches, run.split("train")
+    total = source.steps_per_epoch
     count = min(sample, total) if sample else total
     numbers = np.linspace(0, total - 1, count).astype(int)
     batches = [
         put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh)
-        for batch in map(plan.at, numbers.tolist())
+        for batch in map(source.at, numbers.tolist())
     ]
     model, mesh = run.training_model(), run.mesh
-    make = jax.jit(lambda key: init_params(model, key), out_shardings=replicated(mesh))
-    params = make(jax.random.key(0))
+    make = jax.jit(lambda key: text_vae.init(model, key), out_shardings=replicated(mesh))
+    variables = make(jax.random.key(0))
     forward = _forward(run)
     first = {batch["ids"].shape: batch for batch in batches}
     began = time.perf_counter()
     for batch in first.values():
-        forward(params, batch).block_until_ready()
+        forward(variables, batch).block_until_ready()
     compiled = time.perf_counter() - began
     times = []
     for _ in range(repetitions):
         began = time.perf_counter()
-        jax.block_until_ready([forward(params, batch) for batch in batches])
+        jax.block_until_ready([forward(variables, batch) for batch in batches])
         times.append(time.perf_counter() - began)
     pad_id = model.pad_id
     measured = sum(int((np.asarray(batch["ids"])[:, 1:] != pad_id).sum()) for batch in batches)
@@ -254,7 +254,7 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
     return ForwardTiming(
         seconds=statistics.median(times) * tokens / measured,
         tokens=tokens,
-        flops=forward_flops(params, split.lengths - 1),
+        flops=forward_flops(variables[PARAMS], split.lengths - 1),
         compile_seconds=compiled,
         batches=total,
         measured=count,
@@ -263,15 +263,16 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
 
 
 def _forward(run: Run) -> Any:
-    """(parameters, batch) -> the batch's negative ELBO, compiled over the mesh."""
+    """Compiles (variables, batch) -> the batch's negative ELBO over the mesh."""
     model, mesh = run.training_model(), run.mesh
 
-    def forward(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+    def forward(variables: Variables, batch: dict[str, jax.Array]) -> jax.Array:
         ids_BxS = batch["ids"]
         eps_BxZ = jax.random.normal(jax.random.key(0), (ids_BxS.shape[0], model.latent_dim))
         mask_BxT = token_mask(ids_BxS, model.pad_id) & (batch["weight"] > 0)[:, None]
-        bound = elbo.sentence_bound(model, params, ids_BxS, eps_BxZ, mask_BxT, mesh)
+        bound = elbo.sentence_bound(model, variables, ids_BxS, eps_BxZ, mask_BxT, mesh)
         return jnp.sum(bound.nll_B) + jnp.sum(bound.kl_B)
 
-    whole = replicated(mesh)
-    return jax.jit(forward, in_shardings=(whole, split_over_data(mesh)), out_shardings=whole)
+    everywhere = replicated(mesh)
+    shardings = (everywhere, split_over_data(mesh))
+    return jax.jit(forward, in_shardings=shardings, out_shardings=everywhere)

@@ -14,9 +14,9 @@ import shutil
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.manifest import check_files, read_facts, rename_damaged, write_manifest
@@ -24,6 +24,7 @@ from vaetx_jax.training.state import TrainState
 
 KEEP_LATEST = 2
 _STATE = "state"
+_COLLECTIONS = "collections"  # in the state of a model that has others than `params`
 _GONE = "its folder is gone"
 _WRITING, _DELETING = "writing-", "deleting-"  # before a step, while it is not one
 
@@ -89,6 +90,8 @@ class Checkpoints:
         Raises:
           UnsavedError: it could not be written; nothing of it is left.
         """
+        import orbax.checkpoint as ocp  # here, because it is slow to import
+
         if facts.step in self._facts:
             return
         home, temporary = self.folder / str(facts.step), self.folder / f"{_WRITING}{facts.step}"
@@ -96,7 +99,9 @@ class Checkpoints:
             self._check_home()
             self.folder.mkdir(parents=False, exist_ok=True)
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
-                writer.save(temporary / _STATE, args=ocp.args.StandardSave(state), force=True)
+                writer.save(
+                    temporary / _STATE, args=ocp.args.StandardSave(_to_tree(state)), force=True
+                )
             if processes.is_first():
                 write_manifest(temporary, _plain(facts))
                 self._check_home()
@@ -159,21 +164,29 @@ class Checkpoints:
         Raises:
           DamagedError: it holds another tree, or cannot be read.
         """
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return self._read(step, ocp.StandardCheckpointHandler(), ocp.args.StandardRestore(abstract))
+        import orbax.checkpoint as ocp
 
-    def restore_params(self, step: int, like: Any) -> Any:
-        """The parameters of a step alone, onto the devices `like` lies on.
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _to_tree(like))
+        args = ocp.args.StandardRestore(abstract)
+        return _from_tree(self._read(step, ocp.StandardCheckpointHandler(), args))
+
+    def restore_variables(self, step: int, like: Variables) -> Variables:
+        """The model's variables of a step alone, onto the devices `like` lies on.
 
         Raises:
           DamagedError: a file of the checkpoint is not as it was written.
         """
-        tree = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
+        import orbax.checkpoint as ocp
+
+        tree = jax.tree.map(ocp.utils.to_shape_dtype_struct, _variables_tree(like))
         shardings = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding), tree)
         args = ocp.args.PyTreeRestore(tree, restore_args=shardings, partial_restore=True)
-        return self._read(step, ocp.PyTreeCheckpointHandler(), args)["params"]
+        tree = self._read(step, ocp.PyTreeCheckpointHandler(), args)
+        return {PARAMS: tree[PARAMS], **tree.get(_COLLECTIONS, {})}
 
     def _read(self, step: int, handler: Any, args: Any) -> Any:
+        import orbax.checkpoint as ocp
+
         home = self.folder / str(step)
         try:
             if not self._writable and processes.is_first():
@@ -225,6 +238,25 @@ class Checkpoints:
             with contextlib.suppress(OSError):  # it may stay; the next start looks again
                 (self.folder / str(step)).rename(going)
                 shutil.rmtree(going, ignore_errors=True)
+
+
+def _to_tree(state: TrainState) -> dict[str, Any]:
+    """The tree that is on disk: `params` at its top, other collections beside it if there are any.
+
+    So a model without other collections has the files that it has always had.
+    """
+    rest = state._asdict()
+    return {**_variables_tree(rest.pop("variables")), **rest}
+
+
+def _variables_tree(variables: Variables) -> dict[str, Any]:
+    others = {name: tree for name, tree in variables.items() if name != PARAMS}
+    return {PARAMS: variables[PARAMS], **({_COLLECTIONS: others} if others else {})}
+
+
+def _from_tree(tree: dict[str, Any]) -> TrainState:
+    variables = {PARAMS: tree[PARAMS], **tree.get(_COLLECTIONS, {})}
+    return TrainState(tree["step"], variables, tree["optimizer"], tree["sums"])
 
 
 def _plain(facts: CheckpointInfo) -> dict[str, Any]:

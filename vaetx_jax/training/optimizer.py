@@ -1,12 +1,12 @@
 """AdamW with a cosine learning rate that restarts with the annealing cycles."""
 
-import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from vaetx_jax.config.defaults import OptimizerSettings
 from vaetx_jax.losses.annealing import Number, Step, phase
 
 
@@ -23,46 +23,14 @@ def learning_rate(
     return final + 0.5 * (peak - final) * (1.0 + jnp.cos(jnp.pi * tau))
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a run's steps are made with, and how many there are.
-
-    Attributes:
-      total_steps: T, over which the schedules are laid.
-      cycles, ratio, annealing: see `schedules.kl_weight`; learning-rate restarts are in phase.
-      learning_rate, final_learning_rate: the ends of the cosine.
-      weight_decay, decay: AdamW's, on `all` parameters (as PyTorch's AdamW) or `matrices` alone.
-      beta1, beta2: AdamW's moments.
-      clip_norm: largest global norm of the gradient; 0: never clipped.
-      free_bits: nats of KL a latent dimension that cost nothing.
-      window: steps over which logged sums run.
-      skip_nonfinite: a step that is not finite counts as done without an update; else it is not
-        done, and the host stops.
-    """
-
-    total_steps: int
-    annealing: str
-    cycles: int
-    ratio: float
-    learning_rate: float
-    final_learning_rate: float
-    weight_decay: float
-    decay: str
-    beta1: float
-    beta2: float
-    clip_norm: float
-    free_bits: float
-    window: int
-    skip_nonfinite: bool
-
-
-def optimizer(plan: Plan) -> optax.GradientTransformation:
+def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
     """AdamW without its learning rate, which the step applies (it may be traced)."""
-    clip = [optax.clip_by_global_norm(plan.clip_norm)] if plan.clip_norm > 0 else []
+    clip = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm > 0 else []
+    decayed = None if settings.decay == "all" else _matrices
     return optax.chain(
         *clip,
-        optax.scale_by_adam(b1=plan.beta1, b2=plan.beta2),
-        optax.add_decayed_weights(plan.weight_decay, _matrices if plan.decay != "all" else None),
+        optax.scale_by_adam(b1=settings.beta1, b2=settings.beta2),
+        optax.add_decayed_weights(settings.weight_decay, decayed),
     )
 
 

@@ -29,10 +29,10 @@ class Replicas:
         self._trainers = [Trainer(one, one.folder.name, len(runs)) for one in runs]
         self._broken: dict[int, UserError] = {}
         first = self._trainers[0]
-        self._batches, self._total = first.batches, first.plan.total_steps
+        self._batches, self._total = first.batches, first.settings.total_steps
         self._mesh = _mesh_for(len(runs))
         self._step = make_replica_step(
-            runs[0].training_model(), [trainer.plan for trainer in self._trainers], self._mesh
+            runs[0].training_model(), [trainer.settings for trainer in self._trainers], self._mesh
         )
 
     def common_step(self) -> int | None:
@@ -70,8 +70,8 @@ class Replicas:
 
     def _start(self, first: int) -> Any:
         keys_R = jnp.stack([trainer.init_key for trainer in self._trainers])
-        plan = self._trainers[0].plan
-        states = init_replicas(self._runs[0].model, plan, keys_R, self._mesh)
+        optimizer = self._trainers[0].settings.optimizer
+        states = init_replicas(self._runs[0].model, optimizer, keys_R, self._mesh)
         fresh = [self._one(states, number) for number in range(len(self._trainers))]
         own = []
         for trainer, like in zip(self._trainers, fresh, strict=True):

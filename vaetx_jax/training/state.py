@@ -7,13 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
-from vaetx_jax.models.text_vae import LanguageModel
-from vaetx_jax.runtime.mesh import (
-    LEAST_SPLIT,
-    replicated,
-    split_longest,
-)
-from vaetx_jax.training.optimizer import Plan, optimizer
+from vaetx_jax.config.defaults import OptimizerSettings
+from vaetx_jax.models import text_vae
+from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
+from vaetx_jax.runtime.mesh import LEAST_SPLIT, replicated, split_longest
+from vaetx_jax.training.optimizer import make_optimizer
 
 LEAST_TABLE = 2**20  # elements of a parameter that `mesh.shard_state` splits: embeddings, heads
 
@@ -31,29 +29,36 @@ class Sums(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Updates done, parameters, the optimizer's state and the sums of the logging window."""
+    """Updates done, the model's variables, the optimizer's state and the logging window's sums."""
 
     step: jax.Array
-    params: Any
+    variables: Variables
     optimizer: Any
     sums: Sums
 
+    @property
+    def params(self) -> Any:
+        """The variables that are optimised."""
+        return self.variables[PARAMS]
 
-def init_params(model: LanguageModel, key: jax.Array) -> Any:
-    """The parameters of a model, drawn from the streams of `key`."""
-    params_key, other_key = jax.random.split(key)
-    rngs = {"params": params_key, "dropout": other_key, "latent": other_key}
-    return model.init(rngs, jnp.zeros((1, 3), jnp.int32))["params"]
-
-
-def params_like(model: LanguageModel, mesh: Mesh) -> Any:
-    """Shapes, dtypes and places of a model's parameters, which are nowhere yet."""
-    shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
-    whole = replicated(mesh)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), shapes)
+    def with_params(self, params: Any) -> "TrainState":
+        """The same state with other parameters."""
+        return self._replace(variables={**self.variables, PARAMS: params})
 
 
-def state_places(model: LanguageModel, plan: Plan, mesh: Mesh, *, shard_state: bool) -> Any:
+def variables_like(model: LanguageModel, mesh: Mesh) -> Variables:
+    """Shapes, dtypes and shardings of a model's variables, which are nowhere yet."""
+    shapes = jax.eval_shape(functools.partial(text_vae.init, model), jax.random.key(0))
+    on_all = replicated(mesh)
+    like: Variables = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_all), shapes
+    )
+    return like
+
+
+def state_places(
+    model: LanguageModel, optimizer: OptimizerSettings, mesh: Mesh, *, shard_state: bool
+) -> Any:
     """Where each array of the state lies: a tree of shardings like it, or one for all.
 
     Args:
@@ -62,38 +67,42 @@ def state_places(model: LanguageModel, plan: Plan, mesh: Mesh, *, shard_state: b
     """
     if not shard_state:
         return replicated(mesh)
-    shapes = jax.eval_shape(functools.partial(fresh_state, model, plan), jax.random.key(0))
+    shapes = jax.eval_shape(functools.partial(fresh_state, model, optimizer), jax.random.key(0))
 
     def place(leaf: Any, least: int) -> NamedSharding:
         return split_longest(leaf.shape, mesh, least=least)
 
     places = jax.tree.map(lambda leaf: replicated(mesh), shapes)
-    return places._replace(
-        params=jax.tree.map(lambda leaf: place(leaf, LEAST_TABLE), shapes.params),
-        optimizer=jax.tree.map(lambda leaf: place(leaf, LEAST_SPLIT), shapes.optimizer),
-    )
+    params = jax.tree.map(lambda leaf: place(leaf, LEAST_TABLE), shapes.params)
+    moments = jax.tree.map(lambda leaf: place(leaf, LEAST_SPLIT), shapes.optimizer)
+    return places.with_params(params)._replace(optimizer=moments)
 
 
 def init_state(
-    model: LanguageModel, plan: Plan, key: jax.Array, mesh: Mesh, *, shard_state: bool = False
+    model: LanguageModel,
+    optimizer: OptimizerSettings,
+    key: jax.Array,
+    mesh: Mesh,
+    *,
+    shard_state: bool = False,
 ) -> TrainState:
     """The state before the first step, made on the mesh (every process makes the same)."""
-
-    make = functools.partial(fresh_state, model, plan)
-    places = state_places(model, plan, mesh, shard_state=shard_state)
+    make = functools.partial(fresh_state, model, optimizer)
+    places = state_places(model, optimizer, mesh, shard_state=shard_state)
     return jax.jit(make, out_shardings=places)(key)
 
 
-def fresh_state(model: LanguageModel, plan: Plan, key: jax.Array) -> TrainState:
+def fresh_state(model: LanguageModel, optimizer: OptimizerSettings, key: jax.Array) -> TrainState:
     """The state before the first step, inside a compiled function."""
-    params = init_params(model, key)
-    return TrainState(jnp.int32(0), params, optimizer(plan).init(params), no_sums())
+    variables = text_vae.init(model, key)
+    moments = make_optimizer(optimizer).init(variables[PARAMS])
+    return TrainState(jnp.int32(0), variables, moments, no_sums())
 
 
 def count_parameters(model: LanguageModel) -> int:
     """All parameters of a model, counted without allocating them."""
-    shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    shapes = jax.eval_shape(functools.partial(text_vae.init, model), jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes[PARAMS]))
 
 
 def no_sums() -> Sums:

@@ -1,7 +1,7 @@
 """The training state and the pure step that is compiled over the mesh.
 
-All that a run carries from step to step is in `TrainState`; a step's randomness comes from the root
-key and the step's number alone. So a resumed run is the uninterrupted one, bit for bit.
+`TrainState` holds all that a run carries from step to step, and a step's randomness comes from the
+root key and the step's number alone. So a resumed run is the uninterrupted one, bit for bit.
 """
 
 import dataclasses
@@ -13,59 +13,82 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
+from vaetx_jax.config.defaults import OptimizerSettings
 from vaetx_jax.losses import annealing, elbo
+from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.metrics.summary import perplexity
-from vaetx_jax.models.text_vae import LanguageModel
-from vaetx_jax.runtime.mesh import (
-    DATA_AXIS,
-    replicated,
-    split_longest,
-    split_over_data,
-)
-from vaetx_jax.training.optimizer import Plan, learning_rate, optimizer
-from vaetx_jax.training.state import (
-    Sums,
-    TrainState,
-    fresh_state,
-    no_sums,
-    state_places,
-)
+from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
+from vaetx_jax.runtime.mesh import DATA_AXIS, replicated, split_longest, split_over_data
+from vaetx_jax.training.optimizer import learning_rate, make_optimizer
+from vaetx_jax.training.state import Sums, TrainState, fresh_state, no_sums, state_places
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSettings:
+    """The settings of a run's steps.
+
+    Attributes:
+      objective, optimizer: of the loss and of the updates.
+      total_steps: T, over which the schedules are laid.
+      window: steps over which logged sums run.
+      skip_nonfinite: a step that is not finite counts as done without an update; else it is not
+        done, and the host stops.
+    """
+
+    objective: Objective
+    optimizer: OptimizerSettings
+    total_steps: int
+    window: int
+    skip_nonfinite: bool
 
 
 class StepMetrics(NamedTuple):
-    """What the host reads of a step, one step late."""
+    """The metrics of a step; the host reads them one step later."""
 
-    finite: jax.Array  # false: the step changed no parameter
+    finite: jax.Array  # false: the step changed no variable
     sums: Sums
     kl_weight: jax.Array
     learning_rate: jax.Array
 
 
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The mesh that each part of a step is split over; None: it is whole on every device.
+
+    Attributes:
+      batch: of the batch's rows.
+      params: of the optimizer's moments and the large parameters.
+    """
+
+    batch: Mesh | None
+    params: Mesh | None
+
+
 def make_train_step(
-    model: LanguageModel, plan: Plan, mesh: Mesh, *, shard_state: bool = False
+    model: LanguageModel, settings: StepSettings, mesh: Mesh, *, shard_state: bool = False
 ) -> Any:
     """The compiled step: (state, batch, root key) -> (state, StepMetrics).
 
     The old state's memory is given to the new one. A step whose loss or gradient is not finite
-    changes nothing (with `plan.skip_nonfinite`, nothing but the number of steps) but says so, so
-    that no such state can ever be saved.
+    changes nothing (with `skip_nonfinite`, nothing but the number of steps) but says so, so that no
+    such state can ever be saved.
     """
+    placement = Placement(batch=mesh, params=mesh if shard_state else None)
 
     def step(state: TrainState, batch: dict, key: jax.Array) -> tuple[TrainState, StepMetrics]:
-        numbers = _schedules(plan, state.step)
-        return _step(model, plan, mesh, state, batch, key, *numbers, split_over=split_over)
+        schedules = _schedules(settings, state.step)
+        return _step(model, settings, placement, state, batch, key, *schedules)
 
-    whole, split_over = replicated(mesh), mesh if shard_state else None
-    places = state_places(model, plan, mesh, shard_state=shard_state)
+    places = state_places(model, settings.optimizer, mesh, shard_state=shard_state)
     return jax.jit(
         step,
         donate_argnums=0,
-        in_shardings=(places, split_over_data(mesh), whole),
-        out_shardings=(places, whole),
+        in_shardings=(places, split_over_data(mesh), replicated(mesh)),
+        out_shardings=(places, replicated(mesh)),
     )
 
 
-def make_replica_step(model: LanguageModel, plans: Sequence[Plan], mesh: Mesh) -> Any:
+def make_replica_step(model: LanguageModel, settings: Sequence[StepSettings], mesh: Mesh) -> Any:
     """One compiled step for R runs at once: (states, batch, root keys [R]) -> (states, metrics).
 
     The runs share their batches and may differ in seed, annealing and learning rate; each has the
@@ -73,12 +96,12 @@ def make_replica_step(model: LanguageModel, plans: Sequence[Plan], mesh: Mesh) -
     axis R, which is split over the mesh; each device has the whole batch.
 
     Raises:
-      ValueError: the plans differ in more than annealing and learning rate.
+      ValueError: the settings differ in more than annealing and learning rate.
     """
-    if len({_shared(plan) for plan in plans}) != 1:
+    if len({_shared(one) for one in settings}) != 1:
         raise ValueError("replicas may differ in annealing and learning rate alone")
 
-    one = functools.partial(_step, model, plans[0], None)
+    one = functools.partial(_step, model, settings[0], Placement(batch=None, params=None))
     apart, whole = PartitionSpec(DATA_AXIS), PartitionSpec()
     each = jax.shard_map(
         jax.vmap(one, in_axes=(0, None, 0, 0, 0)),
@@ -91,7 +114,7 @@ def make_replica_step(model: LanguageModel, plans: Sequence[Plan], mesh: Mesh) -
     def step(states: TrainState, batch: dict, keys: jax.Array) -> tuple[TrainState, StepMetrics]:
         # The schedules differ, so they come in as numbers. Steps are the same for all, but of a run
         # that is no longer finite, which stays behind.
-        pairs = [_schedules(plan, jnp.max(states.step)) for plan in plans]
+        pairs = [_schedules(one, jnp.max(states.step)) for one in settings]
         alphas_R, rates_R = (jnp.stack(values) for values in zip(*pairs, strict=True))
         return each(states, batch, keys, alphas_R, rates_R)
 
@@ -104,88 +127,109 @@ def make_replica_step(model: LanguageModel, plans: Sequence[Plan], mesh: Mesh) -
     )
 
 
-def init_replicas(model: LanguageModel, plan: Plan, keys_R: jax.Array, mesh: Mesh) -> TrainState:
+def init_replicas(
+    model: LanguageModel, optimizer: OptimizerSettings, keys_R: jax.Array, mesh: Mesh
+) -> TrainState:
     """The states of R runs before their first step, each as `init_state` makes it from its key."""
-
-    make = functools.partial(fresh_state, model, plan)
+    make = functools.partial(fresh_state, model, optimizer)
     return jax.jit(jax.vmap(make), out_shardings=split_over_data(mesh))(keys_R)
 
 
-def _shared(plan: Plan) -> Plan:
-    """A plan without what the runs of one program may differ in."""
-    return dataclasses.replace(
-        plan, annealing="", ratio=0.0, learning_rate=0.0, final_learning_rate=0.0
-    )
+def _shared(settings: StepSettings) -> StepSettings:
+    """The settings without those in which the runs of one program may differ."""
+    objective = dataclasses.replace(settings.objective, annealing="none", ratio=1.0)
+    optimizer = dataclasses.replace(settings.optimizer, learning_rate=0.0, final_learning_rate=0.0)
+    return dataclasses.replace(settings, objective=objective, optimizer=optimizer)
 
 
-def _schedules(plan: Plan, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _schedules(settings: StepSettings, step: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(alpha, learning rate) of an update."""
+    objective, optimizer = settings.objective, settings.optimizer
     alpha = annealing.kl_weight(
         step,
-        annealing=plan.annealing,
-        total_steps=plan.total_steps,
-        cycles=plan.cycles,
-        ratio=plan.ratio,
+        annealing=objective.annealing,
+        total_steps=settings.total_steps,
+        cycles=objective.cycles,
+        ratio=objective.ratio,
     )
     rate = learning_rate(
         step,
-        peak=plan.learning_rate,
-        final=plan.final_learning_rate,
-        total_steps=plan.total_steps,
-        cycles=plan.cycles,
+        peak=optimizer.learning_rate,
+        final=optimizer.final_learning_rate,
+        total_steps=settings.total_steps,
+        cycles=objective.cycles,
     )
     return alpha, rate
 
 
 def _step(
     model: LanguageModel,
-    plan: Plan,
-    mesh: Mesh | None,
+    settings: StepSettings,
+    placement: Placement,
     state: TrainState,
     batch: dict[str, jax.Array],
     key: jax.Array,
     alpha: jax.Array,
     rate: jax.Array,
-    *,
-    split_over: Mesh | None = None,
 ) -> tuple[TrainState, StepMetrics]:
     loss = functools.partial(
         elbo.negative_elbo,
         model,
         batch=batch,
         key=jax.random.fold_in(key, state.step),
+        objective=settings.objective,
         kl_weight=alpha,
-        free_bits=plan.free_bits,
-        mesh=mesh,
+        mesh=placement.batch,
     )
-    params = state.params
-    if (
-        split_over
-    ):  # fetched whole, once: else the compiler splits the products and sends activations
-        params = jax.lax.with_sharding_constraint(params, replicated(split_over))
-    gradient, terms = jax.grad(loss, has_aux=True)(params)
-    if split_over:  # as the moments lie that it is added to
-        places = jax.tree.map(lambda leaf: split_longest(leaf.shape, split_over), gradient)
-        gradient = jax.lax.with_sharding_constraint(gradient, places)
+    gradient, terms, updated = _gradient(loss, state.variables, placement.params)
     norm = _norm(gradient)
     finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
 
-    def taken(state: TrainState, gradient: Any) -> TrainState:
-        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
-            updates, moments = optimizer(plan).update(gradient, state.optimizer, state.params)
-        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        sums = _add(state, _sums(terms, norm), plan.window)
-        return TrainState(state.step + 1, params, moments, sums)
+    def taken(state: TrainState, gradient: Any, updated: Variables) -> TrainState:
+        params, moments = _update(settings.optimizer, state, gradient, rate)
+        sums = _add(state, _sums(terms, norm), settings.window)
+        return TrainState(state.step + 1, {**updated, PARAMS: params}, moments, sums)
 
-    def left_out(state: TrainState, gradient: Any) -> TrainState:
-        if not plan.skip_nonfinite:
+    def left_out(state: TrainState, gradient: Any, updated: Variables) -> TrainState:
+        if not settings.skip_nonfinite:
             return state
-        sums = _add(state, no_sums(), plan.window)
+        sums = _add(state, no_sums(), settings.window)
         return state._replace(step=state.step + 1, sums=sums)
 
     # A choice and not a `where`, which would read and write all of the state once more.
-    new = jax.lax.cond(finite, taken, left_out, state, gradient)
+    new = jax.lax.cond(finite, taken, left_out, state, gradient, updated)
     return new, StepMetrics(finite, new.sums, alpha, rate)
+
+
+def _gradient(
+    loss: Any, variables: Variables, mesh: Mesh | None
+) -> tuple[Any, elbo.Terms, Variables]:
+    """(gradient by the parameters, the loss's terms, the other collections after the pass).
+
+    Args:
+      loss: variables -> (loss, (terms, the other collections)).
+      mesh: the mesh the parameters are split over; None: they are whole on every device.
+    """
+    params = variables[PARAMS]
+    if mesh:
+        # Fetched whole, once: else the compiler splits the products and sends activations.
+        params = jax.lax.with_sharding_constraint(params, replicated(mesh))
+    gradient, (terms, updated) = jax.grad(
+        lambda params: loss({**variables, PARAMS: params}), has_aux=True
+    )(params)
+    if mesh:  # placed as the moments that it is added to
+        places = jax.tree.map(lambda leaf: split_longest(leaf.shape, mesh), gradient)
+        gradient = jax.lax.with_sharding_constraint(gradient, places)
+    return gradient, terms, updated
+
+
+def _update(
+    optimizer: OptimizerSettings, state: TrainState, gradient: Any, rate: jax.Array
+) -> tuple[Any, Any]:
+    """The parameters and the optimizer's state after an update."""
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
+        updates, moments = make_optimizer(optimizer).update(gradient, state.optimizer, state.params)
+    return jax.tree.map(lambda p, u: p - rate * u, state.params, updates), moments
 
 
 def _norm(tree: Any) -> jax.Array:

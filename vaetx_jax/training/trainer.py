@@ -12,9 +12,10 @@ from vaetx_jax.config import validation
 from vaetx_jax.data.batches import read_ahead
 from vaetx_jax.data.bucketing import Batch
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.losses import annealing
+from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.metrics.summary import split_facts, summary
+from vaetx_jax.models.text_vae import Variables
 from vaetx_jax.run.metric_log import MetricWriter
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CHECKPOINTS
@@ -26,10 +27,9 @@ from vaetx_jax.training import state as state_lib
 from vaetx_jax.training import step as step_lib
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
 from vaetx_jax.training.nonfinite import keep_batch
-from vaetx_jax.training.optimizer import Plan
 from vaetx_jax.training.state import TrainState
-from vaetx_jax.training.step import StepMetrics
-from vaetx_jax.training.warm_start import foreign_params, pretrained
+from vaetx_jax.training.step import StepMetrics, StepSettings
+from vaetx_jax.training.warm_start import foreign_variables, pretrained
 
 AGREE_EVERY = 8  # steps between two times that several processes ask each other whether to stop
 SAVE_AGAIN = (1.0, 5.0, 20.0)  # seconds before each further try to save a state that must be
@@ -42,36 +42,31 @@ class StoppedError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a training ended: the state after the last step, and the time it took."""
+    """The end of a training: the variables after the last step, and the time it took."""
 
-    params: Any
+    variables: Variables
     steps: int
     seconds: float
 
 
-def make_plan(config: ConfigDict, steps_per_epoch: int) -> Plan:
-    """The plan of a run's steps from its config."""
-    train, objective = config.train, config.objective
-    total = train.steps or train.epochs * steps_per_epoch
-    if objective.cycles > total:
+def step_settings(config: ConfigDict, steps_per_epoch: int) -> StepSettings:
+    """The settings of a run's steps.
+
+    Raises:
+      ConfigError: there are more cycles than steps.
+    """
+    total = config.train.steps or config.train.epochs * steps_per_epoch
+    if config.objective.cycles > total:
         raise ConfigError(
-            f"config.objective.cycles = {objective.cycles}: more cycles than the {total} steps"
+            f"config.objective.cycles = {config.objective.cycles}: more cycles than the {total} "
+            "steps"
         )
-    return Plan(
+    return StepSettings(
+        objective=validation.objective(config),
+        optimizer=validation.optimizer_settings(config),
         total_steps=total,
-        annealing=objective.annealing,
-        cycles=objective.cycles,
-        ratio=objective.ratio,
-        learning_rate=train.learning_rate,
-        final_learning_rate=train.final_learning_rate,
-        weight_decay=train.weight_decay,
-        decay=validation.decay(config),
-        beta1=train.beta1,
-        beta2=train.beta2,
-        clip_norm=train.clip_norm,
-        free_bits=objective.free_bits,
-        window=train.log_every,
-        skip_nonfinite=train.nonfinite == "skip",
+        window=config.train.log_every,
+        skip_nonfinite=config.train.nonfinite == "skip",
     )
 
 
@@ -88,14 +83,14 @@ class Trainer:
         self._run, self._label, self._together = run, f"{label}  " * bool(label), together
         config = run.config
         self.batches = run.train_batches
-        self.plan = make_plan(config, self.batches.steps_per_epoch)
-        self._validate_at = _validation_steps(config, self.plan, self.batches.steps_per_epoch)
+        self.settings = step_settings(config, self.batches.steps_per_epoch)
+        self._validate_at = _validation_steps(config, self.settings, self.batches.steps_per_epoch)
         self._valid = run.split("valid")
         self._estimator = Estimator(run.model, run.mesh, seed=config.evaluation.seed)
         self.init_key, self.key = jax.random.split(jax.random.key(config.seed))
         self._shard_state = bool(config.mesh.shard_state)
         self._train_step = step_lib.make_train_step(
-            run.training_model(), self.plan, run.mesh, shard_state=self._shard_state
+            run.training_model(), self.settings, run.mesh, shard_state=self._shard_state
         )
         self.checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=True)
         self._unsaved = False  # the last save failed: the next comes at the next logged step
@@ -105,7 +100,11 @@ class Trainer:
         """The state to go on from, and words for where it comes from."""
         run = self._run
         state = state_lib.init_state(
-            run.model, self.plan, self.init_key, run.mesh, shard_state=self._shard_state
+            run.model,
+            self.settings.optimizer,
+            self.init_key,
+            run.mesh,
+            shard_state=self._shard_state,
         )
         latest = self.checkpoints.latest()
         if latest is not None:
@@ -117,8 +116,8 @@ class Trainer:
         run, config = self._run, self._run.config
         if config.train.init_from:
             source = pathlib.Path(config.train.init_from)
-            params, step = foreign_params(source, run, state.params)
-            return state._replace(params=params), f"starts from {source}, step {step:,}"
+            variables, step = foreign_variables(source, run, state.variables)
+            return state._replace(variables=variables), f"starts from {source}, step {step:,}"
         settings = validation.model_settings(config)
         if settings.weights is not None:
             return pretrained(state, settings)
@@ -138,12 +137,12 @@ class Trainer:
                 state = self._steps(state, first, stop)
         finally:
             self.close()
-        return Outcome(state.params, self.plan.total_steps, time.monotonic() - began)
+        return Outcome(state.variables, self.settings.total_steps, time.monotonic() - began)
 
     def open(self, first: int) -> None:
         """Opens the files of metrics of a run that goes on after step `first`."""
         self._writer = MetricWriter(self._run.folder, step=first) if processes.is_first() else None
-        self.progress = Progress(self.plan.total_steps, done=first)
+        self.progress = Progress(self.settings.total_steps, done=first)
         self._window = _Window(first)
 
     def close(self) -> None:
@@ -152,7 +151,7 @@ class Trainer:
             self._writer.close()
 
     def _steps(self, state: TrainState, first: int, stop: "StopSignals") -> TrainState:
-        total = self.plan.total_steps
+        total = self.settings.total_steps
         late: tuple[int, StepMetrics, Batch] | None = None
         for index, batch in read_ahead(self.batches, first, total):
             done = index + 1
@@ -200,10 +199,10 @@ class Trainer:
         else:
             self._not_finite(done, batch)
         config = self._run.config
-        if done % config.train.log_every == 0 or done == self.plan.total_steps:
+        if done % config.train.log_every == 0 or done == self.settings.total_steps:
             numbers = step_lib.window_metrics(metrics)
-            if self.plan.skip_nonfinite:
-                of_window = (done - 1) % self.plan.window + 1
+            if self.settings.skip_nonfinite:
+                of_window = (done - 1) % self.settings.window + 1
                 numbers["train/skipped"] = of_window - int(metrics.sums.steps)
             numbers |= self._window.rates(done, float(metrics.sums.tokens))
             numbers["perf/padding"] = self.batches.padding
@@ -225,11 +224,11 @@ class Trainer:
             where = f"its batch could not be kept ({error.strerror})"
         what = f"step {done:,}: the loss or its gradient is not finite; {where}"
         self._skipped += 1
-        if self.plan.skip_nonfinite and self._skipped < MOST_SKIPPED:
+        if self.settings.skip_nonfinite and self._skipped < MOST_SKIPPED:
             notify(f"warning: {self._label}{what}; the step is skipped")
             return
         saved = f"checkpoint {latest:,} is the last one" if latest else "nothing was saved"
-        many = f", the {self._skipped}th in a row," if self.plan.skip_nonfinite else ""
+        many = f", the {self._skipped}th in a row," if self.settings.skip_nonfinite else ""
         raise UserError(
             f"{what}. The step{many} was not taken and the run stops ({saved}). Try a smaller "
             "config.train.learning_rate or config.train.clip_norm=1.0"
@@ -247,15 +246,15 @@ class Trainer:
         began = time.monotonic()
         perplexity = None
         if done in self._validate_at:
-            figures = self._validation(state.params)
+            figures = self._validation(state.variables)
             self._write(done, {f"valid/{name}": v for name, v in figures.items()})
             perplexity = figures["ppl_elbo"]
             self.progress.line(done, self._label + _valid_words(figures))
-        # A single cycle ends with the run: then every validation counts, as without annealing.
-        cyclic = self.plan.annealing == "cyclic" and self.plan.cycles > 1
-        ends = annealing.cycle_ends(self.plan.total_steps, self.plan.cycles)
-        facts = CheckpointInfo(done, perplexity, candidate=not cyclic or done in ends)
-        pauses = SAVE_AGAIN if stopping or done == self.plan.total_steps else ()
+        objective, total = self.settings.objective, self.settings.total_steps
+        schedule = ANNEALINGS[objective.annealing]
+        candidate = schedule.may_be_best(done, total, objective.cycles)
+        facts = CheckpointInfo(done, perplexity, candidate=candidate)
+        pauses = SAVE_AGAIN if stopping or done == self.settings.total_steps else ()
         self._save(state, facts, pauses)
         self._window.leave_out(time.monotonic() - began)
 
@@ -277,11 +276,11 @@ class Trainer:
                 self._unsaved = False
                 return
 
-    def _validation(self, params: Any) -> dict[str, Any]:
+    def _validation(self, variables: Variables) -> dict[str, Any]:
         batches = self._run.eval_batches(self._valid)
         progress = Progress(len(batches))
         estimates = self._estimator.run(
-            replicate(params, self._run.mesh),
+            replicate(variables, self._run.mesh),
             batches,
             sentences=len(self._valid),
             progress=lambda done, total: progress.tick(done, "validation"),
@@ -290,12 +289,14 @@ class Trainer:
         return summary(estimates, split_facts(self._valid), iw_samples=0)
 
 
-def _validation_steps(config: ConfigDict, plan: Plan, steps_per_epoch: int) -> frozenset[int]:
+def _validation_steps(
+    config: ConfigDict, settings: StepSettings, steps_per_epoch: int
+) -> frozenset[int]:
     """After how many updates to validate; the ends of cycles and of the run are among them."""
+    objective, total = settings.objective, settings.total_steps
     every = config.train.validate_every or steps_per_epoch
-    ends = annealing.cycle_ends(plan.total_steps, plan.cycles)
-    cycles = ends if plan.annealing == "cyclic" else ends[-1:]
-    return frozenset(range(every, plan.total_steps + 1, every)) | frozenset(cycles)
+    ends = ANNEALINGS[objective.annealing].validated_ends(total, objective.cycles)
+    return frozenset(range(every, total + 1, every)) | frozenset(ends)
 
 
 class _Window:

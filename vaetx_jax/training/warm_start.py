@@ -1,26 +1,26 @@
 """Parameters to start from that are not random: another run's, or GPT-2's."""
 
 import pathlib
-from typing import Any
 
 import jax
 
 from vaetx_jax.errors import UserError
 from vaetx_jax.models import gpt2
 from vaetx_jax.models.presets import ModelSettings
+from vaetx_jax.models.text_vae import Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.training.checkpoint import Checkpoints, choose
 from vaetx_jax.training.state import TrainState
 
 
-def foreign_params(source: pathlib.Path, run: Run, like: Any) -> tuple[Any, int]:
-    """The best parameters of another run, and their step.
+def foreign_variables(source: pathlib.Path, run: Run, like: Variables) -> tuple[Variables, int]:
+    """The variables of another run at its best checkpoint, and their step.
 
     Args:
       source: the other run's work folder.
       run: the run that starts.
-      like: parameters that lie where these shall.
+      like: variables that lie where these shall.
 
     Raises:
       UserError: the other run has another model or another vocabulary.
@@ -40,7 +40,7 @@ def foreign_params(source: pathlib.Path, run: Run, like: Any) -> tuple[Any, int]
         )
     checkpoints = Checkpoints(source / CHECKPOINTS, writable=False)
     step, _ = choose(checkpoints, "best")
-    return checkpoints.restore_params(step, like), step
+    return checkpoints.restore_variables(step, like), step
 
 
 def pretrained(state: TrainState, settings: ModelSettings) -> tuple[TrainState, str]:
@@ -51,4 +51,4 @@ def pretrained(state: TrainState, settings: ModelSettings) -> tuple[TrainState, 
     folder, fresh = gpt2.find_weights(settings.weights), jax.device_get(state.params)
     params = gpt2.load_weights(folder, fresh, heads=settings.decoder_heads or 1)
     placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, state.params)
-    return state._replace(params=placed), f"starts from GPT-2's weights in {folder}"
+    return state.with_params(placed), f"starts from GPT-2's weights in {folder}"

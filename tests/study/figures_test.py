@@ -1,0 +1,84 @@
+"""Learning curves, and rate against distortion, from results made by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tests.helpers.finished_cells import CYCLIC, LM, result_of
+from vaetx_jax.study import figures as figures_lib
+
+
+@pytest.fixture
+def saved_figures(monkeypatch):
+    """The figures as they are saved to files."""
+    kept, save = [], figures_lib.save_figure
+
+    def keep(figure, path):
+        kept.append(figure)
+        return save(figure, path)
+
+    monkeypatch.setattr(figures_lib, "save_figure", keep)
+    return kept
+
+
+def with_metrics(result, nats):
+    """Gives a cell's folder metrics of 50 epochs of 2 steps, logged every 10."""
+    result.folder.mkdir(parents=True)
+    rows = [
+        {
+            "step": step,
+            "train/ppl_rec": math.exp(nats / step),
+            "train/kl": 0.01 * step * bool(result.cell.latent_dim),
+        }
+        for step in range(10, 101, 10)
+    ]
+    kl = 1.0 * bool(result.cell.latent_dim)
+    rows.append({"step": 100, "valid/ppl_rec": math.exp(nats), "valid/kl": kl})
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (result.folder / "metrics.jsonl").write_text(text)
+    return result
+
+
+def is_png(path):
+    return path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5_000
+
+
+def test_learning_curves_are_means_over_seeds_against_epochs(tmp_path, saved_figures):
+    results = [with_metrics(result_of(tmp_path, *CYCLIC, seed=s), n) for s, n in ((0, 10), (1, 30))]
+    results.append(with_metrics(result_of(tmp_path, *LM), 50))
+    path = figures_lib.plot_learning_curves(results, tmp_path / "curves.png", "ptb")
+    assert is_png(path)
+    nats, kl = saved_figures[0].axes
+    trained, validated, _, _ = nats.lines
+    np.testing.assert_allclose(trained.get_xdata(), np.arange(5, 51, 5))
+    np.testing.assert_allclose(trained.get_ydata(), 20 / np.arange(10, 101, 10))
+    np.testing.assert_allclose([validated.get_xdata()[0], validated.get_ydata()[0]], [50, 20])
+    assert len(kl.lines) == 2, "a language model has no KL to draw"
+    names = [text.get_text() for text in nats.get_legend().get_texts()]
+    assert names == ["vae_transformer, cyclic", "transformer_lm"]
+
+
+def test_a_corpus_without_cells_has_no_learning_curves(tmp_path):
+    results = [result_of(tmp_path, *CYCLIC)]
+    assert figures_lib.plot_learning_curves(results, tmp_path / "curves.png", "air") is None
+
+
+def test_rate_stands_against_distortion(tmp_path, saved_figures):
+    results = [result_of(tmp_path, *CYCLIC, nll=80.0, kl=4.0), result_of(tmp_path, *LM, nll=86.0)]
+    results.append(result_of(tmp_path, *CYCLIC, nll=70.0, kl=1.0, corpus="air"))
+    assert is_png(figures_lib.plot_rate_distortion(results, tmp_path / "rate.png"))
+    ptb, air = saved_figures[0].axes
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ptb.lines[:2]]
+    assert points == [(80.0, 4.0), (86.0, 0.0)]
+    assert (ptb.get_title("left"), air.get_title("left")) == ("ptb", "air")
+    for line in ptb.lines[2:]:  # of equal ELBO
+        sums = np.add(line.get_xdata(), line.get_ydata())
+        np.testing.assert_allclose(sums, sums[0])
+
+
+def test_language_models_alone_have_no_rate(tmp_path):
+    assert (
+        figures_lib.plot_rate_distortion([result_of(tmp_path, *LM)], tmp_path / "rate.png") is None
+    )

@@ -1,0 +1,85 @@
+"""The results of a grid: its finished cells and the reasons why others are missing."""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from vaetx_jax.runtime.console import duration
+from vaetx_jax.study.cells import Cell
+from vaetx_jax.study.seal import EVALUATION, PROBE, SEAL
+
+NOT_RUN = "not run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished cell.
+
+    Attributes:
+      cell: the cell.
+      folder: the folder of its run.
+      metrics: the fields of its `evaluation-test.json`.
+      probe: those of its `probe.json`; None: it was not probed.
+      training: how it was trained: device, seconds, versions.
+    """
+
+    cell: Cell
+    folder: pathlib.Path
+    metrics: dict[str, Any]
+    probe: dict[str, Any] | None
+    training: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The cells of a grid after a study.
+
+    Attributes:
+      results: the finished cells, in the grid's order.
+      missing: label -> the reason; it starts with `NOT_RUN` unless the cell failed.
+      failed: how many cells failed.
+    """
+
+    results: list[Result]
+    missing: dict[str, str]
+    failed: int
+
+
+def read_result(cell: Cell, folder: pathlib.Path) -> Result:
+    """Reads a finished cell from its folder."""
+
+    def read(name: str) -> Any:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+
+    probe = read(PROBE) if (folder / PROBE).exists() else None
+    training = read(SEAL)
+    del training["sha256"]
+    return Result(cell, folder, read(EVALUATION), probe, training)
+
+
+def summary_over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Mean and sample standard deviation over seeds; None where a seed lacks the metric."""
+    known = [float(value) for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    deviation = statistics.stdev(known) if len(known) > 1 else None
+    return {"mean": statistics.fmean(known), "std": deviation, "values": known}
+
+
+def training_note(results: Sequence[Result]) -> str:
+    """A note on where the cells were trained, and for how long."""
+    seconds = sum(result.training.get("seconds", 0.0) for result in results)
+    devices = sorted({f"{r.training.get('devices')} {r.training.get('device')}" for r in results})
+    return f"{len(results)} cells, trained in {duration(seconds)} on {', '.join(devices)}"
+
+
+def missing_note(grid: Grid) -> str:
+    """A note on the cells that a table lacks, and why."""
+    failed = {k: why for k, why in grid.missing.items() if not why.startswith(NOT_RUN)}
+    note = f"Missing: {len(grid.missing)} cells of the grid"
+    if failed:
+        note += "; failed: " + "; ".join(f"{label} ({why})" for label, why in failed.items())
+    return note + "."
