@@ -170,7 +170,7 @@ def _dotted(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def _keys(model: str) -> list[str]:
     """The settings that may be set; files and folders are up to `fit`."""
     flat = keys.flatten(defaults.default_config(model).to_dict())
-    own = {*workdir_lib.PLACES, "data.corpus", "model.name"} - {"tokenizer.vocab_dir"}
+    own = {*workdir_lib.PATH_KEYS, "data.corpus", "model.name"} - {"tokenizer.vocab_dir"}
     return [key for key in flat if key not in own]
 
 

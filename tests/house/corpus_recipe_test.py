@@ -1,15 +1,11 @@
 """A public corpus is added by two new files and one line, and then trains like any other."""
 
 import hashlib
-import os
 import pathlib
-import shutil
-import subprocess
-import sys
 
 import pytest
 
-from tests.helpers.paths import REPOSITORY
+from tests.helpers.package_copy import copy_package, edit_line, run_python
 
 MODULE = '''
 """A toy corpus."""
@@ -64,25 +60,14 @@ SMALL = {
 }
 
 
-def edit_line(path: pathlib.Path, old: str, new: str) -> None:
-    """Replaces the one line that is `old`."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert lines.count(old) == 1
-    path.write_text("\n".join(new if line == old else line for line in lines) + "\n", "utf-8")
-
-
 @pytest.fixture
 def copy(tmp_path: pathlib.Path) -> pathlib.Path:
     """A copy of the package to which the toy corpus was added, and its file in `files/`."""
-    shutil.copytree(
-        REPOSITORY / "vaetx_jax",
-        tmp_path / "vaetx_jax",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    package = copy_package(tmp_path)
     rows = "".join(f"the number {n} of the toys\t{n % 2}\n" for n in range(60))
     (tmp_path / "files" / "toy").mkdir(parents=True)
     (tmp_path / "files" / "toy" / "all.tsv").write_text(rows, encoding="utf-8")
-    corpora = tmp_path / "vaetx_jax" / "data" / "corpora"
+    corpora = package / "data" / "corpora"
     sha256 = hashlib.sha256(rows.encode()).hexdigest()
     (corpora / "toy.py").write_text(MODULE.replace("SHA256", sha256), encoding="utf-8")
     (tmp_path / "configs").mkdir()
@@ -96,18 +81,11 @@ def copy(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_a_corpus_is_two_files_and_one_line(copy: pathlib.Path) -> None:
-    command = [
-        *(sys.executable, "-m", "vaetx_jax.main"),
-        *("--config=configs/toy.py:vae_gru", "--workdir=run"),
+    printed = run_python(
+        copy,
+        *("-m", "vaetx_jax.main", "--config=configs/toy.py:vae_gru", "--workdir=run"),
         "--config.data.manual_dir=files",
         *(f"--config.{key}={value}" for key, value in SMALL.items()),
-    ]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"VAETX_CACHE": str(copy / "cache"), "JAX_PLATFORMS": "cpu"}
-    environment |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # what is compiled here runs twice
-    done = subprocess.run(
-        command, cwd=copy, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert "toy: 40 train, 10 valid, 10 test rows; train even 50.0%, odd 50.0%" in done.stdout
+    assert "toy: 40 train, 10 valid, 10 test rows; train even 50.0%, odd 50.0%" in printed
     assert (copy / "run" / "evaluation.json").is_file()

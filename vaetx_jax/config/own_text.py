@@ -1,4 +1,4 @@
-"""The settings for sentences of one's own: those of `configs/text.py` and of `vaetx_jax.fit`."""
+"""The settings for a user's own text: those of `configs/text.py` and of `vaetx_jax.fit`."""
 
 from ml_collections import ConfigDict
 
@@ -11,8 +11,8 @@ LIVELY = {"pooling": "mean", "latent_input": True, "word_dropout": 0.3}  # for m
 def own_text_config(model: str = "vae_transformer") -> ConfigDict:
     """Settings that keep the latent alive, where the paper's let it collapse.
 
-    Half a nat a dimension costs nothing; the encoder's outputs are averaged; the decoder gets the
-    latent at every input and loses three pieces in ten.
+    Half a nat per dimension costs nothing; the encoder's outputs are averaged; the decoder gets the
+    latent at every input and loses three tokens in ten.
 
     Args:
       model: any of the models; a language model has none of this.

@@ -1,4 +1,4 @@
-"""Every rule of a config, checked at once."""
+"""The rules of a config, checked all at once."""
 
 import dataclasses
 from typing import Any
@@ -21,7 +21,7 @@ from vaetx_jax.settings import broken_rules, choices
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks every rule of a config and tells all that is wrong at once.
+    """Checks every rule of a config and reports all broken ones at once.
 
     Raises:
       ConfigError: one line for each broken rule: the key, its value, what it may be.

@@ -18,7 +18,7 @@ from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CONFIG, PLACES, TOKENIZER
+from vaetx_jax.run.workdir import CONFIG, PATH_KEYS, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
@@ -95,7 +95,7 @@ def _portable(run: Run) -> Any:
     """The config without the places of files on the machine that trained; their names stay."""
     config = run.config.copy_and_resolve_references()
     with config.unlocked():
-        for key in PLACES:
+        for key in PATH_KEYS:
             keeps_name = key in ("data.train", "data.valid", "data.test")
             place = keys.value_of(config, key)
             kept = pathlib.PurePath(place).name if place and keeps_name else ""

@@ -1,6 +1,6 @@
 """The output loss: cross entropy of a linear layer over the vocabulary, never all logits at once.
 
-With 30,522 pieces the output layer is four fifths of a small model's arithmetic and its logits are
+With 30,522 tokens the output layer is four fifths of a small model's arithmetic and its logits are
 by far its largest array. So the tokens are taken tile by tile; a tile's logits live only as long as
 its loss and its gradient are made from them. Positions whose mask is false (padding) are moved
 behind the others and never computed: the number of tiles is decided at run time.
@@ -31,7 +31,7 @@ def weighted_nll(
     Args:
       h_NxD: hidden states.
       kernel_VxD, bias_V: the output layer.
-      target_N: int32, the piece to predict at each position.
+      target_N: int32, the token to predict at each position.
       weight_N: float32, each position's weight in the sum.
       mask_N: bool, false where there is no token: its nll is 0; it is not computed, but for the
         rest of the last tile, which is, with weight 0 (so keep the hidden states finite).

@@ -1,8 +1,8 @@
 """Exact sums over a split: nll, KL, importance-weighted bound, mutual information, active units.
 
 Every sentence is counted once. The noise of a sentence depends on the seed and its row alone, never
-on its batch, so that a figure does not change with the batch size or the number of devices. Sums
-are taken on the host in float64.
+on its batch, so that no metric changes with the batch size or the number of devices. Sums are taken
+on the host in float64.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
 
 @dataclasses.dataclass(frozen=True)
 class Estimates:
-    """Per-sentence figures of a split in corpus order, nats.
+    """Per-sentence metrics of a split in corpus order, nats.
 
     Attributes:
       nll_N: -log p(x|z) at one z drawn from the posterior.
@@ -61,11 +61,11 @@ class Estimator:
         iw_samples: int = 0,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Estimates:
-        """All figures of a split of `sentences` rows.
+        """All metrics of a split of `sentences` rows.
 
         Args:
           iw_samples: draws of the importance-weighted bound; 0 leaves it out.
-          progress: told (batches done, batches) after each.
+          progress: called with (batches done, batches) after each batch.
         """
         latent_dim = self._model.latent_dim
         out = Estimates(
@@ -76,16 +76,16 @@ class Estimator:
             z_NxZ=np.zeros((sentences, latent_dim), np.float32),
             iw_N=np.zeros(sentences) if iw_samples else None,
         )
-        waiting: list[tuple[dict[str, jax.Array], jax.Array]] = []
+        pending: list[tuple[dict[str, jax.Array], jax.Array]] = []
         for i in range(len(batches)):
             batch = put_batch(_for_device(batches[i]), self._mesh)
             rows = jax.device_put(batch["index"], replicated(self._mesh))
-            waiting.append((self._figures(variables, batch, self._key, iw_samples), rows))
-            if len(waiting) > 1:  # one batch late, so that the devices are never idle
-                _store(out, *waiting.pop(0))
+            pending.append((self._metrics(variables, batch, self._key, iw_samples), rows))
+            if len(pending) > 1:  # read one batch later, so that the devices are never idle
+                _store(out, *pending.pop(0))
             progress(i + 1, len(batches))
-        for figures, rows in waiting:
-            _store(out, figures, rows)
+        for metrics, rows in pending:
+            _store(out, metrics, rows)
         return out
 
     def of_batch(
@@ -98,20 +98,20 @@ class Estimator:
           seed: of the noise, in place of the estimator's own.
         """
         arrays = put_batch(_for_device(batch), self._mesh)
-        return self._figures(variables, arrays, jax.random.key(seed), iw_samples)
+        return self._metrics(variables, arrays, jax.random.key(seed), iw_samples)
 
-    def _figures(
+    def _metrics(
         self, variables: Variables, batch: dict[str, jax.Array], key: jax.Array, iw_samples: int
     ) -> dict[str, jax.Array]:
-        figures = self._elbo(variables, batch, key)
+        metrics = self._elbo(variables, batch, key)
         if iw_samples:
-            figures["iw"] = self._weighted(variables, batch, key, iw_samples)
-        return figures
+            metrics["iw"] = self._weighted(variables, batch, key, iw_samples)
+        return metrics
 
 
 @functools.lru_cache(maxsize=4)
 def _programs(model: LanguageModel, mesh: Mesh) -> tuple[Any, Any]:
-    """The bound and the weighted one, traced once however many models of a kind are judged."""
+    """The bound and the weighted one, traced once for all models of a kind."""
     shardings: dict[str, Any] = {
         "in_shardings": (replicated(mesh), split_over_data(mesh), replicated(mesh)),
         "out_shardings": replicated(mesh),
@@ -131,7 +131,7 @@ def _for_device(batch: Batch) -> dict[str, np.ndarray]:
     }
 
 
-def _store(out: Estimates, figures: dict[str, jax.Array], rows: jax.Array) -> None:
+def _store(out: Estimates, metrics: dict[str, jax.Array], rows: jax.Array) -> None:
     rows_B = np.asarray(rows)
     real = rows_B >= 0
     where = rows_B[real]
@@ -144,7 +144,7 @@ def _store(out: Estimates, figures: dict[str, jax.Array], rows: jax.Array) -> No
         ("iw", out.iw_N),
     ):
         if target is not None:
-            target[where] = np.asarray(figures[name])[real]
+            target[where] = np.asarray(metrics[name])[real]
 
 
 def _mask(model: LanguageModel, batch: dict[str, jax.Array]) -> jax.Array:

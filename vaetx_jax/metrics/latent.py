@@ -17,7 +17,7 @@ def mutual_information(
     """I(x; z) under q, nats: mean of log q(z_n|x_n) - log (1/N) sum_m q(z_n|x_m).
 
     The aggregated posterior is the mixture of the N posteriors given, each point's own among them,
-    and one z a sentence serves in both densities (He et al., 2019), so the estimate cannot exceed
+    and one z per sentence serves in both densities (He et al., 2019), so the estimate cannot exceed
     ln N. Memory is block * N.
     """
     from scipy.special import logsumexp
@@ -38,7 +38,7 @@ def mutual_information(
             (z[part] - mu[part]) ** 2 * precision[part] + logvar[part] + LOG_2PI, axis=1
         )
         rows = np.arange(len(own_B))
-        log_q_BxN[rows, start + rows] = own_B  # the very same number in both densities
+        log_q_BxN[rows, start + rows] = own_B  # the same number in both densities
         total += float(np.sum(own_B - (logsumexp(log_q_BxN, axis=1) - math.log(n))))
     return total / n
 

@@ -13,7 +13,7 @@ from vaetx_jax.metrics.estimator import Estimates
 
 @dataclasses.dataclass(frozen=True)
 class SplitFacts:
-    """What is counted of a split without a model.
+    """The counts of a split, which need no model.
 
     Attributes:
       sentences, tokens, words, truncated: as `evaluation.json` has them; tokens hold [SEP],
@@ -33,7 +33,7 @@ def summary(estimates: Estimates, facts: SplitFacts, *, iw_samples: int) -> dict
     """
     nll, kl = float(np.sum(estimates.nll_N)), float(np.sum(estimates.kl_N))
     latent_dim = estimates.mu_NxZ.shape[1]
-    words = facts.words + facts.sentences  # and one end a sentence
+    words = facts.words + facts.sentences  # and one end per sentence
 
     def both(name: str, nats: float | None) -> dict[str, float | None]:
         if nats is None:
@@ -42,18 +42,18 @@ def summary(estimates: Estimates, facts: SplitFacts, *, iw_samples: int) -> dict
 
     iw = None if estimates.iw_N is None else -float(np.sum(estimates.iw_N))
     n = max(facts.sentences, 1)
-    figures: dict[str, Any] = dataclasses.asdict(facts)
-    figures |= {"nll": nll / n, "kl": kl / n if latent_dim else None}
-    figures |= both("ppl_rec", nll) | both("ppl_elbo", nll + kl) | both("ppl_iw", iw)
-    figures |= {"iw_samples": iw_samples, "latent_dim": latent_dim or None}
+    metrics: dict[str, Any] = dataclasses.asdict(facts)
+    metrics |= {"nll": nll / n, "kl": kl / n if latent_dim else None}
+    metrics |= both("ppl_rec", nll) | both("ppl_elbo", nll + kl) | both("ppl_iw", iw)
+    metrics |= {"iw_samples": iw_samples, "latent_dim": latent_dim or None}
     posterior = (estimates.z_NxZ, estimates.mu_NxZ, estimates.logvar_NxZ)
-    figures |= {"mi_b32": None, "mi": None, "mi_limit": None, "au": None}
+    metrics |= {"mi_b32": None, "mi": None, "mi_limit": None, "au": None}
     if latent_dim:
-        figures["mi_b32"] = latent.mutual_information_in_batches(*posterior)
-        figures["mi"] = latent.mutual_information(*posterior)
-        figures["mi_limit"] = math.log(n)
-        figures["au"] = latent.active_units(estimates.mu_NxZ)
-    return figures
+        metrics["mi_b32"] = latent.mutual_information_in_batches(*posterior)
+        metrics["mi"] = latent.mutual_information(*posterior)
+        metrics["mi_limit"] = math.log(n)
+        metrics["au"] = latent.active_units(estimates.mu_NxZ)
+    return metrics
 
 
 def perplexity(nats: float, units: float) -> float:
@@ -63,10 +63,10 @@ def perplexity(nats: float, units: float) -> float:
 
 
 def split_facts(split: TokenizedSplit) -> SplitFacts:
-    """What is counted of a split without a model."""
+    """The counts of a split, which need no model."""
     return SplitFacts(
         sentences=len(split),
-        tokens=len(split.tokens) + len(split),  # and one [SEP] a sentence
+        tokens=len(split.tokens) + len(split),  # and one [SEP] per sentence
         words=int(split.words.sum()),
         truncated=int(split.cut.sum()),
     )

@@ -1,1 +1,1 @@
-"""Encoders, decoders and what they are put together to: a text VAE or a language model."""
+"""Encoders, decoders and the models composed of them."""

@@ -18,7 +18,7 @@ def build_model(
 
     Args:
       settings: the config's model, presets filled in (`config.model_settings`).
-      vocab_size: pieces.
+      vocab_size: tokens in the vocabulary.
       pad_id: the id of [PAD], never computed.
       dtype: what the layers compute in; None: float32, as the parameters are in any case.
     """

@@ -1,4 +1,4 @@
-"""How much arithmetic a pass takes: matrix products over real tokens, by the weights' shapes."""
+"""FLOPs of a forward pass: matrix products over real tokens, by the shapes of the weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import jax
 import numpy as np
 
-# Weights that work once a sentence and not once a token; their share is too small to count.
+# Weights used once per sentence and not once per token; their share is too small to count.
 _ONCE = frozenset({"mu", "logvar", "project", "slot_key", "slot_value", "pool"})
 
 
 def forward_flops(params: Any, lengths_N: Sequence[int] | np.ndarray) -> float:
     """FLOPs of a forward pass over sentences of these lengths, padding not counted.
 
-    Each weight of a kernel multiplies and adds once a token. Self-attention's own two products,
-    scores and mixture, take 4 * T^2 * d a layer. Embeddings, norms, softmaxes and what is done once
-    a sentence are left out. A training step takes three times as much.
+    Each weight of a kernel multiplies and adds once per token. Self-attention's own two products,
+    scores and mixture, take 4 * T^2 * d per layer. Embeddings, norms, softmaxes and products done
+    once per sentence are left out. A training step takes three times as much.
 
     Args:
       params: a model's parameters, or their shapes.

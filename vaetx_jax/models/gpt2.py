@@ -108,7 +108,7 @@ def load_weights(folder: pathlib.Path, params: Tree, *, heads: int) -> Tree:
 
     Args:
       params: a model's fresh parameters (host arrays), with `decoder` and `output_layer`.
-      heads: the decoder's, which no tensor's shape tells.
+      heads: the decoder's, which no tensor's shape shows.
 
     Raises:
       UserError: the file is missing or damaged, or a tensor is missing, left over, or of another
@@ -155,8 +155,8 @@ class _Taker:
             raise UserError(f"{self._path}: the tensor {name} is missing; take a GPT-2's file")
         if tensor.shape != shape:
             raise UserError(
-                f"{self._path}: {name} has the shape {list(tensor.shape)}, but {CONFIG} beside it "
-                f"makes it {list(shape)}; the two files do not belong together"
+                f"{self._path}: {name} has the shape {list(tensor.shape)}, but {CONFIG} in its "
+                f"folder makes it {list(shape)}; the two files do not belong together"
             )
         return np.asarray(tensor, np.float32)
 

@@ -40,7 +40,7 @@ class ModelSettings:
       pooling: how an encoder's output becomes one vector: cls, mean or attention.
       latent_slots: of the latent-decoder attention.
       latent_input: z, projected, is also added to every input of the decoder.
-      word_dropout: share of the decoder's input pieces left out in training.
+      word_dropout: share of the decoder's input tokens left out in training.
       embed_dim: width of a recurrent model's embedding, whatever its hidden size.
       decoder_layers, decoder_heads: the size of GPT-2.
       weights: a folder with GPT-2's published weights, or a name to fetch them by; empty: none.
@@ -104,7 +104,7 @@ _MODERN_TRANSFORMER: Choices = {
     "pre_norm": True,  # gradients reach the first layer unscaled; trains without warm-up
     "learned_norm": True,  # lets a layer choose how much of its input it hears
     "output_projection": True,  # mixes the heads; without it each owns a part of the residual
-    "tied": True,  # a third of the parameters, and rare pieces learn from both ends
+    "tied": True,  # a third of the parameters, and rare tokens learn from both ends
     "word_dropout": 0.0,  # 0.3 is a remedy against collapse that costs some nll
 }
 _MODERN_LATENT: Choices = {

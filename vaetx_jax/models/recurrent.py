@@ -113,7 +113,7 @@ class RecurrentEncoder(nn.Module):
 
     Attributes:
       cell: `lstm` or `gru`.
-      vocab_size: pieces.
+      vocab_size: tokens in the vocabulary.
       embed_dim: width of the token embedding.
       hidden: width of a state.
       layers: bidirectional layers.
@@ -160,14 +160,14 @@ class RecurrentEncoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """Pieces so far, and a latent, to the hidden state that predicts the next piece.
+    """Tokens so far, and a latent, to the hidden state that predicts the next token.
 
     z, projected, is the start state h of all layers; c starts at zero. `latent_dim = 0` is the
     language model: all start states are zero and there is no projection.
 
     Attributes:
       cell: `lstm` or `gru`.
-      vocab_size: pieces.
+      vocab_size: tokens in the vocabulary.
       embed_dim: width of the token embedding.
       hidden: width of a state and of the output.
       layers: layers.
@@ -205,7 +205,7 @@ class RecurrentDecoder(nn.Module):
         return h_BxTxD if self.dtype is None else h_BxTxD.astype(self.dtype)
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> list[LayerState]:
-        """The cache before the first piece: each layer's state, arrays [B, hidden].
+        """The cache before the first token: each layer's state, arrays [B, hidden].
 
         A state is as large after `max_len` positions as before the first.
         """

@@ -8,7 +8,7 @@ a block of rows. The products of the inputs are made by the caller, all time ste
 Automatic differentiation of a scan would add to the kernel's gradient at every step of the reverse
 scan, and would compute the derivatives of the gates there one step after the other. Here these
 derivatives come first, for all steps at once; the reverse scan carries only the gradients of the
-states, one narrow product a step; and the kernel's gradient is one product after it.
+states, one narrow product per step; and the kernel's gradient is one product after it.
 
 Gates are in PyTorch's order: input, forget, cell, output (LSTM); reset, update, new (GRU).
 Saved for the derivative, in float32: LSTM 6 and GRU 5 arrays [H, T, B] (states included).

@@ -39,7 +39,7 @@ class ForwardOutput(NamedTuple):
 
 
 def token_mask(ids_BxS: jax.Array, pad_id: int) -> jax.Array:
-    """[B, S - 1], true where position t has a piece to predict; also what the encoder may see."""
+    """[B, S - 1], true where position t has a token to predict; also what the encoder may see."""
     return ids_BxS[:, 1:] != pad_id
 
 
@@ -70,7 +70,7 @@ class LanguageModel(nn.Module):
     Attributes:
       decoder: ids [B, T], z [B, 0] -> h [B, T, dim].
       dim: width of the decoder's output.
-      vocab_size: pieces.
+      vocab_size: tokens in the vocabulary.
       pad_id: the id of [PAD].
       tied: the output layer's kernel is the decoder's token embedding.
     """
@@ -98,11 +98,11 @@ class LanguageModel(nn.Module):
         return self.decoder(ids_BxS[:, :-1], z_BxZ, deterministic=deterministic)
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> Any:
-        """The decoder's cache before the first piece."""
+        """The decoder's cache before the first token."""
         return self.decoder.start(z_BxZ, max_len)
 
     def step(self, ids_B: jax.Array, position: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
-        """Logits [B, V] of the piece after `ids_B`, and the new cache."""
+        """Logits [B, V] of the token after `ids_B`, and the new cache."""
         h_BxD, cache = self.decoder.step(ids_B, position, cache)
         kernel_VxD, bias_V = self.output()
         return jnp.dot(h_BxD.astype(jnp.float32), kernel_VxD.T) + bias_V[None], cache

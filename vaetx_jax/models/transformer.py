@@ -149,8 +149,8 @@ class TransformerLayer(nn.Module):
 class Embedding(nn.Module):
     """Token and learned position embeddings, summed, with dropout.
 
-    `word_dropout` is the share of pieces whose token embedding is left out in training (Bowman et
-    al., 2016): a decoder that cannot lean on the pieces before must ask the latent.
+    `word_dropout` is the share of tokens whose token embedding is left out in training (Bowman et
+    al., 2016): a decoder that cannot lean on the tokens before must ask the latent.
     """
 
     vocab_size: int
@@ -218,7 +218,7 @@ class TransformerEncoder(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """Pieces so far, and a latent, to the hidden state that predicts the next piece.
+    """Tokens so far, and a latent, to the hidden state that predicts the next token.
 
     `latent_dim = 0` is the language model: no latent-decoder attention and no projection of z.
     A latent enters by the latent-decoder attention of each layer (`latent_attention`), as z
@@ -269,7 +269,7 @@ class TransformerDecoder(nn.Module):
         return self.embedding.token.embedding
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> DecoderCache:
-        """The cache before the first piece, for up to `max_len` positions."""
+        """The cache before the first token, for up to `max_len` positions."""
         dtype = z_BxZ.dtype if self.shape.dtype is None else self.shape.dtype
         empty = jnp.zeros((z_BxZ.shape[0], max_len, self.shape.dim), dtype)
         added_BxD, memories = self._latent(z_BxZ)

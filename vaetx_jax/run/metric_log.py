@@ -1,4 +1,4 @@
-"""Where a run's numbers go: `metrics.jsonl`, TensorBoard events and the progress line."""
+"""The metrics of a run on disk: `metrics.jsonl` and TensorBoard events."""
 
 import contextlib
 import json
@@ -17,37 +17,37 @@ METRICS = "metrics.jsonl"
 class MetricWriter:
     """Appends rows of named numbers to `metrics.jsonl` and to TensorBoard events.
 
-    A full disk does not end a training: rows wait until they can be written, and TensorBoard's
-    events, which can be made of them again, end there; standard error says so.
+    A full disk does not end a training: rows wait until they can be written. TensorBoard's events,
+    which can be made from them, end there. A warning says so.
 
     Args:
       folder: the run's folder.
-      step: updates done when the run goes on; rows past it are cut, they will be written again.
+      step: updates done when the run starts or resumes; rows of later steps are removed.
     """
 
     def __init__(self, folder: pathlib.Path, *, step: int):
         self._path = folder / METRICS
         cut_rows(self._path, after=step)
-        # Without a buffer, so that what could not be written is known; open as long as we are.
+        # Without a buffer, so that rows that could not be written are known.
         self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
         self._waiting = b""
         self._events = _Events(folder / "tensorboard", step)
 
     def write(self, step: int, numbers: dict[str, Any]) -> None:
-        """One row; what is None or not finite is null in the row and left out of the events."""
+        """Writes one row, in which None and numbers that are not finite are null."""
         row = {"step": step} | {name: finite_or_none(value) for name, value in numbers.items()}
-        told = bool(self._waiting)
+        warned = bool(self._waiting)
         self._waiting += json.dumps(row).encode() + b"\n"
         try:
             self._write_waiting()
         except OSError as error:
-            if not told:
+            if not warned:
                 why = f"cannot be written ({error.strerror}); its rows wait, the training goes on"
                 notify(f"warning: {self._path}: {why}")
         self._events.write(step, {k: v for k, v in row.items() if k != "step"})
 
     def close(self) -> None:
-        """Writes out what is still held.
+        """Writes the rows that still wait, and closes the files.
 
         Raises:
           OSError: rows wait and still cannot be written.

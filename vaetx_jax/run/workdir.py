@@ -1,4 +1,4 @@
-"""A run's folder: who may use it, and which run it belongs to."""
+"""The work folder of a run: its lock, and the run that it belongs to."""
 
 import contextlib
 import json
@@ -15,23 +15,14 @@ from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.atomic import write_text
 
 CONFIG = "config.json"
-
-
 CORPUS = "corpus.json"
-
-
 TOKENIZER = "tokenizer"
-
-
 CHECKPOINTS = "checkpoints"
 
-
-# May change between two starts of one run: how long and how it is trained and judged, and where
-# files lie on this machine (what they hold is checked by the corpus's fingerprint).
+# May change between two starts of one run: how long and how it is trained and evaluated, and the
+# paths of files (their content is checked by the corpus's fingerprint).
 _MAY_CHANGE = ("train.", "evaluation.", "samples.", "probe.", "mesh.")
-
-
-PLACES = (
+PATH_KEYS = (
     "data.manual_dir",
     "data.cache_dir",
     "data.train",
@@ -43,13 +34,13 @@ PLACES = (
 
 @contextlib.contextmanager
 def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Makes the folder and keeps other runs out of it while the block runs.
+    """Creates the folder and holds its lock while the block runs.
 
     Args:
-      wait: seconds to wait for a run that is in it.
+      wait: seconds to wait for another run that holds the lock.
 
     Raises:
-      UserError: a run is in it, or it cannot be made.
+      UserError: another run holds it, or the path is a file.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,22 +60,22 @@ def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
 
 
 def _has_checkpoint(folder: pathlib.Path) -> bool:
-    home = folder / CHECKPOINTS
-    return home.is_dir() and any(step.name.isdecimal() for step in home.iterdir())
+    path = folder / CHECKPOINTS
+    return path.is_dir() and any(step.name.isdecimal() for step in path.iterdir())
 
 
 def _forget(folder: pathlib.Path) -> None:
-    """Frees a folder whose run never saved a step: it may begin anew with other settings."""
+    """Frees a folder whose run never saved a step, so that it may start with other settings."""
     shutil.rmtree(folder / TOKENIZER, ignore_errors=True)
     (folder / CORPUS).unlink(missing_ok=True)
     (folder / CONFIG).unlink()
 
 
 def _check_is_run(folder: pathlib.Path) -> None:
-    """Before anything is deleted: a model's `config.json` may be anybody's.
+    """Checks that a folder is a run's before files are deleted: any model may have a `config.json`.
 
     Raises:
-      UserError: the folder is no run's, or its checkpoints lie on a disk that is not there.
+      UserError: it is not, or its checkpoints are a link to a disk that is missing.
     """
     stored.read_config(folder / CONFIG)
     if (folder / CHECKPOINTS).is_symlink() or any(folder.glob("*.safetensors")):
@@ -95,10 +86,10 @@ def _check_is_run(folder: pathlib.Path) -> None:
 
 
 def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
-    """Writes `config.json`, if the folder is new or holds this very run.
+    """Writes `config.json` to a new folder, or to one of the same run.
 
     Returns:
-      Notices about what has changed since the run was last started.
+      Notices of the settings that have changed since the run was last started.
 
     Raises:
       UserError: the folder belongs to a run with another model, corpus or tokenizer.
@@ -110,7 +101,7 @@ def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
         _forget(folder)
     if path.exists():
         changes = keys.differences(stored.read_config(path), config)
-        changes = {key: change for key, change in changes.items() if key not in PLACES}
+        changes = {key: change for key, change in changes.items() if key not in PATH_KEYS}
         refused = {k: c for k, c in changes.items() if not k.startswith(_MAY_CHANGE)}
         if refused:
             raise UserError(
@@ -128,10 +119,10 @@ def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
 
 
 def keep_corpus(folder: pathlib.Path, name: str, fingerprint: str) -> None:
-    """Notes which corpus the run learns from; refuses another one.
+    """Records the corpus of a run, or checks that it is still the same.
 
     Raises:
-      UserError: the corpus has other content than when the run began.
+      UserError: its content has changed since the run began.
     """
     path = folder / CORPUS
     now = {"corpus": name, "fingerprint": fingerprint}
@@ -158,7 +149,7 @@ def check_agreement(config: ConfigDict) -> None:
       ConfigError: the same on all of them; names each difference.
     """
     mine = keys.flatten(config.to_dict())
-    plain = {key: repr(value) for key, value in mine.items() if key not in PLACES}
+    plain = {key: repr(value) for key, value in mine.items() if key not in PATH_KEYS}
     first, *others = processes.from_all(plain)
     different = [
         f"  config.{key}: {first.get(key)} in process 0, {other.get(key)} in process {number}"

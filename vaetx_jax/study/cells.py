@@ -17,13 +17,13 @@ from vaetx_jax.config import keys, validation
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.models.presets import PRESET_FIELDS, PRESETS, has_latent
-from vaetx_jax.run.workdir import PLACES
+from vaetx_jax.run.workdir import PATH_KEYS
 
 _HASHED = 8  # hexadecimal digits of a name
 # These may differ between two studies that share a cell: they do not change what is trained.
 _EVALUATION_KEYS = ("evaluation.", "samples.", "probe.")
 # Nor do the paths of files, except those that are the corpus itself.
-_PATHS = set(PLACES) - {"data.train", "data.valid", "data.test"}
+_PATHS = set(PATH_KEYS) - {"data.train", "data.valid", "data.test"}
 
 
 @dataclasses.dataclass(frozen=True)

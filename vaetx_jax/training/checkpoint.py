@@ -1,8 +1,8 @@
-"""Checkpoints: the only file that knows orbax.
+"""The checkpoints of a run; the only module that imports orbax.
 
-Checkpoint N means N updates done. Kept are the latest two and the best. Each is a folder that
-appears whole, by a rename, with a manifest of every file's sha256, and goes by a rename, too: a
-kill at any moment leaves a checkpoint or none, and what has changed since is found out.
+Checkpoint N means N updates done. The latest two and the best are kept. Each is a folder that
+appears whole, by a rename, with a manifest of every file's sha256, and disappears by a rename, too:
+a kill at any moment leaves a checkpoint or none, and later damage is detected.
 """
 
 import contextlib
@@ -30,17 +30,17 @@ _WRITING, _DELETING = "writing-", "deleting-"  # before a step, while it is not 
 
 
 class UnsavedError(UserError):
-    """A checkpoint could not be written; those that were there still are."""
+    """A checkpoint could not be written; earlier ones are untouched."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointInfo:
-    """By what a checkpoint is judged.
+    """The facts by which checkpoints are compared.
 
     Attributes:
       step: updates done.
-      valid_ppl_elbo: perplexity by the ELBO on the validation split; None where it was not taken.
-      candidate: the checkpoint may become `best` (the end of a cycle, or there are no cycles).
+      valid_ppl_elbo: perplexity by the ELBO on the validation split; None: not validated.
+      candidate: whether the checkpoint may become `best`.
     """
 
     step: int
@@ -49,7 +49,7 @@ class CheckpointInfo:
 
     @property
     def score(self) -> float:
-        """Lower is better; infinite for what cannot be `best`."""
+        """Lower is better; infinite where the checkpoint cannot be `best`."""
         value = self.valid_ppl_elbo
         if not self.candidate or value is None or not math.isfinite(value):
             return math.inf
@@ -59,8 +59,8 @@ class CheckpointInfo:
 class Checkpoints:
     """The checkpoints of one run.
 
-    Opened for writing, every file is read and compared with its manifest, and what is damaged is
-    set aside with a note; a reader compares what it restores.
+    When they are opened for writing, every file is compared with its manifest, and a damaged
+    checkpoint is renamed with a warning; a reader checks the checkpoint that it restores.
 
     Args:
       folder: WORKDIR/checkpoints.
@@ -68,90 +68,90 @@ class Checkpoints:
     """
 
     def __init__(self, folder: pathlib.Path, *, writable: bool):
-        # Orbax warns that a step saved on other devices may not fit (we always say onto which
-        # devices to restore), and that a folder we only read from is read only; its threads and
-        # asyncio log, with a traceback, what we then raise.
+        # Orbax warns that a step saved on other devices may not fit (the devices to restore onto
+        # are always given) and that a folder opened for reading is read only; its threads and
+        # asyncio log, with a traceback, errors that are raised here as well.
         for name in ("absl", "asyncio"):
-            logging.getLogger(name).addFilter(_worth_telling)
+            logging.getLogger(name).addFilter(_is_relevant)
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
         self.folder = folder.resolve()  # orbax wants absolute paths
         self._writable = writable
-        # The first process looks for all: they must agree, and every file is read once.
+        # The first process looks for all: they must agree, and each file is read once.
         found = self._survey() if processes.is_first() else None
-        self._facts = {
+        self._saved = {
             facts["step"]: CheckpointInfo(**facts) for facts in processes.from_first(found)
         }
-        self._home = self.folder.parent.stat().st_ino  # tells it from another of its name
+        self._inode = self.folder.parent.stat().st_ino  # another folder may take its name
 
-    def save(self, state: TrainState, facts: CheckpointInfo) -> None:
-        """Saves a state under its step; a step that is there already is left as it is.
+    def save(self, state: TrainState, info: CheckpointInfo) -> None:
+        """Saves a state under its step; an existing step is left as it is.
 
         Raises:
-          UnsavedError: it could not be written; nothing of it is left.
+          UnsavedError: it could not be written; no part of it remains.
         """
         import orbax.checkpoint as ocp  # here, because it is slow to import
 
-        if facts.step in self._facts:
+        if info.step in self._saved:
             return
-        home, temporary = self.folder / str(facts.step), self.folder / f"{_WRITING}{facts.step}"
+        path, temporary = self.folder / str(info.step), self.folder / f"{_WRITING}{info.step}"
         try:
-            self._check_home()
+            self._check_parent()
             self.folder.mkdir(parents=False, exist_ok=True)
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
                 writer.save(
                     temporary / _STATE, args=ocp.args.StandardSave(_to_tree(state)), force=True
                 )
             if processes.is_first():
-                write_manifest(temporary, _plain(facts))
-                self._check_home()
-                temporary.rename(home)
-            processes.barrier(f"checkpoint {facts.step} written")
+                write_manifest(temporary, _to_json(info))
+                self._check_parent()
+                temporary.rename(path)
+            processes.barrier(f"checkpoint {info.step} written")
         except Exception as error:
             shutil.rmtree(temporary, ignore_errors=True)
             why = _reason(error)
             if self._has_moved():
                 why = _GONE
-                with contextlib.suppress(OSError):  # somebody else's, with something in it
+                with contextlib.suppress(OSError):  # another program's, with files in it
                     self.folder.rmdir()
                     self.folder.parent.rmdir()
-            raise UnsavedError(f"{home}: could not be saved: {why}") from error
-        self._facts[facts.step] = facts
+            raise UnsavedError(f"{path}: could not be saved: {why}") from error
+        self._saved[info.step] = info
         self._delete_old()
         if processes.is_first():  # orbax's threads may have written on after an error
             for left in self.folder.glob(f"{_WRITING}*"):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def _check_home(self) -> None:
-        """Orbax makes what is missing of a path: a folder moved away would come back all but empty.
+    def _check_parent(self) -> None:
+        """Checks that the run's folder is still there: orbax would create it again, nearly empty.
 
         Raises:
-          OSError: it cannot be looked at; FileNotFoundError: it is not there, or it is another.
+          OSError: it cannot be read; FileNotFoundError: it is missing, or another took its name.
         """
-        if self.folder.parent.stat().st_ino != self._home:
+        if self.folder.parent.stat().st_ino != self._inode:
             raise FileNotFoundError(f"No such file or directory: {self.folder.parent}")
 
     def _has_moved(self) -> bool:
         try:
-            self._check_home()
+            self._check_parent()
         except FileNotFoundError:
             return True
-        except OSError:  # no right to look, a server that does not answer
+        except OSError:  # no permission, a server that does not answer
             return False
         return False
 
     def steps(self) -> list[int]:
-        """The steps there are, in order."""
-        return sorted(self._facts)
+        """The steps that are saved, in order."""
+        return sorted(self._saved)
 
     def latest(self) -> int | None:
         """The last step, or None."""
-        return max(self._facts, default=None)
+        return max(self._saved, default=None)
 
     def best(self) -> int | None:
         """The step with the lowest validation perplexity among the candidates, or None."""
-        judged = [facts for facts in self._facts.values() if facts.score < math.inf]
-        return min(judged, key=lambda facts: (facts.score, -facts.step)).step if judged else None
+        eligible = [info for info in self._saved.values() if info.score < math.inf]
+        return min(eligible, key=lambda info: (info.score, -info.step)).step if eligible else None
 
     def forget_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps, which will be trained again."""
@@ -159,7 +159,7 @@ class Checkpoints:
             self._delete(later)
 
     def restore(self, step: int, like: TrainState) -> TrainState:
-        """The whole state of a step, onto the devices `like` lies on.
+        """The state of a step, on the devices of `like`.
 
         Raises:
           DamagedError: it holds another tree, or cannot be read.
@@ -171,10 +171,10 @@ class Checkpoints:
         return _from_tree(self._read(step, ocp.StandardCheckpointHandler(), args))
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
-        """The model's variables of a step alone, onto the devices `like` lies on.
+        """The model's variables of a step, without the rest, on the devices of `like`.
 
         Raises:
-          DamagedError: a file of the checkpoint is not as it was written.
+          DamagedError: a file of the checkpoint was changed since it was written.
         """
         import orbax.checkpoint as ocp
 
@@ -187,20 +187,20 @@ class Checkpoints:
     def _read(self, step: int, handler: Any, args: Any) -> Any:
         import orbax.checkpoint as ocp
 
-        home = self.folder / str(step)
+        path = self.folder / str(step)
         try:
             if not self._writable and processes.is_first():
-                check_files(home)
+                check_files(path)
             with ocp.Checkpointer(handler) as reader:
-                return reader.restore(home / _STATE, args=args)
+                return reader.restore(path / _STATE, args=args)
         except Exception as error:
-            what = error if isinstance(error, DamagedError) else f"{home}: {_reason(error)}"
+            what = error if isinstance(error, DamagedError) else f"{path}: {_reason(error)}"
             others = ", ".join(str(s) for s in self.steps() if s != step)
             rest = f"there are those of the steps {others}" if others else "it is the only one"
             raise DamagedError(f"{what}; this checkpoint cannot be used, {rest}") from error
 
     def _survey(self) -> list[dict[str, Any]]:
-        """The facts of all sound checkpoints; whoever writes here clears the rest away."""
+        """The facts of all intact checkpoints; a writer removes what a kill left."""
         found = []
         if self._writable:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -216,15 +216,15 @@ class Checkpoints:
                         check_files(path)
                     found.append(facts)
                 except DamagedError as error:
-                    self._pass_over(path, error)
+                    self._skip_damaged(path, error)
         return found
 
-    def _pass_over(self, path: pathlib.Path, error: DamagedError) -> None:
+    def _skip_damaged(self, path: pathlib.Path, error: DamagedError) -> None:
         if not self._writable:
-            notify(f"warning: {error}; this checkpoint is passed over")
+            notify(f"warning: {error}; this checkpoint is skipped")
             return
-        aside = rename_damaged(path, f"damaged-{path.name}")
-        notify(f"warning: {error}; this checkpoint was set aside as {aside}")
+        renamed = rename_damaged(path, f"damaged-{path.name}")
+        notify(f"warning: {error}; this checkpoint was set aside as {renamed}")
 
     def _delete_old(self) -> None:
         kept = {*self.steps()[-KEEP_LATEST:], self.best()}
@@ -232,18 +232,18 @@ class Checkpoints:
             self._delete(step)
 
     def _delete(self, step: int) -> None:
-        del self._facts[step]
+        del self._saved[step]
         if processes.is_first():
-            going = self.folder / f"{_DELETING}{step}"
-            with contextlib.suppress(OSError):  # it may stay; the next start looks again
-                (self.folder / str(step)).rename(going)
-                shutil.rmtree(going, ignore_errors=True)
+            doomed = self.folder / f"{_DELETING}{step}"
+            with contextlib.suppress(OSError):  # it may stay; the next start tries again
+                (self.folder / str(step)).rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _to_tree(state: TrainState) -> dict[str, Any]:
-    """The tree that is on disk: `params` at its top, other collections beside it if there are any.
+    """The tree on disk: `params` at its top, and `collections` only for a model that has others.
 
-    So a model without other collections has the files that it has always had.
+    The files of all other models are those of earlier versions.
     """
     rest = state._asdict()
     return {**_variables_tree(rest.pop("variables")), **rest}
@@ -259,15 +259,15 @@ def _from_tree(tree: dict[str, Any]) -> TrainState:
     return TrainState(tree["step"], variables, tree["optimizer"], tree["sums"])
 
 
-def _plain(facts: CheckpointInfo) -> dict[str, Any]:
-    """As JSON has it, which knows no NaN."""
-    value = facts.valid_ppl_elbo
+def _to_json(info: CheckpointInfo) -> dict[str, Any]:
+    """The facts as JSON, which has no NaN."""
+    value = info.valid_ppl_elbo
     known = value is not None and math.isfinite(value)
-    return dataclasses.asdict(facts) | {"valid_ppl_elbo": value if known else None}
+    return dataclasses.asdict(info) | {"valid_ppl_elbo": value if known else None}
 
 
 def _reason(error: Exception) -> str:
-    """What became of a file, in a line: tensorstore's errors are long, and of many kinds."""
+    """The reason of an error in one line: tensorstore's are long, and of many kinds."""
     text = str(error)
     for words, meaning in (
         ("No space left", "the disk is full"),
@@ -282,7 +282,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
 
 
-_OF_NO_USE = (
+_IRRELEVANT = (
     "Sharding info not provided",
     "Given directory is read only",
     "run() raised an exception",
@@ -290,13 +290,16 @@ _OF_NO_USE = (
 )
 
 
-def _worth_telling(record: logging.LogRecord) -> bool:
+def _is_relevant(record: logging.LogRecord) -> bool:
     message = record.getMessage()
-    return not any(words in message for words in _OF_NO_USE)
+    return not any(words in message for words in _IRRELEVANT)
 
 
 def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:
-    """A step by name: `best`, `last` or a number; with words for what was taken.
+    """(the step of a checkpoint, a phrase that says which it is).
+
+    Args:
+      wanted: `best`, `last` or a number.
 
     Raises:
       UserError: there is no such checkpoint.
@@ -313,5 +316,5 @@ def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:
         return steps[-1], "last"
     if wanted.isdecimal() and int(wanted) in steps:
         return int(wanted), "chosen"
-    there = ", ".join(map(str, steps))
-    raise UserError(f"--checkpoint={wanted}: take best, last or one of the steps {there}")
+    available = ", ".join(map(str, steps))
+    raise UserError(f"--checkpoint={wanted}: take best, last or one of the steps {available}")

@@ -1,4 +1,4 @@
-"""What is kept of a step whose loss or gradient is not finite, so that its cause can be found."""
+"""A record of the batch of a step that was not finite, so that the cause can be found."""
 
 import json
 import pathlib
@@ -12,22 +12,22 @@ FOLDER = "nonfinite"
 
 
 def keep_batch(folder: pathlib.Path, done: int, batch: Batch, *, pad_id: int) -> pathlib.Path:
-    """Writes which sentences the batch of an update held, for one process its own share.
+    """Writes the sentences of an update's batch; each process writes its own share.
 
     Args:
       folder: the run's folder.
       done: the number of the update, counted from 1.
-      batch: its rows; filler rows are left out.
-      pad_id: is left out of the ids.
+      batch: the update's batch, whose filler rows are left out.
+      pad_id: the id of [PAD], left out.
 
     Returns:
-      The file: `step`, and of each sentence its `row` in the training split and its `ids`.
+      The file, JSON: `step`, and for each sentence its `row` in the training split and its `ids`.
     """
     share = f"-process-{jax.process_index()}" if jax.process_count() > 1 else ""
     path = folder / FOLDER / f"step-{done}{share}.json"
     path.parent.mkdir(exist_ok=True)
     sentences = [
-        {"row": int(row), "ids": [int(piece) for piece in ids if piece != pad_id]}
+        {"row": int(row), "ids": [int(token) for token in ids if token != pad_id]}
         for row, ids in zip(batch["index"], batch["ids"], strict=True)
         if row >= 0
     ]

@@ -1,4 +1,4 @@
-"""The training state: how it is created and how it lies on the mesh."""
+"""The training state: how it is created, and how it is placed on the mesh."""
 
 import functools
 from typing import Any, NamedTuple
@@ -56,10 +56,10 @@ def variables_like(model: LanguageModel, mesh: Mesh) -> Variables:
     return like
 
 
-def state_places(
+def state_shardings(
     model: LanguageModel, optimizer: OptimizerSettings, mesh: Mesh, *, shard_state: bool
 ) -> Any:
-    """Where each array of the state lies: a tree of shardings like it, or one for all.
+    """The sharding of each array of the state: a tree like it, or one sharding for all.
 
     Args:
       shard_state: split the moments of the optimizer and the large tables among the parameters over
@@ -88,7 +88,7 @@ def init_state(
 ) -> TrainState:
     """The state before the first step, made on the mesh (every process makes the same)."""
     make = functools.partial(fresh_state, model, optimizer)
-    places = state_places(model, optimizer, mesh, shard_state=shard_state)
+    places = state_shardings(model, optimizer, mesh, shard_state=shard_state)
     return jax.jit(make, out_shardings=places)(key)
 
 

@@ -20,7 +20,7 @@ from vaetx_jax.metrics.summary import perplexity
 from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import DATA_AXIS, replicated, split_longest, split_over_data
 from vaetx_jax.training.optimizer import learning_rate, make_optimizer
-from vaetx_jax.training.state import Sums, TrainState, fresh_state, no_sums, state_places
+from vaetx_jax.training.state import Sums, TrainState, fresh_state, no_sums, state_shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +79,12 @@ def make_train_step(
         schedules = _schedules(settings, state.step)
         return _step(model, settings, placement, state, batch, key, *schedules)
 
-    places = state_places(model, settings.optimizer, mesh, shard_state=shard_state)
+    shardings = state_shardings(model, settings.optimizer, mesh, shard_state=shard_state)
     return jax.jit(
         step,
         donate_argnums=0,
-        in_shardings=(places, split_over_data(mesh), replicated(mesh)),
-        out_shardings=(places, replicated(mesh)),
+        in_shardings=(shardings, split_over_data(mesh), replicated(mesh)),
+        out_shardings=(shardings, replicated(mesh)),
     )
 
 
