@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.export import export
@@ -31,7 +32,7 @@ def copied(exported, tmp_path):
 
 def test_a_round_trip_gives_the_same_bits(model, exported):
     again = load(exported)
-    assert (again.step, again.label) == (model.step, model.label)
+    assert (again.step, again.source) == (model.step, model.source)
     before, after = (jax.tree.leaves_with_path(m.params) for m in (model, again))
     for (path, old), (other, new) in zip(before, after, strict=True):
         assert path == other and old.dtype == new.dtype
@@ -67,9 +68,16 @@ def test_the_card_has_the_numbers_of_this_checkpoint_with_their_kinds(model, tra
     figures = {"split": "test", "sentences": 40, "tokens": 300, "truncated": 0, "nll": 20.5}
     figures |= {"kl": 1.25, "ppl_elbo": 7.125, "ppl_iw": None, "iw_samples": 2}
     figures |= {"mi": 0.5, "mi_limit": 3.68888, "au": 2, "latent_dim": 4}
-    card = model_card(model.run, figures, step=40, label="best")
+    card = model_card(model.run, figures, step=40, source="best")
     assert "| `kl` | 1.25 | rate" in card and "`ppl_iw`" not in card
     assert "at most 3.69" in card and "of 4: variance" in card
+
+
+def test_the_head_of_the_card_is_what_the_hub_reads(exported):
+    data = ModelCard.load(exported / "README.md").data
+    assert data.library_name == "vaetx_jax" and data.language == "en"
+    assert {"variational-autoencoder", "vae_transformer"} <= set(data.tags)
+    assert data.license is None  # the built-in corpus has none of its own
 
 
 FILES = ["model.safetensors", "config.json", "tokenizer/sentencepiece.model"]

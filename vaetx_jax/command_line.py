@@ -1,4 +1,4 @@
-"""What every command shares: flags read with clear refusals, errors without a traceback."""
+"""Flags and errors of all commands: one clear message for a mistake, no traceback."""
 
 import contextlib
 import errno
@@ -21,7 +21,7 @@ from vaetx_jax.settings import closest
 
 CRASHED = 70  # exit status: 'not the user's fault'; supervisors start it again
 
-# What the operating system says when it is the user's to act.
+# Errors of the operating system that the user can do something about.
 _USERS_MATTER = {
     errno.ENOSPC: "the disk is full; free some space and start again",
     errno.EDQUOT: "your quota is used up; free some space and start again",
@@ -30,7 +30,7 @@ _USERS_MATTER = {
     errno.EPERM: "you have no right to it; choose another folder or change its rights",
     errno.EISDIR: "this is a folder, not a file; choose another name",
     errno.EIO: "the disk does not answer (an input/output error); look after it and start again",
-    errno.ESTALE: "the disk is not there any more; mount it again and start again",
+    errno.ESTALE: "the disk is gone; mount it again and start again",
     errno.ENOTDIR: "a part of this path is a file; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose another",
 }
@@ -50,7 +50,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
 def run_with_words(
     main: Callable[[Sequence[str]], int | None], define_flags: Callable[[], None]
 ) -> None:
-    """The same for a command that takes words beside its flags, in any order: `main` gets them."""
+    """Runs a command that takes words besides its flags, in any order: `main` gets the words."""
     quiet()
     define_flags()
     flags.FLAGS.set_gnu_getopt(True)
@@ -59,7 +59,7 @@ def run_with_words(
 
 
 def quiet() -> None:
-    """Orbax and others tell of their every step at INFO."""
+    """Silences the libraries that log every step at INFO."""
     logging.set_verbosity(logging.ERROR)
 
 
@@ -72,7 +72,7 @@ def _guarded(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return fail("interrupted", signals.STOPPED)
     except BrokenPipeError:
-        # The reader of our output has gone; there is nobody to tell.
+        # The reader of our output is gone; nobody would see a message.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -82,7 +82,7 @@ def _guarded(main: Callable[[], int | None]) -> int:
 
 
 def _status(main: Callable[[], int | None]) -> int:
-    """A fault of ours or of a driver keeps its traceback, and a status that starts it again."""
+    """The exit status; a bug of ours or of a driver keeps its traceback."""
     try:
         return _guarded(main)
     except Exception:
@@ -91,7 +91,7 @@ def _status(main: Callable[[], int | None]) -> int:
 
 
 def fail(message: str, status: int) -> int:
-    """Prints an error as all commands do and gives the exit status back."""
+    """Prints an error as all commands do and returns the exit status."""
     print(f"error: {message}", file=sys.stderr)
     return status
 
@@ -121,7 +121,7 @@ def _config_errors(argv: Sequence[str]) -> Any:
     except SyntaxError as error:
         raise ConfigError(f"--config: {error.filename}, line {error.lineno}: {error.msg}") from None
     except OSError as error:
-        # ml_collections wraps it in what it attempted; what was wrong stands last.
+        # ml_collections puts what it attempted before the error itself.
         raise ConfigError(f"--config: {_plain(str(error)).rpartition('] ')[2]}") from None
     except Exception as error:
         if place := _place_in_config(error):
@@ -134,9 +134,9 @@ def _config_errors(argv: Sequence[str]) -> Any:
 
 
 def _check_config() -> None:
-    """Looks at the config: ml_collections keeps an unreadable file's error until that is done.
+    """Reads the config: ml_collections keeps an unreadable file's error until then.
 
-    It also lets `--config.GROUP={...}` take the place of all keys of a group.
+    It would also let `--config.GROUP={...}` replace all keys of a group.
     """
     if "config" not in flags.FLAGS or not flags.FLAGS["config"].present:
         return
@@ -149,7 +149,7 @@ def _check_config() -> None:
 
 
 def _place_in_config(error: BaseException | None) -> str | None:
-    """Where in the config file an error arose, if there, and what it was."""
+    """The line of the config file in which an error arose, and the error; None if elsewhere."""
     place = None
     while error:  # ml_collections and absl raise their own after it
         for frame, line in traceback.walk_tb(error.__traceback__):
@@ -167,7 +167,7 @@ def _plain(text: str) -> str:
 
 
 def _unknown_key(argv: Sequence[str], error: Exception) -> str:
-    """Names the misspelt key on the command line, and the nearest one there is."""
+    """Names the misspelt key on the command line, and the closest existing one."""
     with contextlib.suppress(Exception):
         config = _bare_config(argv)
         known = flatten(config.to_dict())
@@ -211,7 +211,7 @@ def default_workdir(root: str) -> pathlib.Path:
 
 
 def require(flag: str) -> str:
-    """The value of a flag that the command cannot do without."""
+    """The value of a required flag."""
     value = flags.FLAGS[flag].value
     if not value:
         raise ConfigError(f"--{flag} is missing; see --help")

@@ -53,7 +53,7 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
     metrics = {
         "split": split_name,
         "checkpoint": model.step,
-        "checkpoint_is": model.label,
+        "checkpoint_is": model.source,
         **summary(estimates, split_facts(split), iw_samples=settings.iw_samples),
         **behind_entropy(estimates, split),
         "corpus": run.config.data.corpus,

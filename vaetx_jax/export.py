@@ -1,8 +1,8 @@
 """`python -m vaetx_jax.export --workdir=DIR --to=FOLDER`: a trained model as a folder to share.
 
 It holds the parameters as safetensors, the config without paths of this machine, the tokenizer, the
-evaluation if there is one of this checkpoint, a model card (README.md) and the sha256 of all that
-`vaetx_jax.load(FOLDER)` reads. Neither the optimizer's state nor a sentence of the corpus is in it.
+evaluation of this checkpoint if there is one, a model card (README.md) and the sha256 of every file
+that `vaetx_jax.load(FOLDER)` reads. It holds neither the optimizer's state nor a sentence.
 """
 
 from vaetx_jax.runtime import signals
@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from vaetx_jax import command_line
+from vaetx_jax.data.corpora.corpus import SOURCES
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.inference.text_model import TextModel, load
@@ -28,8 +29,6 @@ from vaetx_jax.training.state import count_parameters
 from vaetx_jax.version import __version__
 
 CARD = "README.md"
-
-
 EVALUATION = "evaluation.json"
 
 
@@ -44,16 +43,16 @@ def export(model: TextModel, folder: str | pathlib.Path) -> pathlib.Path:
         raise UserError(f"--to={folder}: there is something already; give a new folder")
     evaluation = _evaluation(model)
     with atomic_folder(folder) as fresh:
-        step, label = model.step, model.label
-        exported.write(fresh, model.run, model.variables, step=step, label=label)
+        step, source = model.step, model.source
+        exported.write(fresh, model.run, model.variables, step=step, source=source)
         if evaluation is not None:
             write_text(fresh / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
-        write_text(fresh / CARD, model_card(model.run, evaluation, step=step, label=label))
+        write_text(fresh / CARD, model_card(model.run, evaluation, step=step, source=source))
     return folder
 
 
 def _evaluation(model: TextModel) -> dict[str, Any] | None:
-    """What was measured of this very checkpoint, on the test split rather than another."""
+    """The evaluation of this very checkpoint, on the test split rather than another."""
     for name in ("evaluation-test.json", EVALUATION):
         try:
             kept = json.loads((model.run.folder / name).read_text(encoding="utf-8"))
@@ -86,25 +85,51 @@ def main() -> None:
         )
 
 
-# What each number of an evaluation is, in the order of the card.
+# The meaning of each number of an evaluation, in the order of the card.
 KINDS = {
-    "nll": "reconstruction, nats a sentence, one z drawn from the posterior",
-    "kl": "rate, nats a sentence: KL of the posterior to the prior",
+    "nll": "reconstruction, nats per sentence, one z drawn from the posterior",
+    "kl": "rate, nats per sentence: KL of the posterior to the prior",
     "ppl_rec": "exp(nll / tokens); falls as the KL rises, so never quote it without",
     "ppl_elbo": "exp((nll + kl) / tokens), an upper bound on perplexity",
     "ppl_iw": "the importance-weighted bound on perplexity, with {iw_samples} samples",
-    "ppl_iw_word": "the same a word",
+    "ppl_iw_word": "the same per word",
     "mi": "mutual information of sentence and latent, nats; at most {mi_limit}",
     "au": "active latent units of {latent_dim}: variance of the posterior mean above 0.01",
 }
 
 
-def model_card(run: Run, evaluation: dict[str, Any] | None, *, step: int, label: str) -> str:
-    """Markdown.
+def model_card(run: Run, evaluation: dict[str, Any] | None, *, step: int, source: str) -> str:
+    """A model card in Markdown, with the YAML head that the Hugging Face hub reads.
 
     Args:
-      evaluation: the fields of `evaluation.json`, None where this checkpoint was not evaluated.
+      evaluation: the fields of `evaluation.json`; None where this checkpoint was not evaluated.
     """
+    from huggingface_hub import ModelCard  # here, because it is slow to import
+
+    head = _card_data(run).to_yaml()
+    return str(
+        ModelCard("\n".join(["---", head, "---", "", *_body(run, evaluation, step, source)]))
+    )
+
+
+def _card_data(run: Run) -> Any:
+    """The head of the card: only what is known for certain of the model and its corpus."""
+    from huggingface_hub import ModelCardData
+
+    corpus, latent = run.config.data.corpus, run.model.latent_dim
+    kind = "variational-autoencoder" if latent else "language-model"
+    public = SOURCES.get(corpus)
+    return ModelCardData(
+        library_name="vaetx_jax",
+        tags=[kind, "text-generation", "jax", "flax", run.config.model.name],
+        language=None if corpus == "text" else "en",
+        license="other" if public else None,
+        license_name=f"that of the corpus {corpus}" if public else None,
+        license_link=public.homepage if public else None,
+    )
+
+
+def _body(run: Run, evaluation: dict[str, Any] | None, step: int, source: str) -> list[str]:
     config, latent = run.config, run.model.latent_dim
     name = config.model.name
     lines = [
@@ -118,9 +143,9 @@ def model_card(run: Run, evaluation: dict[str, Any] | None, *, step: int, label:
         f"| model | `{name}`, preset `{config.model.preset}`, dimension {config.model.dim} |",
         f"| latent | {latent or 'none'} |",
         f"| parameters | {count_parameters(run.model):,} |",
-        f"| tokenizer | `{run.tokenizer.kind}`, {run.tokenizer.size:,} pieces |",
-        f"| longest sentence | {config.data.max_len} pieces, [CLS] and [SEP] counted |",
-        f"| checkpoint | after {step:,} updates ({label}) |",
+        f"| tokenizer | `{run.tokenizer.kind}`, {run.tokenizer.size:,} tokens |",
+        f"| longest sentence | {config.data.max_len} tokens, [CLS] and [SEP] counted |",
+        f"| checkpoint | after {step:,} updates ({source}) |",
         "",
         "## Data",
         "",
@@ -143,23 +168,24 @@ def model_card(run: Run, evaluation: dict[str, Any] | None, *, step: int, label:
     ]
     if latent:
         lines += ['mean, std = model.encode(["a sentence"])', "sentences = model.decode(mean)"]
-    lines += ["new = model.sample(5)", "```", ""]
-    return "\n".join(lines)
+    return [*lines, "new = model.sample(5)", "```", ""]
 
 
 def _data(run: Run) -> list[str]:
     data = run.config.data
     lines = [f"Corpus `{data.corpus}`."]
+    if data.corpus in SOURCES:
+        lines = [f"Corpus `{data.corpus}`; its licence: {SOURCES[data.corpus].licence}"]
     if data.corpus == "text":
         name = pathlib.PurePath(data.train).name
-        lines = [f"The user's own sentences (`{name}`), which are not part of this folder."]
+        lines = [f"Private sentences (`{name}`), which are not part of this folder."]
     elif data.corpus == "grammar":
         lines = [f"Built in: {data.sentences:,} sentences of a grammar of known entropy."]
     try:
         kept = json.loads((run.folder / CORPUS).read_text(encoding="utf-8"))
         lines += ["", f"Fingerprint of its content: `{kept['fingerprint']}`"]
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # a fact the card can do without
+        pass  # the card is complete without it
     return lines
 
 
@@ -173,7 +199,7 @@ def _training(config: Any) -> list[str]:
     if config.model.latent_dim:
         lines.append(
             f"Annealing of the KL: {objective.annealing}, {objective.cycles} cycles; free bits "
-            f"{objective.free_bits:g} a dimension."
+            f"{objective.free_bits:g} per dimension."
         )
     return lines
 
@@ -185,17 +211,17 @@ def _numbers(evaluation: dict[str, Any] | None) -> list[str]:
         f"Of the {evaluation['split']} split: {evaluation['sentences']:,} sentences, "
         f"{evaluation['tokens']:,} tokens, {evaluation['truncated']:,} sentences cut.",
         "",
-        "| name | value | it is |",
+        "| name | value | meaning |",
         "|---|---|---|",
     ]
-    shown = {k: _figure(v) for k, v in evaluation.items()}
+    shown = {k: _format(v) for k, v in evaluation.items()}
     for name, kind in KINDS.items():
         if evaluation.get(name) is not None:
             lines.append(f"| `{name}` | {shown[name]} | {kind.format(**shown)} |")
     return lines
 
 
-def _figure(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 

@@ -51,7 +51,7 @@ def _plot_posteriors(model: TextModel, estimates: Estimates) -> pathlib.Path:
     if 2 < len(np.unique(labels_N)) < len(labels_N) and model.latent_dim > 1:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-        # Principal axes show what varies most; these show whether the label is there at all.
+        # Principal axes show what varies most; these show whether the label is encoded at all.
         separate = LinearDiscriminantAnalysis(n_components=2)
         points_Nx2 = separate.fit_transform(estimates.mu_NxZ, labels_N)
         axes = f"the two axes that separate {field} best"

@@ -1,4 +1,4 @@
-"""`vaetx_jax.fit(sentences)`: a trained model without seeing a config."""
+"""`vaetx_jax.fit(sentences)`: a trained model without a config."""
 
 import contextlib
 import csv
@@ -27,7 +27,7 @@ from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.settings import closest
 from vaetx_jax.training.trainer import StoppedError, Trainer
 
-HELD_OUT = 10  # one in so many different sentences validates, one tests
+HELD_OUT = 10  # one in this many different sentences validates, another tests
 
 
 def fit(
@@ -40,25 +40,26 @@ def fit(
     verbose: bool = True,
     **settings: Any,
 ) -> TextModel:
-    """Trains a model on sentences and gives it ready to use.
+    """Trains a model on sentences and returns it ready to use.
 
     Its defaults keep the latent alive (free bits, mean pooling, the latent at every input, word
-    dropout). A tenth of the different sentences validates and a tenth tests, chosen by a hash.
+    dropout). A tenth of the different sentences is the validation split and a tenth the
+    test split, chosen by a hash.
 
     Args:
       sentences: at least three different ones; blank ones are left out.
-      labels: a class for each, kept for the probe and the pictures; training does not see them.
+      labels: a class for each, used by the probe and the figures, not by the training.
       model: `vae_transformer`, `vae_lstm`, `gru_lm` and so on.
-      workdir: keeps the run there, and goes on with one that was stopped; None: in a temporary
-        folder, which goes when the model does.
+      workdir: the folder of the run; the same call resumes it. None: a temporary
+        folder, which is deleted with the model.
       config: settings by their dotted keys, {"model.latent_dim": 16}.
       verbose: progress on standard error.
       settings: the same with underscores for dots: `model_latent_dim=16, train_epochs=5, seed=1`.
 
     Raises:
-      ConfigError: a setting that there is not, or whose value is out of range.
-      UserError: sentences or labels cannot be used; says which.
-      KeyboardInterrupt: it was stopped; with a `workdir`, the same call goes on.
+      ConfigError: an unknown setting, or a value out of range.
+      UserError: sentences or labels that cannot be used; the message says which.
+      KeyboardInterrupt: it was stopped; with a `workdir`, the same call resumes it.
     """
     sentences, names = _checked(sentences, labels)
     chosen = _settings(model, {**(config or {}), **_dotted(model, settings)})
@@ -69,9 +70,7 @@ def fit(
             if not verbose:
                 stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             stack.enter_context(workdir_lib.claim(folder))
-            use_compilation_cache(
-                cache_dir(chosen)
-            )  # the user's; all else of a temporary run goes with it
+            use_compilation_cache(cache_dir(chosen))  # the user's, so that it outlives this run
             _train(chosen, folder, sentences, names)
         fitted = load(folder)
     except BaseException:
@@ -128,7 +127,7 @@ def _checked(sentences: Any, labels: Any) -> tuple[Sequence[str], list[str] | No
 
 
 def _write_corpus(folder: pathlib.Path, sentences: Sequence[str], labels: list[str] | None) -> None:
-    """Three CSV files; the same sentences always go the same way."""
+    """Writes a CSV file per split; a sentence's split depends on its hash alone."""
     texts = [" ".join(text.split("\n")).strip() for text in sentences]
     different = sorted({text for text in texts if text}, key=_hash)
     held = max(1, len(different) // HELD_OUT)
@@ -155,7 +154,7 @@ def _hash(text: str) -> bytes:
 
 def _defaults(model: str) -> ConfigDict:
     config = own_text_config(model)
-    config.data.train = "sentences.csv"  # a name until there is the file
+    config.data.train = "sentences.csv"  # until the file is written
     return config
 
 
@@ -169,7 +168,7 @@ def _dotted(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keys(model: str) -> list[str]:
-    """The settings that may be set; files and folders are `fit`'s own."""
+    """The settings that may be set; files and folders are up to `fit`."""
     flat = keys.flatten(defaults.default_config(model).to_dict())
     own = {*workdir_lib.PLACES, "data.corpus", "model.name"} - {"tokenizer.vocab_dir"}
     return [key for key in flat if key not in own]

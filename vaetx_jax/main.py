@@ -25,7 +25,6 @@ from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
-from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.run import Run, create_run
 from vaetx_jax.runtime import distributed, processes
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
@@ -54,10 +53,10 @@ def main() -> int:
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> int:
-    """Trains in a folder, or goes on there, and judges the best checkpoint on the test split.
+    """Trains in a folder, or resumes its run, and evaluates the best checkpoint on the test split.
 
     Returns:
-      The exit status: 0, or 75 when a signal stopped the training and the same call will go on.
+      The exit status: 0, or 75 when a signal stopped the training; the same call resumes it.
 
     Raises:
       UserError: a setting, a file or the folder is wrong; nothing is half-written.
@@ -78,7 +77,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
             print(f"{stopped}. Start the same command again to go on.")
             distributed.leave()
             return signals.STOPPED
-        model = load(folder).alone()
+        model = load(folder).on_local_devices()
         distributed.leave()
         if processes.is_first():
             write_final_report(model)
@@ -86,9 +85,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
 
 
 def _prepare(config: ConfigDict, folder: pathlib.Path, stack: contextlib.ExitStack) -> None:
-    """Claims the folder, and makes what all processes then find there and in the cache."""
-    stack.enter_context(workdir_lib.claim(folder))
-    for notice in workdir_lib.keep_config(folder, config):
+    """Claims the folder, and makes the files that all processes then read."""
+    stack.enter_context(workdir.claim(folder))
+    for notice in workdir.keep_config(folder, config):
         print(f"note: {notice}")
     if jax.process_count() > 1:
         run = create_run(config, folder)
@@ -97,7 +96,7 @@ def _prepare(config: ConfigDict, folder: pathlib.Path, stack: contextlib.ExitSta
 
 
 def greet(run: Run, trainer: Trainer) -> None:
-    """Says what runs, on what, with how much of everything."""
+    """Prints the versions, devices, corpus, tokenizer, model and schedule of a run."""
     config, settings, batches = run.config, trainer.settings, trainer.batches
     objective = settings.objective
     devices = jax.devices()
@@ -106,24 +105,24 @@ def greet(run: Run, trainer: Trainer) -> None:
     print(
         f"vaetx_jax {__version__}, jax {jax.__version__}, "
         f"Python {platform.python_version()}; {jax.process_count()} process(es), "
-        f"{len(devices)} device(s): {devices[0].device_kind}{_mesh_words(run)}\n"
+        f"{len(devices)} device(s): {devices[0].device_kind}{_describe_mesh(run)}\n"
         f"folder     {run.folder}\n"
         f"corpus     {run.corpus.describe()}\n"
-        f"tokenizer  {run.tokenizer.kind}, {run.tokenizer.size:,} pieces\n"
+        f"tokenizer  {run.tokenizer.kind}, {run.tokenizer.size:,} tokens\n"
         f"sentences  {len(train):,} to train on, {len(valid):,} to validate; {cut:,} longer than "
-        f"{config.data.max_len} pieces were cut\n"
+        f"{config.data.max_len} tokens were cut\n"
         f"model      {config.model.name} ({config.model.preset}), "
         f"{count_parameters(run.model):,} parameters, latent {run.model.latent_dim or 'none'}\n"
         f"batches    {config.data.batch_size} sentences in rows of {_lengths(batches.shapes)} "
-        f"pieces, {batches.padding:.1%} padding\n"
-        f"steps      {settings.total_steps:,}, {batches.steps_per_epoch:,} an epoch; "
+        f"tokens, {batches.padding:.1%} padding\n"
+        f"steps      {settings.total_steps:,}, {batches.steps_per_epoch:,} per epoch; "
         f"annealing {objective.annealing}, {objective.cycles} cycles",
         flush=True,
     )
 
 
-def _mesh_words(run: Run) -> str:
-    """How several devices share the work; nothing of one alone."""
+def _describe_mesh(run: Run) -> str:
+    """How several devices share the work; empty for one device."""
     if run.mesh.size == 1:
         return ""
     share = run.config.data.batch_size // run.mesh.size

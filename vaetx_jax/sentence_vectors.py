@@ -21,7 +21,7 @@ class SentenceVectors(TransformerMixin, BaseEstimator):
       model: a folder of a trained run or made by `export`, or a `TextModel`; None: `fit` trains one
         on the sentences it is given. With several processes (`n_jobs`) give a folder: a model on a
         device cannot be sent to another process.
-      deviation: the posterior's standard deviations stand behind its means, 2 Z columns.
+      deviation: appends the posterior's standard deviations to its means: 2 Z columns.
       settings: of `vaetx_jax.fit`, where it trains: {"model_latent_dim": 16, "verbose": False}.
 
     Attributes:
@@ -40,14 +40,14 @@ class SentenceVectors(TransformerMixin, BaseEstimator):
         self.settings = settings
 
     def fit(self, X: Sequence[str], y: Any = None) -> "SentenceVectors":
-        """Trains on the sentences, or loads the model; labels are not looked at."""
+        """Trains on the sentences, or loads the model; labels are ignored."""
         if self.model is None:
             self.model_ = fit(X, **dict(self.settings or {}))
         elif isinstance(self.model, TextModel):
             self.model_ = self.model
         else:
             self.model_ = load(os.fspath(self.model))
-        self.model_.needs_latent("SentenceVectors")
+        self.model_.check_has_latent("SentenceVectors")
         return self
 
     def transform(self, X: Sequence[str]) -> np.ndarray:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from vaetx_jax.explore.__main__ import open_session
-from vaetx_jax.explore.session import DRAWN, NEIGHBOURS, STEPS
+from vaetx_jax.explore.session import NEIGHBOURS, SAMPLES, STEPS
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 
@@ -245,7 +245,7 @@ def test_the_colour_is_changed_by_the_keyboard(page):
 
 
 def test_a_sentence_of_ones_own_is_shown_by_the_keyboard(page):
-    expected = page.session.of_text("a bad storm", metric="cosine")
+    expected = page.session.describe_text("a bad storm", metric="cosine")
     page.tab_to("text")
     ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).perform()
     page.press("a bad storm")
@@ -266,7 +266,7 @@ def test_the_slider_between_two_goes_by_the_keyboard(page):
 
 
 def test_the_directions_go_and_come_back_by_the_keyboard(page):
-    expected, _ = page.session.moved("", [3.0])
+    expected, _ = page.session.move_along("", [3.0])
     page.tab_to("direction-0")
     page.press(Keys.END)
     page.until(lambda: "At +3.00, 0" in page.text("moved"))
@@ -284,9 +284,9 @@ def test_samples_are_drawn_by_the_keyboard(page):
     page.tab_to("draw")
     page.press(Keys.ENTER)
     page.until(lambda: "seed 1" in page.text("drawn"))
-    expected = page.session.drawn(temperature=0.0, seed=1)
+    expected = page.session.sample(temperature=0.0, seed=1)
     assert page.texts_of("#drawn li") == expected
-    assert len(expected) == DRAWN
+    assert len(expected) == SAMPLES
 
 
 def test_the_curves_have_a_table_that_opens_by_the_keyboard(page):

@@ -17,7 +17,7 @@ from vaetx_jax import command_line
 from vaetx_jax.explore import __main__
 from vaetx_jax.explore.__main__ import open_session
 from vaetx_jax.explore.figures import PANELS
-from vaetx_jax.explore.session import STEPS, OvertakenError
+from vaetx_jax.explore.session import STEPS, SupersededError
 from vaetx_jax.export import export
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
@@ -120,7 +120,7 @@ def test_an_exported_folder_goes_along_the_directions_of_the_prior(exported):
     session = open_session(exported, split="test", file=None, limit=5)
     z = np.zeros((1, exported.latent_dim))
     z[0, 1] = 1.5
-    assert session.moved("", [0.0, 1.5])[0] == exported.decode(z)[0]
+    assert session.move_along("", [0.0, 1.5])[0] == exported.decode(z)[0]
 
 
 def test_an_exported_folder_maps_the_sentences_of_a_file(exported, tmp_path):
@@ -244,17 +244,20 @@ def test_a_fault_of_ours_is_told_on_the_page_and_in_the_terminal(
     def broken(*_, **__):
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(session, "drawn", broken)
+    monkeypatch.setattr(session, "sample", broken)
     answer = ask(client, "drawn", "draw.n_clicks", draw__n_clicks=1)
-    assert words_of(answer["drawn"]["children"]) == "This went wrong here; the terminal says what."
+    assert (
+        words_of(answer["drawn"]["children"])
+        == "Something went wrong; the terminal has the details."
+    )
     assert "a fault of ours" in capsys.readouterr().err
 
 
 def test_an_overtaken_question_leaves_the_page_as_it_is(client, session, monkeypatch):
-    def overtaken(*_, **__):
-        raise OvertakenError
+    def superseded(*_, **__):
+        raise SupersededError
 
-    monkeypatch.setattr(session, "drawn", overtaken)
+    monkeypatch.setattr(session, "sample", superseded)
     assert ask(client, "drawn", "draw.n_clicks", draw__n_clicks=1) is None
 
 

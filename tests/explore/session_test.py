@@ -11,7 +11,7 @@ from vaetx_jax.explore import session as session_lib
 from vaetx_jax.explore.__main__ import open_session
 from vaetx_jax.explore.figures import PANELS, curve_figure, map_traces
 from vaetx_jax.explore.sentences import Label, Sentences, read_sentences
-from vaetx_jax.explore.session import DIRECTIONS, NEIGHBOURS, STEPS, OvertakenError, Session, Turns
+from vaetx_jax.explore.session import DIRECTIONS, NEIGHBOURS, STEPS, Session, SupersededError, Turns
 from vaetx_jax.inference.text_model import load
 
 MARKUP = "<b>bold</b> & <img src=x onerror=alert(1)>"
@@ -34,7 +34,7 @@ def session(model):
 def test_neighbours_are_the_models_without_the_sentence_itself(model, session):
     texts = session.sentences.texts
     expected = model.neighbours([texts[3]], session.mean_NxZ, LIMIT).rows_QxK[0]
-    found = session.of_row(3, metric="cosine").neighbours
+    found = session.describe_row(3, metric="cosine").neighbours
     assert [near.row for near in found] == [row for row in expected if row != 3][:NEIGHBOURS]
     assert [near.text for near in found] == [texts[near.row] for near in found]
 
@@ -42,19 +42,19 @@ def test_neighbours_are_the_models_without_the_sentence_itself(model, session):
 def test_the_metric_of_nearness_is_chosen(model, session):
     texts = session.sentences.texts
     expected = model.neighbours([texts[0]], session.mean_NxZ, LIMIT, metric="euclidean")
-    scores = [near.score for near in session.of_row(0, metric="euclidean").neighbours]
+    scores = [near.score for near in session.describe_row(0, metric="euclidean").neighbours]
     np.testing.assert_allclose(scores, expected.scores_QxK[0][1 : NEIGHBOURS + 1], rtol=1e-5)
 
 
 def test_a_sentence_is_reconstructed_as_the_model_does(model, session):
-    chosen = session.of_text("i love this soup", metric="cosine")
+    chosen = session.describe_text("i love this soup", metric="cosine")
     assert [chosen.reconstruction] == model.reconstruct(["i love this soup"])
     assert chosen.row is None
 
 
 def test_a_typed_sentence_lies_where_the_same_one_of_the_map_lies(session):
-    typed = session.of_text(session.sentences.texts[5], metric="cosine")
-    np.testing.assert_allclose(typed.place_2, session.place_Nx2[5], atol=1e-6)
+    typed = session.describe_text(session.sentences.texts[5], metric="cosine")
+    np.testing.assert_allclose(typed.point_2, session.points_Nx2[5], atol=1e-6)
     assert typed.neighbours[0].score == pytest.approx(1.0)
 
 
@@ -72,11 +72,11 @@ def test_directions_go_from_the_middle_in_standard_deviations(model, session):
     axis = axes[0] * np.sign(axes[0][np.argmax(np.abs(axes[0]))])
     along = ((mean - mean.mean(axis=0, keepdims=True)) @ axis).std()
     expected = model.decode((mean.mean(axis=0) + 2 * along * axis)[None])
-    assert session.moved("", [2.0, 0.0]) == (expected[0], [])
+    assert session.move_along("", [2.0, 0.0]) == (expected[0], [])
 
 
 def test_directions_may_start_from_a_sentence(model, session):
-    text, _ = session.moved("the chefs were happy", [0.0] * session.directions)
+    text, _ = session.move_along("the chefs were happy", [0.0] * session.directions)
     assert [text] == model.reconstruct(["the chefs were happy"])
 
 
@@ -85,21 +85,21 @@ def test_there_are_no_more_directions_than_dimensions(model, session):
 
 
 def test_samples_are_the_same_for_a_seed_and_differ_for_another(session):
-    first = session.drawn(temperature=1.0, seed=4)
-    assert first == session.drawn(temperature=1.0, seed=4)
-    assert first != session.drawn(temperature=1.0, seed=5)
+    first = session.sample(temperature=1.0, seed=4)
+    assert first == session.sample(temperature=1.0, seed=4)
+    assert first != session.sample(temperature=1.0, seed=5)
 
 
 def test_words_are_found_whatever_their_case_and_order(model):
     texts = ["The soup is hot", "hot storm", "a soup, hot", "nothing"]
     session = Session(model, Sentences(texts, {}, ""))
-    assert session.found("HOT soup") == [0, 2]
-    assert session.found("  ") == []
+    assert session.search("HOT soup") == [0, 2]
+    assert session.search("  ") == []
 
 
 def test_only_the_first_of_many_finds_are_given(model):
     session = Session(model, Sentences(["soup"] * 40, {}, ""))
-    assert session.found("soup") == list(range(session_lib.FOUND))
+    assert session.search("soup") == list(range(session_lib.MAX_FOUND))
 
 
 def test_long_input_is_cut_and_said_so(session):
@@ -112,12 +112,12 @@ def test_long_input_is_cut_and_said_so(session):
 @pytest.mark.parametrize(("text", "words"), [(None, "first"), ("  ", "first"), ("\ud800", "anew")])
 def test_input_that_is_no_sentence_is_refused(session, text, words):
     with pytest.raises(UserError, match=f"Type a sentence {words}"):
-        session.of_text(text, metric="cosine")
+        session.describe_text(text, metric="cosine")
 
 
 def test_a_row_that_is_none_is_refused(session):
     with pytest.raises(UserError, match="no such sentence"):
-        session.of_row(LIMIT, metric="cosine")
+        session.describe_row(LIMIT, metric="cosine")
 
 
 def test_a_waiting_question_is_overtaken_by_the_next_of_its_control(monkeypatch):
@@ -129,8 +129,8 @@ def test_a_waiting_question_is_overtaken_by_the_next_of_its_control(monkeypatch)
         try:
             with turns.turn(control):
                 outcomes.append((name, "answered"))
-        except OvertakenError:
-            outcomes.append((name, "overtaken"))
+        except SupersededError:
+            outcomes.append((name, "superseded"))
 
     asked = [("old", "slider"), ("other", "another"), ("new", "slider")]
     threads = [threading.Thread(target=question, args=one) for one in asked]
@@ -141,7 +141,7 @@ def test_a_waiting_question_is_overtaken_by_the_next_of_its_control(monkeypatch)
             counted.acquire()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == [("new", "answered"), ("old", "overtaken"), ("other", "answered")]
+    assert sorted(outcomes) == [("new", "answered"), ("old", "superseded"), ("other", "answered")]
 
 
 # Which sentences.
@@ -210,7 +210,7 @@ def test_a_point_of_the_map_is_the_row_it_says(session):
     label, seen = session.sentences.labels[field], []
     for trace in map_traces(session, field):
         for row, x in zip(trace["customdata"], trace["x"], strict=True):
-            assert x == session.place_Nx2[row, 0]
+            assert x == session.points_Nx2[row, 0]
             assert label.name_of(row) == trace["name"]
             seen.append(row)
     assert sorted(seen) == list(range(LIMIT))

@@ -15,7 +15,7 @@ def found(query, corpus, k, part=7, **options):
     nearest = NearestRows(query, k, **options)
     for start in range(0, len(corpus), part):
         nearest.add(corpus[start : start + part])
-    return nearest.found()
+    return nearest.result()
 
 
 def test_the_nearest_by_distance_are_those_of_the_whole_table():

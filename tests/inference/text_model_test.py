@@ -12,7 +12,7 @@ import pytest
 import vaetx_jax
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.batching import BATCH, length_classes, rows_by_length
-from vaetx_jax.inference.text_model import load, untrained
+from vaetx_jax.inference.text_model import init_untrained, load
 from vaetx_jax.metrics import estimator as estimator_lib
 from vaetx_jax.run.run import Run
 
@@ -55,7 +55,7 @@ def language_model(config, trained, tmp_path_factory):
     built = build_model(
         model_settings(lm_config), vocab_size=run.tokenizer.size, pad_id=run.tokenizer.pad_id
     )
-    return untrained(Run(lm_config, run.folder, run.tokenizer, built, run.mesh), seed=0)
+    return init_untrained(Run(lm_config, run.folder, run.tokenizer, built, run.mesh), seed=0)
 
 
 def test_loading_says_nothing_that_is_of_no_use(trained, caplog):
@@ -83,7 +83,7 @@ def test_a_sentence_alone_is_encoded_as_among_many(model):
 def test_more_sentences_than_are_tokenised_at_a_time_keep_their_order(model, monkeypatch):
     many = [SENTENCES[i % 4] for i in range(50)]
     expected, _ = model.encode(SENTENCES)
-    monkeypatch.setattr("vaetx_jax.inference.text_model.WINDOW", 7)
+    monkeypatch.setattr("vaetx_jax.inference.batching.WINDOW", 7)
     np.testing.assert_array_equal(model.encode(many)[0], expected[np.arange(50) % 4])
 
 
@@ -190,6 +190,37 @@ def test_an_analogy_with_itself_is_the_reconstruction(model):
     a, b = SENTENCES[:2]
     assert [model.analogy(a, a, b)] == model.reconstruct([b])
     assert [model.analogy(a, b, a)] == model.reconstruct([b])
+
+
+def test_a_stream_gives_the_same_whatever_is_read_at_a_time(model, monkeypatch):
+    drawn = {"seed": 3, "temperature": 1.0}
+    a, b, c, d = SENTENCES
+    whole = model.reconstruct(SENTENCES, **drawn)
+    pairs, triples = [(a, b), (c, d), (d, a)], [(a, b, c), (b, c, d), (c, d, a)]
+    paths = list(model.stream_interpolate(pairs, 3, **drawn))
+    fourths = list(model.stream_analogy(triples, **drawn))
+    samples = model.sample(5, seed=3)
+    monkeypatch.setattr("vaetx_jax.inference.text_model.WINDOW", 2)
+    assert list(model.stream_reconstruct(iter(SENTENCES), **drawn)) == whole
+    assert list(model.stream_interpolate(iter(pairs), 3, **drawn)) == paths
+    assert list(model.stream_analogy(iter(triples), **drawn)) == fourths
+    assert [len(path) for path in paths] == [3, 3, 3]
+    assert list(model.stream_sample(5, seed=3)) == samples
+
+
+def test_a_stream_reads_no_further_than_a_window(model, monkeypatch):
+    monkeypatch.setattr("vaetx_jax.inference.text_model.WINDOW", 3)
+    sentences = iter(SENTENCES * 2)
+    stream = model.stream_reconstruct(sentences)
+    assert next(stream) == model.reconstruct(SENTENCES[:1])[0]
+    assert len(list(sentences)) == 2 * len(SENTENCES) - 3
+
+
+def test_a_stream_that_cannot_be_is_refused_before_it_is_read(model):
+    with pytest.raises(ConfigError, match="there is no 'heat'"):
+        model.stream_reconstruct(SENTENCES, heat=1.0)
+    with pytest.raises(ConfigError, match="steps = 1"):
+        model.stream_interpolate([], 1)
 
 
 def test_a_sentences_nearest_neighbour_is_itself(model):

@@ -16,7 +16,7 @@ from tests.helpers.tiny_run import tiny_config
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.inference.text_model import load, untrained
+from vaetx_jax.inference.text_model import init_untrained, load
 from vaetx_jax.probe import probing
 from vaetx_jax.probe.tables import print_probe
 from vaetx_jax.run.run import create_run
@@ -156,7 +156,7 @@ def test_the_command_writes_and_names_its_file(trained, config, tmp_path):
 def unfitted(config, folder):
     folder.mkdir()
     keep_config(folder, config)
-    return untrained(create_run(config, folder), seed=0)
+    return init_untrained(create_run(config, folder), seed=0)
 
 
 def test_a_language_model_is_refused(config, tmp_path):

@@ -85,7 +85,7 @@ def test_best_is_among_the_ends_of_cycles(trained):
     best = load(trained)
     at = {r["step"]: r["valid/ppl_elbo"] for r in comparable(trained) if "valid/ppl_elbo" in r}
     assert best.step == min((20, 40), key=lambda step: at[step])
-    assert best.label == "best"
+    assert best.source == "best"
 
 
 def test_with_one_cycle_every_validation_may_be_best(config, tmp_path, monkeypatch):

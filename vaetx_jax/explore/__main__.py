@@ -1,6 +1,6 @@
 """`python -m vaetx_jax.explore --workdir=DIR`: a trained model as a page in the browser.
 
-A map of the corpus in the latent space, a sentence's neighbours and reconstructions, the way
+A map of the corpus in the latent space, a sentence's neighbours and reconstructions, the path
 between two, sliders on the principal directions, samples, and the run's curves. The page is served
 to this machine alone and needs no network. Ctrl-C stops it.
 
@@ -59,7 +59,7 @@ def main() -> None:
     server_lib = _server()
     with server_lib.reserve(values.port) as reserved:
         model = load(folder, checkpoint=values.checkpoint)
-        model.needs_latent("explore")
+        model.check_has_latent("explore")
         use_compilation_cache(cache_dir(model.run.config))
         session = open_session(
             model, split=values.split or "test", file=values.sentences, limit=values.limit
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def open_session(model: TextModel, *, split: str, file: str | None, limit: int) -> Session:
-    """Reads and encodes what is mapped, and tells of it.
+    """Reads and encodes the sentences of the map, and prints their origin.
 
     Raises:
       UserError: a language model; the corpus or the file cannot be read.
@@ -90,7 +90,7 @@ def open_session(model: TextModel, *, split: str, file: str | None, limit: int) 
 
 
 def _server() -> Any:
-    """The part that needs Dash.
+    """Imports the module that needs Dash.
 
     Raises:
       UserError: Dash is not installed.

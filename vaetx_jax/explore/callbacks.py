@@ -1,4 +1,4 @@
-"""What the explorer's controls do: from their values to what stands on the page."""
+"""The callbacks of the explorer's controls: from their values to the page's contents."""
 
 import functools
 import json
@@ -11,10 +11,17 @@ from dash import ALL, Input, Output, Patch, State, ctx, html, no_update
 from dash.exceptions import PreventUpdate
 
 from vaetx_jax.errors import UserError
-from vaetx_jax.explore.components import listed, notes_of, picks, problem, said, sentence_result
+from vaetx_jax.explore.components import (
+    render_choices,
+    render_description,
+    render_list,
+    render_notes,
+    render_problem,
+    render_sentence,
+)
 from vaetx_jax.explore.figures import map_traces, rings
 from vaetx_jax.explore.page import entered
-from vaetx_jax.explore.session import STEPS, Chosen, Near, OvertakenError, Session
+from vaetx_jax.explore.session import STEPS, Description, Neighbour, Session, SupersededError
 
 _PAGE = State("page", "data")
 # Runs in the browser: the words of a field, where they are not what it last sent.
@@ -30,67 +37,70 @@ def connect(app: dash.Dash, session: Session) -> None:
     _connect_sampling(app, session)
 
 
-def _guarded(answer: Callable[..., Any], others: int = 0) -> Callable[..., Any]:
-    """An answer whose error is a sentence on the page, in its first output.
+def _guarded(callback: Callable[..., Any], others: int = 0) -> Callable[..., Any]:
+    """A callback that shows its error on the page, in its first output.
 
     Args:
-      others: outputs beside the first, which stay as they are.
+      others: the number of its other outputs, which stay as they are.
     """
 
-    @functools.wraps(answer)
+    @functools.wraps(callback)
     def guarded(*values: Any) -> Any:
         try:
-            return answer(*values)
-        except OvertakenError:
+            return callback(*values)
+        except SupersededError:
             raise PreventUpdate from None
         except PreventUpdate:
             raise
         except UserError as error:
-            words = str(error)
+            message = str(error)
         except Exception:
             traceback.print_exc()
-            words = "This went wrong here; the terminal says what."
-        return (problem(words), *([no_update] * others)) if others else problem(words)
+            message = "Something went wrong; the terminal has the details."
+        problem = render_problem(message)
+        return (problem, *([no_update] * others)) if others else problem
 
     return guarded
 
 
 def _connect_map(app: dash.Dash, session: Session) -> None:
-    def coloured(field: str | None) -> Patch:
+    def colour_map(field: str | None) -> Patch:
         figure = Patch()
         figure["data"] = map_traces(session, field or "")
         return figure
 
-    def found(words: str | None) -> Any:
-        rows = session.found(words or "")
+    def find(words: str | None) -> Any:
+        rows = session.search(words or "")
         if rows:
             texts = session.sentences.texts
-            return picks([Near(row, 0.0, texts[row]) for row in rows], "found", scores=False)
+            return render_choices(
+                [Neighbour(row, 0.0, texts[row]) for row in rows], "found", scores=False
+            )
         return html.P("No sentence on the map has these words.") if (words or "").strip() else []
 
     app.callback(Output("map", "figure"), Input("colour", "value"), prevent_initial_call=True)(
-        coloured
+        colour_map
     )
     app.callback(Output("found", "children"), Input("find", "value"), prevent_initial_call=True)(
-        _guarded(found)
+        _guarded(find)
     )
 
 
 def _connect_sentence(app: dash.Dash, session: Session) -> None:
-    def chosen(*values: Any) -> Any:
+    def select(*values: Any) -> Any:
         _, _, _, _, metric, text, kept, page = values
-        row, words = _asked(text, kept or {}, bool(session.sentences.texts))
+        row, typed = _requested(text, kept or {}, bool(session.sentences.texts))
         control = f"{page} sentence"
         if row is None:
-            found = session.of_text(words, metric=metric, control=control)
+            description = session.describe_text(typed, metric=metric, control=control)
         else:
-            found = session.of_row(row, metric=metric, control=control)
+            description = session.describe_row(row, metric=metric, control=control)
         figure = Patch()
-        figure["layout"]["shapes"] = rings(found, session)
-        result = sentence_result(found, _labels(session, found))
-        kept = {"row": found.row, "text": found.text}
-        line = ["Chosen: ", html.A(found.text, href="#sentence-section")]
-        return result, found.text, kept, figure, line
+        figure["layout"]["shapes"] = rings(description, session)
+        result = render_description(description, _labels(session, description))
+        kept = {"row": description.row, "text": description.text}
+        line = ["Chosen: ", html.A(description.text, href="#sentence-section")]
+        return result, description.text, kept, figure, line
 
     app.callback(
         Output("sentence-result", "children"),
@@ -107,7 +117,7 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
         State("chosen", "data"),
         _PAGE,
         prevent_initial_call="initial_duplicate",
-    )(_guarded(chosen, others=4))
+    )(_guarded(select, others=4))
     for letter in "ab":
         app.callback(
             Output(f"between-{letter}", "value"),
@@ -116,42 +126,45 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
             State("chosen", "data"),
             State("text", "value"),
             prevent_initial_call=True,
-        )(_used)
+        )(_selected_text)
 
 
-def _asked(
+def _requested(
     text: str | None, kept: dict[str, Any], has_sentences: bool
 ) -> tuple[int | None, str | None]:
-    """(row, None) of a mapped sentence or (None, text), by what was touched last.
+    """(row, None) of a mapped sentence or (None, text), by the input that triggered the callback.
 
-    New buttons count as touched, alone or together with what the user did at the same time: a
-    button that was pressed has a number of clicks.
+    Dash counts new buttons as triggered, too; one that was pressed has a number of clicks.
     """
-    touched = {str(one["prop_id"]): one["value"] for one in ctx.triggered or ()}
-    for name, value in touched.items():
+    triggered = {str(one["prop_id"]): one["value"] for one in ctx.triggered or ()}
+    for name, value in triggered.items():
         if name.startswith("{") and value:
             return int(json.loads(name.rpartition(".")[0])["row"]), None
-    if click := touched.get("map.clickData"):
+    if click := triggered.get("map.clickData"):
         row = click["points"][0].get("customdata")
         if row is None:
             raise PreventUpdate
         return int(row), None
-    if {"show.n_clicks", "text.n_submit"} & touched.keys():
+    if {"show.n_clicks", "text.n_submit"} & triggered.keys():
         return None, text
-    if "metric.value" in touched and kept:
+    if "metric.value" in triggered and kept:
         return kept["row"], kept["text"]
     if ctx.triggered or not has_sentences:
         raise PreventUpdate
     return 0, None  # the page has just been loaded
 
 
-def _labels(session: Session, chosen: Chosen) -> dict[str, str]:
-    if chosen.row is None:
+def _labels(session: Session, description: Description) -> dict[str, str]:
+    if description.row is None:
         return {}
-    return {name: label.name_of(chosen.row) for name, label in session.sentences.labels.items()}
+    return {
+        name: label.name_of(description.row) for name, label in session.sentences.labels.items()
+    }
 
 
-def _used(clicks: int | None, kept: dict[str, Any] | None, typed: str | None) -> tuple[str, str]:
+def _selected_text(
+    clicks: int | None, kept: dict[str, Any] | None, typed: str | None
+) -> tuple[str, str]:
     text = kept["text"] if kept else typed
     if not clicks or not text:
         raise PreventUpdate
@@ -171,19 +184,20 @@ def _connect_entry(app: dash.Dash, name: str) -> None:
 
 
 def _connect_between(app: dash.Dash, session: Session) -> None:
-    def way(a: str | None, b: str | None, kind: str, page: str) -> Any:
+    def find_path(a: str | None, b: str | None, kind: str, page: str) -> Any:
         if not (a or b):
             raise PreventUpdate
         steps, notes = session.path(a, b, kind=kind, control=f"{page} between")
         return [], {"steps": steps, "notes": notes}
 
-    def shown(path: dict[str, Any] | None, step: Any) -> Any:
+    def show_step(path: dict[str, Any] | None, step: Any) -> Any:
         if not path:
             raise PreventUpdate
         steps: Sequence[str] = path["steps"]
         now = min(max(int(float(step or 1)), 1), len(steps))
-        told = html.P(f"Step {now} of {STEPS}", className="soft")
-        return [told, said(steps[now - 1]), *notes_of(path["notes"])], listed(steps, now=now - 1)
+        caption = html.P(f"Step {now} of {STEPS}", className="soft")
+        current = [caption, render_sentence(steps[now - 1]), *render_notes(path["notes"])]
+        return current, render_list(steps, current=now - 1)
 
     for name in ("between-a", "between-b"):
         _connect_entry(app, name)
@@ -194,25 +208,25 @@ def _connect_between(app: dash.Dash, session: Session) -> None:
         Input(entered("between-b"), "data"),
         Input("between-kind", "value"),
         _PAGE,
-    )(_guarded(way, others=1))
+    )(_guarded(find_path, others=1))
     app.callback(
         Output("between-now", "children"),
         Output("between-all", "children"),
         Input("path", "data"),
         Input("between-step", "value"),
         prevent_initial_call=True,
-    )(_guarded(shown, others=1))
+    )(_guarded(show_step, others=1))
 
 
 def _connect_directions(app: dash.Dash, session: Session) -> None:
     sliders = [f"direction-{number}" for number in range(session.directions)]
 
-    def moved(page: str, start: str | None, *amounts: Any) -> Any:
+    def move(page: str, start: str | None, *amounts: Any) -> Any:
         numbers = [float(amount or 0) for amount in amounts]
-        text, notes = session.moved(start, numbers, control=f"{page} directions")
+        text, notes = session.move_along(start, numbers, control=f"{page} directions")
         where = ", ".join(f"{amount:+.2f}" if amount else "0" for amount in numbers)
-        told = [html.P(f"At {where}", className="soft")] if where else []
-        return [said(text), *told, *notes_of(notes)]
+        caption = [html.P(f"At {where}", className="soft")] if where else []
+        return [render_sentence(text), *caption, *render_notes(notes)]
 
     _connect_entry(app, "start")
     app.callback(
@@ -220,7 +234,7 @@ def _connect_directions(app: dash.Dash, session: Session) -> None:
         _PAGE,
         Input(entered("start"), "data"),
         *[Input(name, "value") for name in sliders],
-    )(_guarded(moved))
+    )(_guarded(move))
     if sliders:
         app.callback(
             *[Output(name, "value") for name in sliders],
@@ -230,16 +244,16 @@ def _connect_directions(app: dash.Dash, session: Session) -> None:
 
 
 def _connect_sampling(app: dash.Dash, session: Session) -> None:
-    def drawn(clicks: int | None, temperature: Any, page: str) -> Any:
-        texts = session.drawn(
+    def sample(clicks: int | None, temperature: Any, page: str) -> Any:
+        texts = session.sample(
             temperature=float(temperature or 0), seed=clicks or 0, control=f"{page} sampling"
         )
-        told = f"Temperature {float(temperature or 0):.1f}, seed {clicks or 0}"
-        return [html.P(told, className="soft"), listed(texts)]
+        caption = f"Temperature {float(temperature or 0):.1f}, seed {clicks or 0}"
+        return [html.P(caption, className="soft"), render_list(texts)]
 
     app.callback(
         Output("drawn", "children"),
         Input("draw", "n_clicks"),
         Input("temperature", "value"),
         _PAGE,
-    )(_guarded(drawn))
+    )(_guarded(sample))

@@ -1,68 +1,73 @@
-"""How the explorer's answers look: sentences, lists, notes and errors, all of it as text."""
+"""The components of the explorer's answers: sentences, lists, notes and errors, as text."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from dash import html
 
-from vaetx_jax.explore.session import Chosen, Near
+from vaetx_jax.explore.session import Description, Neighbour
 
 
-def problem(words: str) -> Any:
-    """What went wrong, where an answer would stand."""
+def render_problem(words: str) -> Any:
+    """An error, in the place of an answer."""
     return html.P(words, className="problem", role="alert")
 
 
-def notes_of(notes: Sequence[str]) -> list[Any]:
-    """What was done to an input."""
+def render_notes(notes: Sequence[str]) -> list[Any]:
+    """Notes on changes that were made to an input."""
     return [html.P(note, className="soft") for note in notes]
 
 
-def said(text: str) -> Any:
-    """A sentence of the model, as text."""
+def render_sentence(text: str) -> Any:
+    """A decoded sentence."""
     return html.P(text or "(nothing: the sentence ends at once)", className="said")
 
 
-def listed(texts: Sequence[str], *, now: int | None = None) -> Any:
-    """Sentences in order; one of them may be where one is now."""
+def render_list(texts: Sequence[str], *, current: int | None = None) -> Any:
+    """Sentences in order; `current` marks one of them."""
     items = []
     for number, text in enumerate(texts):
-        here: dict[str, Any] = (
-            {"className": "now"} | {"aria-current": "step"} if number == now else {}
-        )
-        items.append(html.Li(text or "(nothing)", **(here if number == now else {})))
+        marks: dict[str, Any] = {}
+        if number == current:
+            marks = {"className": "now", "aria-current": "step"}
+        items.append(html.Li(text or "(nothing)", **marks))
     return html.Ol(items)
 
 
-def picks(near: Sequence[Near], place: str, *, scores: bool) -> Any:
-    """Mapped sentences as buttons that choose them."""
+def render_choices(near: Sequence[Neighbour], place: str, *, scores: bool) -> Any:
+    """Mapped sentences as buttons that select them."""
     items = []
-    for one in near:
+    for neighbour in near:
         button = html.Button(
-            one.text, id={"type": "pick", "place": place, "row": one.row}, className="pick"
+            neighbour.text,
+            id={"type": "pick", "place": place, "row": neighbour.row},
+            className="pick",
         )
-        score = [html.Span(f" {one.score:.3f}", className="score")] if scores else []
+        score = [html.Span(f" {neighbour.score:.3f}", className="score")] if scores else []
         items.append(html.Li([button, *score]))
     return html.Ul(items, className="list")
 
 
-def sentence_result(chosen: Chosen, labels: dict[str, str]) -> list[Any]:
-    """All there is to say of a sentence.
+def render_description(description: Description, labels: dict[str, str]) -> list[Any]:
+    """A sentence with its reconstructions and neighbours.
 
     Args:
       labels: field -> its class, of a mapped sentence.
     """
-    told = ", ".join(f"{field}: {name}" for field, name in labels.items())
+    classes = ", ".join(f"{field}: {name}" for field, name in labels.items())
     result = [
         html.H3("Sentence"),
-        html.P(chosen.text, className="said"),
-        *([html.P(told, className="soft")] if told else []),
-        *notes_of(chosen.notes),
+        html.P(description.text, className="said"),
+        *([html.P(classes, className="soft")] if classes else []),
+        *render_notes(description.notes),
         html.H3("Reconstructed"),
-        said(chosen.reconstruction),
+        render_sentence(description.reconstruction),
         html.H3("From draws of its posterior"),
-        listed(chosen.variants),
+        render_list(description.variants),
     ]
-    if chosen.neighbours:
-        result += [html.H3("Neighbours"), picks(chosen.neighbours, "near", scores=True)]
+    if description.neighbours:
+        result += [
+            html.H3("Neighbours"),
+            render_choices(description.neighbours, "near", scores=True),
+        ]
     return result

@@ -1,4 +1,4 @@
-"""The explorer's pictures as Plotly's dictionaries: the map and the learning curves."""
+"""The explorer's figures as Plotly's dictionaries: the map and the learning curves."""
 
 import html
 import textwrap
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaetx_jax.explore.sentences import NO_LABEL
-from vaetx_jax.explore.session import Chosen, Session
+from vaetx_jax.explore.session import Description, Session
 
 Figure = dict[str, Any]
 
-# Okabe and Ito's palette, which the colour-blind tell apart (yellow left out: too light on white).
+# Okabe and Ito's palette for the colour-blind, without its yellow, which is too light on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross")
 MOST_CLASSES = 20
@@ -32,7 +32,7 @@ CURVES_GRAPH: Any = GRAPH | {"displayModeBar": False}
 
 
 class Panel(NamedTuple):
-    """One picture of the curves: its title, (metric, name) of its lines, its vertical scale."""
+    """One panel of the curves: its title, (metric, name) of its lines, its vertical scale."""
 
     title: str
     lines: tuple[tuple[str, str], ...]
@@ -41,12 +41,12 @@ class Panel(NamedTuple):
 
 PANELS = (
     Panel(
-        "Reconstruction, nats a sentence",
+        "Reconstruction, nats per sentence",
         (("train/nll", "training"), ("valid/nll", "validation")),
     ),
-    Panel("KL, nats a sentence", (("train/kl", "training"), ("valid/kl", "validation"))),
+    Panel("KL, nats per sentence", (("train/kl", "training"), ("valid/kl", "validation"))),
     Panel(
-        "Perplexity a piece, by the ELBO",
+        "Perplexity per token, by the ELBO",
         (("train/ppl_elbo", "training"), ("valid/ppl_elbo", "validation")),
         "log",
     ),
@@ -85,19 +85,19 @@ def map_traces(session: Session, field: str) -> list[Figure]:
     frequent = numbers[np.argsort(-counts, kind="stable")][:MOST_CLASSES]
     shown = sorted((int(n) for n in frequent), key=lambda n: (n < 0, n))
     traces = []
-    for place, number in enumerate(shown):
+    for index, number in enumerate(shown):
         name = label.names[number] if number >= 0 else NO_LABEL
-        traces.append(_points(session, np.flatnonzero(label.classes_N == number), name, place))
+        traces.append(_points(session, np.flatnonzero(label.classes_N == number), name, index))
     rest = np.flatnonzero(~np.isin(label.classes_N, shown))
     if len(rest):
         traces.append(_points(session, rest, f"{len(numbers) - len(shown)} others", len(shown)))
     return traces
 
 
-def rings(chosen: Chosen, session: Session) -> list[Figure]:
+def rings(description: Description, session: Session) -> list[Figure]:
     """Rings on the map: a thick one round the sentence, thin ones round its neighbours."""
-    around = [_ring(session.place_Nx2[near.row], 6, 1.5) for near in chosen.neighbours]
-    return [*around, _ring(chosen.place_2, 9, 3.0)]
+    around = [_ring(session.points_Nx2[near.row], 6, 1.5) for near in description.neighbours]
+    return [*around, _ring(description.point_2, 9, 3.0)]
 
 
 def curve_figure(panel: Panel, rows: Sequence[dict[str, Any]]) -> Figure | None:
@@ -139,21 +139,21 @@ def as_text(text: str, width: int = 0) -> str:
     return "<br>".join(html.escape(line, quote=False) for line in lines)
 
 
-def _points(session: Session, rows: np.ndarray, name: str, place: int) -> Figure:
+def _points(session: Session, rows: np.ndarray, name: str, index: int) -> Figure:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": as_text(name),
-        "x": session.place_Nx2[rows, 0].tolist(),
-        "y": session.place_Nx2[rows, 1].tolist(),
+        "x": session.points_Nx2[rows, 0].tolist(),
+        "y": session.points_Nx2[rows, 1].tolist(),
         "customdata": rows.tolist(),
         "hovertext": [as_text(session.sentences.texts[row][:300], 60) for row in rows],
         "hoverinfo": "text",
         "marker": {
             "size": 7,
             "opacity": 0.75,
-            "color": COLOURS[place % len(COLOURS)],
-            "symbol": SYMBOLS[place % len(SYMBOLS)],
+            "color": COLOURS[index % len(COLOURS)],
+            "symbol": SYMBOLS[index % len(SYMBOLS)],
         },
     }
 
@@ -162,8 +162,8 @@ def _shares(session: Session) -> list[float]:
     return [*session.axes.shares_K[:2].tolist(), 0.0][:2]
 
 
-def _ring(place_2: np.ndarray, radius: float, width: float) -> Figure:
-    x, y = (float(value) for value in place_2)
+def _ring(point_2: np.ndarray, radius: float, width: float) -> Figure:
+    x, y = (float(value) for value in point_2)
     return {
         "type": "circle",
         "xsizemode": "pixel",

@@ -7,7 +7,7 @@ from typing import Any
 from dash import dcc, html
 
 from vaetx_jax.explore.figures import CURVES_GRAPH, GRAPH, PANELS, Panel, curve_figure, map_figure
-from vaetx_jax.explore.session import DRAWN, MAX_CHARACTERS, STEPS, Session
+from vaetx_jax.explore.session import MAX_CHARACTERS, SAMPLES, STEPS, Session
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import METRICS
 
@@ -19,7 +19,7 @@ SECTIONS = (
     ("sampling-section", "Sampling"),
     ("curves-section", "Curves"),
 )
-LIVE: dict[str, Any] = {"aria-live": "polite"}  # a screen reader tells what has changed there
+LIVE: dict[str, Any] = {"aria-live": "polite"}  # a screen reader reads out what has changed
 MAP_SIZE, CURVE_SIZE = {"height": "min(66vh, 32rem)"}, {"height": "15rem"}
 FARTHEST = 3  # standard deviations that a direction's slider reaches
 
@@ -39,7 +39,7 @@ def page(session: Session, metrics: Sequence[dict[str, Any]]) -> Any:
             dcc.Store(id="path"),
             html.Header([html.H1(title(session)), *_facts(session)]),
             html.Nav(
-                html.Ul([html.Li(html.A(name, href=f"#{place}")) for place, name in SECTIONS]),
+                html.Ul([html.Li(html.A(heading, href=f"#{name}")) for name, heading in SECTIONS]),
                 **_aria(label="Sections"),
             ),
             html.Main(
@@ -64,25 +64,25 @@ def title(session: Session) -> str:
 def _facts(session: Session) -> list[Any]:
     model = session.model
     facts = [
-        f"Step {model.step:,} ({model.label}), {model.run.tokenizer.size:,} pieces, "
+        f"Step {model.step:,} ({model.source}), {model.run.tokenizer.size:,} tokens, "
         f"latent of {model.latent_dim} dimensions."
     ]
-    found: list[Any] = []
+    warning: list[Any] = []
     if session.has_map:
         facts.append(f"Active on the sentences below: {session.active}.")
         if not session.active:
-            found = [
+            warning = [
                 html.P(
                     "The latent is hardly used: no dimension of it is active on these sentences, "
-                    "so that most of them decode alike.",
+                    "so most of them decode to the same.",
                     className="warning",
                 )
             ]
-    return [html.P(" ".join(facts), className="soft"), *found]
+    return [html.P(" ".join(facts), className="soft"), *warning]
 
 
-def _section(place: int, *children: Any) -> Any:
-    name, heading = SECTIONS[place]
+def _section(index: int, *children: Any) -> Any:
+    name, heading = SECTIONS[index]
     number = f"{name}-heading"
     return html.Section(
         [html.H2(heading, id=number), *children], id=name, **_aria(labelledby=number)
@@ -91,7 +91,6 @@ def _section(place: int, *children: Any) -> Any:
 
 def _map(session: Session) -> Any:
     sentences = session.sentences
-    there = bool(sentences.texts)
     choices = [{"label": "nothing", "value": ""}]
     choices += [{"label": field, "value": field} for field in sentences.labels]
     field = next(iter(sentences.labels), "")
@@ -109,7 +108,7 @@ def _map(session: Session) -> Any:
             html.Div(id="found", **LIVE),
             html.P(id="chosen-line", className="soft"),
         ],
-        hidden=not there,
+        hidden=not sentences.texts,
     )
     return _section(0, html.P(sentences.origin, className="soft"), shown)
 
@@ -176,7 +175,7 @@ def _directions(session: Session) -> Any:
 def _sampling() -> Any:
     return _section(
         4,
-        html.P(f"{DRAWN} sentences at a time, from the prior.", className="soft"),
+        html.P(f"{SAMPLES} sentences at a time, from the prior.", className="soft"),
         _slider("temperature", "Temperature, 0 to 1.5", 0, 1.5, 0.1, 1),
         html.Div(html.Button("Draw", id="draw", className="act"), className="acts"),
         html.Div(id="drawn", **LIVE),

@@ -1,4 +1,4 @@
-"""The sentences that the explorer puts on its map: a bounded sample of a split or of a file."""
+"""The sentences of the explorer's map: a bounded sample of a split or of a file."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -29,13 +29,13 @@ class Label(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Sentences:
-    """What the map shows.
+    """The sentences of the map.
 
     Attributes:
       texts: N sentences.
       labels: field -> its classes.
-      origin: in words, where they come from and how many of how many they are; where there is none,
-        why.
+      origin: where they come from and how many of how many they are, in words; or why there are
+        none.
     """
 
     texts: Sequence[str]
@@ -93,15 +93,15 @@ def _of_file(file: str, limit: int) -> Sentences:
         seen += 1
         if len(kept) < limit:
             kept.append((seen, line.text))
-        elif (place := int(random.integers(seen))) < limit:
-            kept[place] = (seen, line.text)
+        elif (index := int(random.integers(seen))) < limit:
+            kept[index] = (seen, line.text)
     texts = [text for _, text in sorted(kept)]
     return Sentences(texts, {}, _origin(len(texts), seen, file))
 
 
-def _origin(shown: int, there: int, source: str) -> str:
-    if not there:
+def _origin(shown: int, total: int, source: str) -> str:
+    if not total:
         return f"There is no sentence in {source}."
-    if shown == there:
-        return f"All {there:,} sentences of {source}."
-    return f"{shown:,} of the {there:,} sentences of {source}, drawn at random."
+    if shown == total:
+        return f"All {total:,} sentences of {source}."
+    return f"{shown:,} of the {total:,} sentences of {source}, drawn at random."

@@ -1,4 +1,4 @@
-"""The explorer as a server on this machine alone: who may ask, and what the browser may load."""
+"""The explorer's server, for this machine alone: allowed requests and allowed resources."""
 
 import errno
 import socket
@@ -20,13 +20,13 @@ _LARGEST_REQUEST = 1_000_000  # bytes
 
 
 def reserve(port: int) -> socket.socket:
-    """A socket of this machine's own address; nothing listens on it yet.
+    """Binds a socket to this machine's loopback address; nothing listens on it yet.
 
     Args:
       port: 0: any that is free.
 
     Raises:
-      UserError: the port is taken or not ours to use.
+      UserError: the port is taken, or may not be used.
     """
     reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,7 +39,7 @@ def reserve(port: int) -> socket.socket:
 
 
 def build_app(session: Session, metrics: list[dict[str, Any]], *, port: int) -> dash.Dash:
-    """The page and what its controls do, for requests to this port."""
+    """The page and its callbacks, for requests to this port."""
     app = dash.Dash(
         "vaetx_jax.explore",
         title=f"{title(session)} - vaetx_jax",
@@ -95,7 +95,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 def listen(app: dash.Dash, reserved: socket.socket) -> BaseWSGIServer:
-    """The server, which answers once `serve_forever` is called; it takes the socket over.
+    """The server, which answers once `serve_forever` is called; it takes over the socket.
 
     Raises:
       UserError: another program took the port in the meantime.

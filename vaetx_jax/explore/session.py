@@ -1,4 +1,4 @@
-"""What the explorer computes: neighbours, paths, directions, samples. It knows no page."""
+"""The explorer's computations: neighbours, paths, directions, samples. It knows no page."""
 
 import contextlib
 import functools
@@ -18,17 +18,17 @@ from vaetx_jax.metrics.latent import active_units
 from vaetx_jax.runtime.console import Progress
 
 NEIGHBOURS = 8
-VARIANTS = 3  # reconstructions from draws of the posterior, beside that from its mean
+VARIANTS = 3  # reconstructions from draws of the posterior, besides the one from its mean
 STEPS = 11  # sentences of a path, both ends included
 DIRECTIONS = 6
-DRAWN = 4
+SAMPLES = 4
 MAX_CHARACTERS = 2_000
-FOUND = 12
+MAX_FOUND = 12
 _ALONE = 2  # rows for one latent: on a CPU a program of one row takes twice as long as of two
-_ENCODED = 512  # sentences encoded between two words of progress
+_ENCODED_AT_ONCE = 512  # sentences between two updates of the progress line
 
 
-class Near(NamedTuple):
+class Neighbour(NamedTuple):
     """A neighbour: its row among the mapped sentences, how near it is, its text."""
 
     row: int
@@ -36,14 +36,14 @@ class Near(NamedTuple):
     text: str
 
 
-class Chosen(NamedTuple):
-    """What there is to say of one sentence.
+class Description(NamedTuple):
+    """One sentence: its reconstructions, its neighbours, its point on the map.
 
     Attributes:
-      text: as the model was given it.
-      notes: what was done to it, in words.
-      row: among the mapped sentences; None for one's own.
-      place_2: on the map.
+      text: as the model read it.
+      notes: changes that were made to the text, in words.
+      row: its row among the mapped sentences; None for a typed sentence.
+      point_2: its point on the map.
       reconstruction: from the posterior's mean, greedily.
       variants: the same from draws of the posterior.
       neighbours: the nearest mapped sentences, nearest first, without itself.
@@ -52,21 +52,21 @@ class Chosen(NamedTuple):
     text: str
     notes: list[str]
     row: int | None
-    place_2: np.ndarray
+    point_2: np.ndarray
     reconstruction: str
     variants: list[str]
-    neighbours: list[Near]
+    neighbours: list[Neighbour]
 
 
-class OvertakenError(Exception):
-    """A later question of the same control waits: this one need not be answered."""
+class SupersededError(Exception):
+    """A later request of the same control is waiting, so this one needs no answer."""
 
 
 class Turns:
-    """The device answers one question at a time, and of a control's only the newest.
+    """Gives the device to one request at a time, and of each control only to the newest.
 
-    A slider asks several times a second; without this its last question would wait for the answers
-    to all before it, which nobody sees.
+    A slider sends several requests per second; without this the last one would wait for the answers
+    to all the others, which nobody sees.
     """
 
     _KEPT = 1_000  # controls remembered
@@ -81,15 +81,15 @@ class Turns:
         """Waits for the device.
 
         Args:
-          control: whose question it is; None is never overtaken.
+          control: the control that sent the request; None is never superseded.
 
         Raises:
-          OvertakenError: the same control has asked again in the meantime.
+          SupersededError: the same control has sent a newer request.
         """
         number = self._count(control)
         with self._device:
             if control is not None and self._newest.get(control) != number:
-                raise OvertakenError
+                raise SupersededError
             yield
 
     def _count(self, control: str | None) -> int:
@@ -105,72 +105,74 @@ class Turns:
 class Session:
     """A model and the sentences of its map, encoded once.
 
-    Methods that ask the model take `control`, as `Turns` has it, and may raise `OvertakenError`;
-    a `UserError` of theirs is a sentence for the page.
+    Methods that run the model take `control`, as `Turns` has it, and may raise `SupersededError`;
+    the message of a `UserError` is shown on the page.
 
     Attributes:
       model: the model, which has a latent.
       sentences: the mapped ones.
       mean_NxZ: their posterior means.
       axes: their principal directions; those of the prior where there are fewer than two sentences.
-      place_Nx2: where they lie on the map.
-      active: dimensions that their means use (`active_units`).
+      points_Nx2: their points on the map.
+      active: the number of dimensions that their means use (`active_units`).
     """
 
     def __init__(self, model: TextModel, sentences: Sentences):
-        model.needs_latent("explore")
+        model.check_has_latent("explore")
         self.model, self.sentences = model, sentences
-        self.mean_NxZ = _encoded(model, sentences.texts)
+        self.mean_NxZ = _encode(model, sentences.texts)
         self.axes = _axes(self.mean_NxZ, model.latent_dim)
-        self.place_Nx2 = self.places(self.mean_NxZ)
+        self.points_Nx2 = self.project(self.mean_NxZ)
         self.active = active_units(self.mean_NxZ) if len(self.mean_NxZ) else 0
         self._turns = Turns()
 
     @property
     def has_map(self) -> bool:
-        """Whether the sentences have directions of their own."""
+        """Whether the sentences are enough to have principal directions."""
         return len(self.mean_NxZ) > 1
 
     @property
     def directions(self) -> int:
-        """How many directions there are to go along."""
+        """The number of directions with a spread above 0."""
         return int(np.count_nonzero(self.axes.spread_K))
 
-    def places(self, mean_NxZ: np.ndarray) -> np.ndarray:
-        """Where latents lie on the map: [N, 2]."""
-        place_NxK = self.axes.places(mean_NxZ)
-        return np.pad(place_NxK, ((0, 0), (0, 2)))[:, :2]
+    def project(self, mean_NxZ: np.ndarray) -> np.ndarray:
+        """The points of latents [N, Z] on the map: [N, 2]."""
+        points_NxK = self.axes.project(mean_NxZ)
+        return np.pad(points_NxK, ((0, 0), (0, 2)))[:, :2]
 
-    def found(self, words: str) -> list[int]:
-        """Rows of mapped sentences that hold all the words, whatever their case; the first few."""
+    def search(self, words: str) -> list[int]:
+        """The first MAX_FOUND rows of mapped sentences that hold all the words, in any case."""
         wanted = words.casefold().split()
         if not wanted:
             return []
         folded = enumerate(self._folded)
         rows = (row for row, text in folded if all(word in text for word in wanted))
-        return list(itertools.islice(rows, FOUND))
+        return list(itertools.islice(rows, MAX_FOUND))
 
-    def of_row(self, row: int, *, metric: str, control: str | None = None) -> Chosen:
-        """A mapped sentence.
+    def describe_row(self, row: int, *, metric: str, control: str | None = None) -> Description:
+        """Describes a mapped sentence.
 
         Raises:
-          UserError: there is no such row.
+          UserError: no such row.
         """
         if not 0 <= row < len(self.sentences.texts):
             raise UserError("There is no such sentence on the map; choose another.")
-        return self._chosen(self.sentences.texts[row], row, metric, control)
+        return self._describe(self.sentences.texts[row], row, metric, control)
 
-    def of_text(self, text: str | None, *, metric: str, control: str | None = None) -> Chosen:
-        """One's own sentence.
+    def describe_text(
+        self, text: str | None, *, metric: str, control: str | None = None
+    ) -> Description:
+        """Describes a typed sentence.
 
         Raises:
           UserError: it is empty, or no text.
         """
-        return self._chosen(text, None, metric, control)
+        return self._describe(text, None, metric, control)
 
-    def _chosen(
+    def _describe(
         self, given: str | None, row: int | None, metric: str, control: str | None
-    ) -> Chosen:
+    ) -> Description:
         text, notes = self.clean(given, "a sentence")
         with self._turns.turn(control):
             mean, std = self.model.encode([text])
@@ -178,7 +180,7 @@ class Session:
             z = np.concatenate([mean, mean + std * noise.astype(np.float32)])
             first, *variants = self.model.decode(z, batch=len(z))
         near = self._nearest(mean, row, metric)
-        return Chosen(text, notes, row, self.places(mean)[0], first, variants, near)
+        return Description(text, notes, row, self.project(mean)[0], first, variants, near)
 
     def path(
         self, a: str | None, b: str | None, *, kind: str, control: str | None = None
@@ -195,10 +197,10 @@ class Session:
             steps = self.model.decode(PATHS[kind](a_Z, b_Z, STEPS), batch=STEPS)
         return steps, notes_a + notes_b
 
-    def moved(
+    def move_along(
         self, start: str | None, amounts: Sequence[float], *, control: str | None = None
     ) -> tuple[str, list[str]]:
-        """(the sentence at a place, notes).
+        """(the sentence at a point of the latent space, notes).
 
         Args:
           start: a sentence to start from; empty: the middle of the mapped sentences.
@@ -215,31 +217,31 @@ class Session:
             z = from_Z + steps_K @ axes.axes_KxZ[:count]
             return self.model.decode(z[None].astype(np.float32), batch=_ALONE)[0], notes
 
-    def drawn(self, *, temperature: float, seed: int, control: str | None = None) -> list[str]:
-        """DRAWN sentences from the prior."""
-        noise = np.random.default_rng(seed).standard_normal((DRAWN, self.model.latent_dim))
+    def sample(self, *, temperature: float, seed: int, control: str | None = None) -> list[str]:
+        """SAMPLES sentences from the prior."""
+        noise = np.random.default_rng(seed).standard_normal((SAMPLES, self.model.latent_dim))
         with self._turns.turn(control):
             return self.model.decode(
-                noise.astype(np.float32), seed=seed, temperature=temperature, batch=DRAWN
+                noise.astype(np.float32), seed=seed, temperature=temperature, batch=SAMPLES
             )
 
     def warm_up(self) -> None:
-        """Compiles all that is asked later, so that no answer waits for it."""
+        """Compiles all programs that requests need, so that no answer waits for that."""
         max_len = self.model.run.config.data.max_len
-        # of each length that rows may have, as a word said n times is about n pieces
+        # of each length that rows may have, as a word said n times is about n tokens
         self.model.encode(["a " * n for n in range(1, max_len)])
-        self.of_text("a", metric="cosine")
+        self.describe_text("a", metric="cosine")
         self.path("a", "a", kind="linear")
-        self.moved("", [0.0])
+        self.move_along("", [0.0])
         for temperature in (1.0, 0.0):
-            self.drawn(temperature=temperature, seed=0)
-        self.found("a")
+            self.sample(temperature=temperature, seed=0)
+        self.search("a")
 
     def clean(self, text: str | None, name: str) -> tuple[str, list[str]]:
-        """A text as the model takes it, and notes on what it lost.
+        """(a text as the model reads it, notes on what was cut).
 
         Raises:
-          UserError: there is nothing in it.
+          UserError: it is empty, or not a text.
         """
         text = (text or "").strip()
         if not text:
@@ -247,41 +249,41 @@ class Session:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            raise UserError(f"Type {name} anew: half of a character is missing.") from None
+            raise UserError(f"Type {name} again: half of a character is missing.") from None
         notes = []
         if len(text) > MAX_CHARACTERS:
             text = text[:MAX_CHARACTERS]
             notes.append(f"Longer than {MAX_CHARACTERS:,} characters: the rest was left out.")
-        pieces = len(self.model.run.tokenizer.encode([text])[0])
+        tokens = len(self.model.run.tokenizer.encode([text])[0])
         limit = self.model.run.config.data.max_len - 2
-        if pieces > limit:
-            notes.append(f"{pieces:,} pieces, and the model reads {limit}: the rest was cut.")
+        if tokens > limit:
+            notes.append(f"{tokens:,} tokens, and the model reads {limit}: the rest was cut.")
         return text, notes
 
     @functools.cached_property
     def _folded(self) -> list[str]:
         return [text.casefold() for text in self.sentences.texts]
 
-    def _nearest(self, mean_1xZ: np.ndarray, row: int | None, metric: str) -> list[Near]:
+    def _nearest(self, mean_1xZ: np.ndarray, row: int | None, metric: str) -> list[Neighbour]:
         if not len(self.mean_NxZ):
             return []
         nearest = NearestRows(mean_1xZ, NEIGHBOURS + 1, metric=metric)
         nearest.add(self.mean_NxZ)
-        rows_QxK, scores_QxK = nearest.found()
+        rows_QxK, scores_QxK = nearest.result()
         near = [
-            Near(int(other), float(score), self.sentences.texts[int(other)])
+            Neighbour(int(other), float(score), self.sentences.texts[int(other)])
             for other, score in zip(rows_QxK[0], scores_QxK[0], strict=True)
             if other != row
         ]
         return near[:NEIGHBOURS]
 
 
-def _encoded(model: TextModel, texts: Sequence[str]) -> np.ndarray:
-    """The posterior means [N, Z], with a word of how far it is."""
+def _encode(model: TextModel, texts: Sequence[str]) -> np.ndarray:
+    """The posterior means [N, Z], with a progress line."""
     mean_NxZ = np.zeros((len(texts), model.latent_dim), np.float32)
     progress = Progress(len(texts))
-    for start in range(0, len(texts), _ENCODED):
-        part = texts[start : start + _ENCODED]
+    for start in range(0, len(texts), _ENCODED_AT_ONCE):
+        part = texts[start : start + _ENCODED_AT_ONCE]
         mean_NxZ[start : start + len(part)] = model.encode(part)[0]
         progress.tick(start + len(part), "encoded")
     progress.clear()

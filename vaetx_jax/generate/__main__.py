@@ -1,9 +1,9 @@
-"""`python -m vaetx_jax.generate --workdir=DIR VERB [SENTENCE ...]`: what a trained model can do.
+"""`python -m vaetx_jax.generate --workdir=DIR TASK [SENTENCE ...]`: the tasks of a trained model.
 
     sample        sentences drawn from the prior                      --count=10
     reconstruct   sentences through their latents and back
     interpolate   sentences between two                               --steps=7 --path=linear
-    analogy       what is to the third as the second is to the first
+    analogy       the sentence that is to the third as the second is to the first
     neighbours    a corpus's sentences nearest to each                --corpus=FILE --k=5
     encode        posterior means and deviations                      --output=vectors.npy
     score         bounds on the log-probability, nats                 --iw_samples=10
@@ -11,7 +11,7 @@
 Sentences are words of the command (quote them), or the lines of --input=FILE (.txt, .tsv, .csv or
 .jsonl, each also .gz), or of standard input. interpolate takes two of them, analogy three: as
 words, or on one line with tabs between. --output=FILE writes a file instead; --format=jsonl gives
-all there is to know. encode writes .npy (the means) or .parquet (lines, means, deviations) by the
+all fields. encode writes .npy (the means) or .parquet (lines, means, deviations) by the
 file's name, in constant memory. A line that cannot be read is fatal, or left out with
 --on_error=skip.
 """
@@ -23,6 +23,7 @@ if __name__ == "__main__":
 
 # isort: split
 import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
@@ -30,6 +31,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
+import numpy as np
 from absl import flags
 
 from vaetx_jax import command_line
@@ -38,7 +40,8 @@ from vaetx_jax.data.decoded_lines import LineError
 from vaetx_jax.data.line_reader import Line, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.generate import vector_files
-from vaetx_jax.generate.tasks import SCORE_HEADING, TASKS, Request, encoded_parts
+from vaetx_jax.generate.tasks import SCORE_HEADING, TASKS, encode_windows
+from vaetx_jax.inference.decoding import Decoding
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import METRICS
 from vaetx_jax.inference.text_model import TextModel, load
@@ -46,7 +49,7 @@ from vaetx_jax.runtime.atomic import open_atomic
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.settings import closest
 
-_HOW = ("temperature", "top_k", "top_p", "beam", "length_power", "no_repeat")
+_DECODING = tuple(field.name for field in dataclasses.fields(Decoding))
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -64,89 +67,96 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     string("checkpoint", "best", "best, last or a step.")
     string("input", None, "A file of sentences; - is standard input.")
     string("output", None, "A file for the results instead of standard output.")
-    choice("format", None, ["text", "jsonl"], "Of what is put out; text by default.")
-    choice("input_format", None, ["text", "jsonl"], "Of the input; by its name else.")
-    choice("on_error", "fatal", ["fatal", "skip"], "At a line that cannot be read.")
-    integer("count", 10, "sample: how many.", lower_bound=0)
+    choice("format", None, ["text", "jsonl"], "The format of the output; text by default.")
+    choice(
+        "input_format", None, ["text", "jsonl"], "The format of the input; by its name by default."
+    )
+    choice(
+        "on_error",
+        "fatal",
+        ["fatal", "skip"],
+        "Whether an unreadable line is an error.",
+    )
+    integer("count", 10, "sample: how many sentences.", lower_bound=0)
     integer("steps", 7, "interpolate: sentences, both ends included.", lower_bound=2)
-    choice("path", "linear", list(PATHS), "interpolate: which way.")
+    choice("path", "linear", list(PATHS), "interpolate: a straight line, or the great circle.")
     string("corpus", None, "neighbours: the file to search; - is standard input.")
-    integer("k", 5, "neighbours: how many.", lower_bound=1)
-    choice("metric", "cosine", list(METRICS), "neighbours: near by what.")
+    integer("k", 5, "neighbours: how many per query.", lower_bound=1)
+    choice("metric", "cosine", list(METRICS), "neighbours: the measure of nearness.")
     integer("iw_samples", 10, "score: draws of the importance-weighted bound.", lower_bound=0)
-    integer("seed", 0, "Of all draws.", lower_bound=0)
-    number("temperature", None, "0 takes the most probable piece; sample: 1 by default.")
-    integer("top_k", None, "Draw among so many most probable pieces.")
-    number("top_p", None, "Draw among the fewest pieces of this probability together.")
-    integer("beam", None, "Keep so many hypotheses and give the best; nothing is drawn.")
-    number("length_power", None, "beam: compare by log-probability over length to this power.")
-    integer("no_repeat", None, "Never say so many pieces in a row twice.")
+    integer("seed", 0, "The seed of all draws.", lower_bound=0)
+    number("temperature", None, "0 takes the most probable token; sample: 1 by default.")
+    integer("top_k", None, "Draw among so many most probable tokens.")
+    number("top_p", None, "Draw among the fewest tokens whose probabilities sum to this.")
+    integer("beam", None, "Hypotheses of a beam search, in which nothing is drawn; 1: no search.")
+    number(
+        "length_power",
+        None,
+        "beam: compare by log-probability over length to this power.",
+    )
+    integer("no_repeat", None, "The size of an n-gram of tokens that may not be repeated.")
 
 
 def main(words: Sequence[str]) -> int | None:
     """The command."""
-    verb, texts = _verb(words)
+    name, texts = _task_name(words)
     folder = pathlib.Path(command_line.require("workdir"))
-    request = _request(verb, texts)  # what is wrong with it is said before a model is loaded
-    sink = _vector_file() if verb == "encode" else None
-    _check_output(sink)
+    # All that can be wrong with the command is refused before a model is loaded.
+    arguments, lines = _arguments(name, texts), _lines(name, texts)
+    vector_kind = _vector_kind() if name == "encode" else None
+    _check_output(vector_kind)
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
     use_compilation_cache(cache_dir(model.run.config))
-    if sink:
-        _write_vectors(model, request, sink)
+    if vector_kind:
+        _write_vectors(model, lines, vector_kind)
         return None
+    as_json = flags.FLAGS.format == "jsonl"
     with _output() as stream:
-        if verb == "score" and flags.FLAGS.format != "jsonl":
+        if name == "score" and not as_json:
             stream.write(SCORE_HEADING + "\n")
-        for record in TASKS[verb].run(model, request):
-            as_json = flags.FLAGS.format == "jsonl"
+        for record in TASKS[name].run(model, lines, **arguments):
             line = json.dumps(record.json, ensure_ascii=False) if as_json else record.text
             stream.write(line + "\n")
     return None
 
 
-def _verb(words: Sequence[str]) -> tuple[str, list[str]]:
-    there = ", ".join(TASKS)
+def _task_name(words: Sequence[str]) -> tuple[str, list[str]]:
+    known = ", ".join(TASKS)
     if not words:
-        raise ConfigError(f"say what to do, one of {there}; see --help")
-    verb, *texts = words
-    if verb not in TASKS:
-        raise ConfigError(f"{verb!r} is none of {there}{closest(verb, TASKS)}; see --help")
-    return verb, texts
+        raise ConfigError(f"say what to do, one of {known}; see --help")
+    name, *texts = words
+    if name not in TASKS:
+        raise ConfigError(f"{name!r} is none of {known}{closest(name, TASKS)}; see --help")
+    return name, texts
 
 
-def _request(verb: str, texts: list[str]) -> Request:
-    values, columns = flags.FLAGS, TASKS[verb].columns
-    if values.corpus and verb != "neighbours":
-        raise ConfigError(f"--corpus goes with neighbours, not with {verb}")
-    if verb == "neighbours" and not values.corpus:
-        raise ConfigError("neighbours needs --corpus=FILE, the sentences to search")
-    if values.corpus == "-" and not texts and values.input in (None, "-"):
-        raise ConfigError(
-            "--corpus=- and the sentences both from standard input; give --input=FILE"
-        )
-    how: dict[str, Any] = {
-        name: values[name].value for name in _HOW if values[name].value is not None
-    }
-    if (how.get("top_k") or how.get("top_p", 1) < 1) and verb != "sample":
-        how.setdefault("temperature", 1.0)
-    return Request(
-        lines=_lines(verb, texts, columns),
-        corpus=lambda: read_lines(values.corpus, on_error=_on_error),
-        count=values.count,
-        steps=values.steps,
-        path=values.path,
-        k=values.k,
-        metric=values.metric,
-        iw_samples=values.iw_samples,
-        seed=values.seed,
-        how=how,
-    )
+def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
+    """The keyword arguments of a task, from the flags."""
+    values, task = flags.FLAGS, TASKS[name]
+    arguments = {option: values[option].value for option in task.options}
+    if values.corpus and name != "neighbours":
+        raise ConfigError(f"--corpus goes with neighbours, not with {name}")
+    if name == "neighbours":
+        if not values.corpus:
+            raise ConfigError("neighbours needs --corpus=FILE, the sentences to search")
+        if values.corpus == "-" and not texts and values.input in (None, "-"):
+            raise ConfigError(
+                "--corpus=- and the sentences both from standard input; give --input=FILE"
+            )
+        arguments["corpus"] = functools.partial(read_lines, values.corpus, on_error=_on_error)
+    if task.decodes:
+        how: dict[str, Any] = {
+            field: values[field].value for field in _DECODING if values[field].value is not None
+        }
+        if (how.get("top_k") or how.get("top_p", 1) < 1) and name != "sample":
+            how.setdefault("temperature", 1.0)
+        arguments |= how
+    return arguments
 
 
-def _lines(verb: str, texts: list[str], columns: int) -> Iterable[Line]:
+def _lines(name: str, texts: list[str]) -> Iterable[Line]:
     """The input, from words, a file or standard input; a sample has none."""
-    source = flags.FLAGS.input
+    source, columns = flags.FLAGS.input, TASKS[name].columns
     if not columns and (texts or source):
         raise ConfigError("sample takes no sentences; give --count=N")
     if not columns:
@@ -155,7 +165,7 @@ def _lines(verb: str, texts: list[str], columns: int) -> Iterable[Line]:
         raise ConfigError(f"sentences in the command and --input={source}; give one of them")
     if texts:
         if len(texts) % columns:
-            raise ConfigError(f"{verb} takes {columns} sentences at a time, here are {len(texts)}")
+            raise ConfigError(f"{name} takes {columns} sentences at a time, here are {len(texts)}")
         groups = [tuple(texts[i : i + columns]) for i in range(0, len(texts), columns)]
         return [Line(number, group) for number, group in enumerate(groups, start=1)]
     if source is None and sys.stdin.isatty():
@@ -170,7 +180,7 @@ def _on_error(error: LineError) -> None:
     print(f"note: {error}; left out", file=sys.stderr)
 
 
-def _vector_file() -> str | None:
+def _vector_kind() -> str | None:
     """`.npy` or `.parquet`, if that is where `encode` writes to."""
     suffix = pathlib.PurePath(flags.FLAGS.output or "").suffix
     if suffix in vector_files.OPENERS and flags.FLAGS.format:
@@ -178,23 +188,23 @@ def _vector_file() -> str | None:
     return suffix if suffix in vector_files.OPENERS else None
 
 
-def _check_output(sink: str | None) -> None:
+def _check_output(vector_kind: str | None) -> None:
     if not flags.FLAGS.output:
         return
     path = pathlib.Path(flags.FLAGS.output)
-    if path.suffix in vector_files.OPENERS and not sink:
+    if path.suffix in vector_files.OPENERS and not vector_kind:
         raise ConfigError(f"--output={path}: only encode writes {path.suffix}")
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"--output={path}: give a file in a folder that exists")
 
 
-def _write_vectors(model: TextModel, request: Request, suffix: str) -> None:
+def _write_vectors(model: TextModel, lines: Iterable[Line], suffix: str) -> None:
     path, rows = pathlib.Path(flags.FLAGS.output), 0
-    model.needs_latent("encode")
+    model.check_has_latent("encode")
     with vector_files.OPENERS[suffix](path, model.latent_dim) as add_rows:
-        for numbers, _, mean, std in encoded_parts(model, request):
-            add_rows(numbers, mean, std)
-            rows += len(numbers)
+        for window, mean_NxZ, std_NxZ in encode_windows(model, lines):
+            add_rows(np.asarray([line.number for line in window]), mean_NxZ, std_NxZ)
+            rows += len(window)
     print(f"written: {path}, {rows:,} rows of {model.latent_dim}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""From a latent to pieces: greedy, sampling, beam search; each one compiled loop with a cache."""
+"""Decoding latents to tokens: greedy, sampling, beam search; each is one compiled loop."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.inference.beam_search import beam_search
-from vaetx_jax.inference.logits import SpecialIds, allowed, keep_top_k, keep_top_p
+from vaetx_jax.inference.logits import SpecialIds, keep_top_k, keep_top_p, mask_forbidden
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import LanguageModel, Variables
 
@@ -19,19 +19,19 @@ __all__ = ["GREEDY", "Decoding", "SpecialIds", "decode"]
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
-    """How pieces are chosen.
+    """How tokens are chosen.
 
     Attributes:
-      temperature: logits are divided by it before a piece is drawn; 0: the most probable piece.
-      top_k: draw among so many most probable pieces; 0: among all.
-      top_p: draw among the fewest most probable pieces whose probabilities (at the temperature,
+      temperature: logits are divided by it before a token is drawn; 0: the most probable token.
+      top_k: draw among this many most probable tokens; 0: among all.
+      top_p: draw among the fewest most probable tokens whose probabilities (at the temperature,
         after `top_k`) sum to at least this (top_p sampling, Holtzman et al., 2020); 1: all.
-      beam: keep so many hypotheses and give the most probable sentence found; 1: no search.
+      beam: keep this many hypotheses and return the most probable sentence found; 1: no search.
         Nothing is drawn in a beam search, so it goes with temperature 0 alone.
-      length_power: a hypothesis of a beam counts with its log-probability over its length to this
-        power (0: as it is, which favours short sentences).
-      no_repeat: never say the same so many pieces in a row twice; 0: no guard. What may not be
-        said has no probability: the rest shares it.
+      length_power: hypotheses of a beam are compared by log-probability over length to this power
+        (0: by log-probability, which favours short sentences).
+      no_repeat: no n-gram of this many tokens is repeated; 0: no limit. A forbidden token has no
+        probability: the others share it.
 
     Raises:
       ConfigError: a value is out of range, or does not go with another.
@@ -64,12 +64,25 @@ class Decoding:
             )
         if self.temperature == 0 and (self.top_k or self.top_p < 1):
             raise ConfigError(
-                "top_k and top_p choose among what is drawn, and at temperature = 0 nothing is; "
+                "top_k and top_p restrict the draw, and at temperature = 0 nothing is drawn; "
                 "set a temperature above 0"
             )
 
 
 GREEDY = Decoding()
+
+
+def make_decoding(how: dict[str, Any]) -> Decoding:
+    """The `Decoding` of keyword arguments.
+
+    Raises:
+      ConfigError: an unknown field, or a value out of range.
+    """
+    known = [field.name for field in dataclasses.fields(Decoding)]
+    for name in how:
+        if name not in known:
+            raise ConfigError(f"there is no {name!r} in decoding; there are {', '.join(known)}")
+    return Decoding(**how)
 
 
 def decode(
@@ -87,9 +100,9 @@ def decode(
 
     Args:
       z_BxZ: latents; [B, 0] for a language model.
-      key: of the draws.
-      max_len: pieces at most, [CLS] and [SEP] counted as in `data.max_len`; a sentence that does
-        not end by itself ends there without [SEP].
+      key: the random key of the draws.
+      max_len: tokens at most, [CLS] and [SEP] counted as in `data.max_len`; a sentence that does
+        not end by itself is cut there, without [SEP].
       rows_B: int32, the numbers of the rows: a row's draws depend on the key and its number alone;
         None: 0, 1, ...
     """
@@ -99,7 +112,7 @@ def decode(
         return beam_search(model, variables, z_BxZ, power, width=how.beam, **static)
     if rows_B is None:
         rows_B = jnp.arange(z_BxZ.shape[0], dtype=jnp.int32)
-    # What only scales stays a number of the compiled program: another one compiles nothing anew.
+    # Numbers that only scale are arguments of the compiled program: a new value compiles nothing.
     return _one_by_one(
         model,
         variables,
@@ -133,11 +146,11 @@ def _one_by_one(
     top_k: int,
     has_top_p: bool,
 ) -> jax.Array:
-    """One piece after the other, the most probable or a drawn one, until all rows have ended."""
+    """One token after the other, the most probable or a drawn one, until all rows have ended."""
     batch, (key, rows_B) = z_BxZ.shape[0], stream
     keys_B = jax.vmap(functools.partial(jax.random.fold_in, key))(rows_B)
 
-    def drawn(logits_BxV: jax.Array, position: jax.Array) -> jax.Array:
+    def draw(logits_BxV: jax.Array, position: jax.Array) -> jax.Array:
         # The largest logit becomes 0, so that a small temperature gives no infinity above.
         most_Bx1 = jnp.max(logits_BxV, axis=-1, keepdims=True)
         kept_BxV = keep_top_k((logits_BxV - most_Bx1) / temperature, top_k)
@@ -149,13 +162,15 @@ def _one_by_one(
     def body(carry: Any) -> Any:
         position, last_B, ids_BxL, cache, ended_B = carry
         logits_BxV, cache = text_vae.step(model, variables, last_B, position, cache)
-        logits_BxV = allowed(logits_BxV, ids_BxL, position, special=special, no_repeat=no_repeat)
-        next_B = drawn(logits_BxV, position) if draws else jnp.argmax(logits_BxV, axis=-1)
+        logits_BxV = mask_forbidden(
+            logits_BxV, ids_BxL, position, special=special, no_repeat=no_repeat
+        )
+        next_B = draw(logits_BxV, position) if draws else jnp.argmax(logits_BxV, axis=-1)
         next_B = jnp.where(ended_B, special.pad, next_B.astype(jnp.int32))
         ids_BxL = jax.lax.dynamic_update_slice_in_dim(ids_BxL, next_B[:, None], position, axis=1)
         return position + 1, next_B, ids_BxL, cache, ended_B | (next_B == special.sep)
 
-    def going(carry: Any) -> jax.Array:
+    def is_unfinished(carry: Any) -> jax.Array:
         position, *_, ended_B = carry
         return (position < length) & ~jnp.all(ended_B)
 
@@ -166,4 +181,4 @@ def _one_by_one(
         text_vae.start(model, variables, z_BxZ, length),
         jnp.zeros((batch,), bool),
     )
-    return jax.lax.while_loop(going, body, start)[2]
+    return jax.lax.while_loop(is_unfinished, body, start)[2]

@@ -35,8 +35,8 @@ def is_shared(folder: pathlib.Path) -> bool:
     return (folder / MANIFEST).exists() or (folder / WEIGHTS).exists()
 
 
-def write(folder: pathlib.Path, run: Run, variables: Variables, *, step: int, label: str) -> None:
-    """Fills an empty folder with what `read` needs."""
+def write(folder: pathlib.Path, run: Run, variables: Variables, *, step: int, source: str) -> None:
+    """Fills an empty folder with all that `read` needs."""
     write_text(folder / CONFIG, stored.to_json(_portable(run)))
     run.tokenizer.save(folder / TOKENIZER)
     arrays = {
@@ -48,20 +48,20 @@ def write(folder: pathlib.Path, run: Run, variables: Variables, *, step: int, la
         "format": FORMAT,
         "vaetx_jax": __version__,
         "checkpoint": step,
-        "checkpoint_is": label,
+        "checkpoint_is": source,
         "sha256": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
     }
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
 def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
-    """(run, variables, step, its label) of a folder that `write` filled.
+    """(run, variables, step, which checkpoint that is) of a folder that `write` filled.
 
     Raises:
       DamagedError: a file is missing or not as it was written.
       UserError: the folder is of a later version.
     """
-    step, label = _verified(folder)
+    step, source = _verified(folder)
     run = open_run(folder)
     like = variables_like(run.model, run.mesh)
     arrays = _tensors(folder / WEIGHTS)
@@ -75,7 +75,7 @@ def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
         )
     leaves = [arrays[name] for name in named_leaves(like)]
     variables = jax.tree.unflatten(jax.tree.structure(like), leaves)
-    return run, put_replicated(variables, run.mesh), step, label
+    return run, put_replicated(variables, run.mesh), step, source
 
 
 def named_leaves(variables: Variables) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _verified(folder: pathlib.Path) -> tuple[int, str]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         version = manifest["format"]
         digests = {name: str(digest) for name, digest in manifest["sha256"].items()}
-        step, label = int(manifest["checkpoint"]), str(manifest["checkpoint_is"])
+        step, source = int(manifest["checkpoint"]), str(manifest["checkpoint_is"])
     except FileNotFoundError:
         raise DamagedError(f"{folder}: {MANIFEST} is missing; {_AGAIN}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -125,7 +125,7 @@ def _verified(folder: pathlib.Path) -> tuple[int, str]:
         verify(folder, dict.fromkeys(needed, "nothing") | digests)
     except DamagedError as error:
         raise DamagedError(f"{error}; {_AGAIN}") from None
-    return step, label
+    return step, source
 
 
 def _tensors(path: pathlib.Path) -> dict[str, np.ndarray]:

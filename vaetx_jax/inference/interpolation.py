@@ -1,4 +1,4 @@
-"""Ways through a latent space: between two points, and the directions that show most of many."""
+"""Paths between two points of a latent space, and the principal axes of many."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class LatentMap(NamedTuple):
-    """A plane through points: where they lie on it, and the share of their variance it shows."""
+    """Points on a plane [N, 2], and the share of their variance along each of its axes."""
 
     points_Nx2: np.ndarray
     shares_2: np.ndarray
@@ -27,8 +27,8 @@ class PrincipalAxes(NamedTuple):
     spread_K: np.ndarray
     shares_K: np.ndarray
 
-    def places(self, points_NxZ: np.ndarray) -> np.ndarray:
-        """Where points [N, Z] lie along the axes: [N, K]."""
+    def project(self, points_NxZ: np.ndarray) -> np.ndarray:
+        """The coordinates of points [N, Z] along the axes: [N, K]."""
         return (np.asarray(points_NxZ, np.float64) - self.centre_Z[None]) @ self.axes_KxZ.T
 
 
@@ -89,4 +89,4 @@ def principal_axes(points_NxZ: np.ndarray, count: int) -> PrincipalAxes:
 def principal_plane(points_NxZ: np.ndarray) -> LatentMap:
     """The two principal axes of points [N, Z]; what is missing with few points is 0."""
     axes = principal_axes(points_NxZ, 2)
-    return LatentMap(axes.places(points_NxZ).astype(np.float32), axes.shares_K)
+    return LatentMap(axes.project(points_NxZ).astype(np.float32), axes.shares_K)

@@ -1,4 +1,4 @@
-"""Which piece may be said next, and which are left to draw among: pure functions of logits."""
+"""Logits processors: forbidden tokens, top-k, top-p."""
 
 import dataclasses
 
@@ -8,14 +8,14 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class SpecialIds:
-    """The ids a decoder must know: where a sentence begins and ends, and what is never said."""
+    """The ids that a decoder treats specially: [PAD], [CLS] and [SEP]."""
 
     pad: int
     cls: int
     sep: int
 
 
-def allowed(
+def mask_forbidden(
     logits_BxV: jax.Array,
     ids_BxL: jax.Array,
     position: jax.Array,
@@ -23,30 +23,30 @@ def allowed(
     special: SpecialIds,
     no_repeat: int,
 ) -> jax.Array:
-    """The logits with what may not be said next at minus infinity: [PAD], [CLS], repetitions.
+    """The logits with forbidden tokens at minus infinity: [PAD], [CLS], repetitions.
 
     Args:
-      ids_BxL: the pieces said so far, before `position`.
-      no_repeat: a run of so many pieces is not said a second time; 0: no guard.
+      ids_BxL: the tokens so far, before `position`.
+      no_repeat: the size of an n-gram that may not be repeated; 0: no limit.
     """
-    pieces_V = jnp.arange(logits_BxV.shape[-1], dtype=jnp.int32)
-    never_V = (pieces_V == special.pad) | (pieces_V == special.cls)
+    tokens_V = jnp.arange(logits_BxV.shape[-1], dtype=jnp.int32)
+    never_V = (tokens_V == special.pad) | (tokens_V == special.cls)
     logits_BxV = jnp.where(never_V[None], -jnp.inf, logits_BxV)
     if not no_repeat:
         return logits_BxV
     banned_BxV = jax.vmap(_completing, in_axes=(0, None, None, None))(
         ids_BxL, position, no_repeat, logits_BxV.shape[-1]
     )
-    # To end is always allowed, so that something is.
-    banned_BxV = banned_BxV & (pieces_V != special.sep)[None]
+    # [SEP] is always allowed, so that something is.
+    banned_BxV = banned_BxV & (tokens_V != special.sep)[None]
     return jnp.where(banned_BxV, -jnp.inf, logits_BxV)
 
 
 def _completing(ids_L: jax.Array, position: jax.Array, n: int, vocab_size: int) -> jax.Array:
-    """[V], true for a piece that would say a run of n pieces for the second time."""
+    """[V], true for a token that would complete an n-gram for the second time."""
     length = ids_L.shape[0]
     starts_L = jnp.arange(length, dtype=jnp.int32)
-    same_L = starts_L + n <= position  # runs that have been said whole
+    same_L = starts_L + n <= position  # n-grams that are complete
     for back in range(min(n, length) - 1):
         recent = ids_L[jnp.clip(position - (n - 1) + back, 0, length - 1)]
         same_L = same_L & (jnp.roll(ids_L, -back) == recent)
@@ -56,7 +56,7 @@ def _completing(ids_L: jax.Array, position: jax.Array, n: int, vocab_size: int) 
 
 
 def keep_top_k(logits_BxV: jax.Array, k: int) -> jax.Array:
-    """The logits of the k most probable pieces (and of those equal to the last), else -inf.
+    """The logits of the k most probable tokens (and of those equal to the last), else -inf.
 
     k = 0, and a k of V or more, keep all.
     """
@@ -67,8 +67,8 @@ def keep_top_k(logits_BxV: jax.Array, k: int) -> jax.Array:
 
 
 def keep_top_p(logits_BxV: jax.Array, p: jax.Array) -> jax.Array:
-    """The logits of the fewest most probable pieces whose probabilities sum to at least p, else
-    -inf (Holtzman et al., 2020); pieces as probable as the last of them are kept, too.
+    """The logits of the fewest most probable tokens whose probabilities sum to at least p, else
+    -inf (Holtzman et al., 2020); tokens as probable as the last of them are kept, too.
 
     The threshold is found by bisection over the bit patterns of the probabilities, which for
     floats above 0 are ordered as the floats are: exact, and faster than a sort of the vocabulary.
@@ -77,10 +77,10 @@ def keep_top_p(logits_BxV: jax.Array, p: jax.Array) -> jax.Array:
     bits_BxV = jax.lax.bitcast_convert_type(prob_BxV, jnp.int32)
 
     def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low_B, high_B = ends  # at low there is enough; at high there is not
+        low_B, high_B = ends  # low is low enough, high is not
         middle_B = low_B + (high_B - low_B) // 2
-        there_B = jnp.sum(jnp.where(bits_BxV >= middle_B[:, None], prob_BxV, 0), axis=-1)
-        enough_B = there_B >= p
+        above_B = jnp.sum(jnp.where(bits_BxV >= middle_B[:, None], prob_BxV, 0), axis=-1)
+        enough_B = above_B >= p
         return jnp.where(enough_B, middle_B, low_B), jnp.where(enough_B, high_B, middle_B)
 
     batch = logits_BxV.shape[0]

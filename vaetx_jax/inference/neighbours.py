@@ -1,4 +1,4 @@
-"""Exact nearest neighbours among any number of vectors, which are seen a part at a time."""
+"""Exact nearest neighbours in a corpus of any size, which is seen a part at a time."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class Neighbours(NamedTuple):
     """The nearest rows of each query, nearest first.
 
     Attributes:
-      rows_QxK: their numbers in the corpus.
+      rows_QxK: their row numbers in the corpus.
       scores_QxK: cosine similarity (1 is the same direction), or Euclidean distance.
     """
 
@@ -22,7 +22,7 @@ class Neighbours(NamedTuple):
 
 
 class NearestRows:
-    """Keeps the k nearest rows of each query while a corpus goes by in parts.
+    """Keeps the k nearest rows of each query while the parts of a corpus are added.
 
     Rows equally near come in the order of the corpus. A vector of length 0 has a cosine of 0 with
     every other.
@@ -38,15 +38,15 @@ class NearestRows:
             raise ConfigError(f"k = {k}: must be at least 1")
         self._k, self._metric, self._seen = k, metric, 0
         query = np.asarray(query_QxZ, np.float64)
-        self._query_QxZ = _unit(query) if metric == "cosine" else query
+        self._query_QxZ = self._scale(query)
         self._rows_QxK = np.zeros((len(query), 0), np.int64)
         self._far_QxK = np.zeros((len(query), 0))
 
     def add(self, part_MxZ: np.ndarray) -> None:
-        """The next rows of the corpus."""
-        part = np.asarray(part_MxZ, np.float64)
+        """Adds the next rows of the corpus."""
+        part = self._scale(np.asarray(part_MxZ, np.float64))
         if self._metric == "cosine":
-            far_QxM = -(self._query_QxZ @ _unit(part).T)
+            far_QxM = -(self._query_QxZ @ part.T)
         else:
             # From the differences themselves: |a|² + |b|² - 2ab loses near neighbours to rounding.
             far_QxM = np.stack([np.linalg.norm(part - q[None], axis=1) for q in self._query_QxZ])
@@ -58,12 +58,14 @@ class NearestRows:
         self._far_QxK = np.take_along_axis(far, order, axis=1)
         self._rows_QxK = np.take_along_axis(rows, order, axis=1)
 
-    def found(self) -> Neighbours:
+    def result(self) -> Neighbours:
         """The nearest so far; fewer than k where the corpus has fewer rows."""
         sign = -1.0 if self._metric == "cosine" else 1.0
         return Neighbours(self._rows_QxK, (sign * self._far_QxK).astype(np.float32))
 
+    def _scale(self, x_NxZ: np.ndarray) -> np.ndarray:
+        if self._metric != "cosine" or not x_NxZ.size:
+            return x_NxZ
+        from sklearn.preprocessing import normalize  # here, because it is slow to import
 
-def _unit(x_NxZ: np.ndarray) -> np.ndarray:
-    length_Nx1 = np.linalg.norm(x_NxZ, axis=1, keepdims=True)
-    return x_NxZ / np.where(length_Nx1 > 0, length_Nx1, 1.0)
+        return normalize(x_NxZ)  # a vector of length 0 stays as it is

@@ -13,7 +13,7 @@ import numpy as np
 from vaetx_jax import paper
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.inference.text_model import TextModel, untrained
+from vaetx_jax.inference.text_model import TextModel, init_untrained
 from vaetx_jax.probe.baselines import text_features
 from vaetx_jax.probe.classifiers import Latents
 from vaetx_jax.probe.label_field import ProbeInputs, probe_field
@@ -55,7 +55,7 @@ def run_probe(
         "latent_dim": model.latent_dim,
         "seed": run.config.seed,
         "checkpoint": model.step,
-        "checkpoint_is": model.label,
+        "checkpoint_is": model.source,
         "protocol": settings.to_dict(),
         "published": _published(model),
         "labels": {
@@ -109,7 +109,7 @@ def _collect_inputs(model: TextModel, fields: Sequence[str]) -> ProbeInputs:
     rows = {split: list(run.corpus.split(split)) for split in SPLITS}
     texts = {split: [row.text for row in of_split] for split, of_split in rows.items()}
     progress = Progress(2 * sum(map(len, texts.values())))
-    random_model = untrained(run, seed=run.config.seed)
+    random_model = init_untrained(run, seed=run.config.seed)
     latents = _encode(model, texts, progress, done=0)
     random = _encode(random_model, texts, progress, done=sum(map(len, texts.values())))
     progress.clear()

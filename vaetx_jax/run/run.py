@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,9 +12,10 @@ from ml_collections import ConfigDict
 
 from vaetx_jax.config import stored, validation
 from vaetx_jax.data.batches import EvalBatches, TrainBatches
+from vaetx_jax.data.bucketing import Buckets, ProcessShare, make_buckets
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
-from vaetx_jax.data.tokenized import TokenizedSplit, tokenize_split
+from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.text_vae import LanguageModel
@@ -58,14 +60,9 @@ class Run:
         """The batches of every training step."""
         data = self.config.data
         check_batch_size("data.batch_size", data.batch_size, self.mesh)
-        return TrainBatches(
-            self.split("train"),
-            batch_size=data.batch_size,
-            seed=data.seed,
-            batching=data.batching,
-            groups=data.groups,
-            **self._layout(),
-        )
+        shapes = [data.max_len] if data.batching == "pad" else None
+        buckets = self._buckets(self.split("train"), data.batch_size, shapes)
+        return TrainBatches(buckets, seed=data.seed)
 
     def eval_batches(self, split: TokenizedSplit) -> EvalBatches:
         """Batches that hold every sentence of a split once, in the lengths of training.
@@ -74,19 +71,20 @@ class Run:
         """
         size = self.config.evaluation.batch_size
         check_batch_size("evaluation.batch_size", size, self.mesh)
-        shapes = self.train_batches.shapes
-        return EvalBatches(split, batch_size=size, shapes=shapes, **self._layout())
+        return EvalBatches(self._buckets(split, size, self.train_batches.shapes))
 
-    def _layout(self) -> dict[str, Any]:
-        tokenizer, (index, count) = self.tokenizer, process_share(self.mesh)
-        return {
-            "max_len": self.config.data.max_len,
-            "pad_id": tokenizer.pad_id,
-            "cls_id": tokenizer.cls_id,
-            "sep_id": tokenizer.sep_id,
-            "process_index": index,
-            "process_count": count,
-        }
+    def _buckets(
+        self, split: TokenizedSplit, batch_size: int, shapes: Sequence[int] | None
+    ) -> Buckets:
+        return make_buckets(
+            split,
+            frame=FrameIds.of(self.tokenizer),
+            batch_size=batch_size,
+            max_len=self.config.data.max_len,
+            shapes=shapes,
+            max_buckets=self.config.data.groups,
+            share=ProcessShare(*process_share(self.mesh)),
+        )
 
 
 def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:

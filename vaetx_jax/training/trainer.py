@@ -21,7 +21,7 @@ from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import Progress, notify
-from vaetx_jax.runtime.mesh import put_batch, whole
+from vaetx_jax.runtime.mesh import put_batch, replicate
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training import state as state_lib
 from vaetx_jax.training import step as step_lib
@@ -280,7 +280,7 @@ class Trainer:
         batches = self._run.eval_batches(self._valid)
         progress = Progress(len(batches))
         estimates = self._estimator.run(
-            whole(variables, self._run.mesh),
+            replicate(variables, self._run.mesh),
             batches,
             sentences=len(self._valid),
             progress=lambda done, total: progress.tick(done, "validation"),

@@ -1,0 +1,104 @@
+"""Sentences to posteriors, and latents to sentences: a model's two loops over batches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaetx_jax.errors import UserError
+from vaetx_jax.inference.batching import BATCH, batches_of
+from vaetx_jax.inference.decoding import Decoding, decode
+from vaetx_jax.inference.logits import SpecialIds
+from vaetx_jax.models import text_vae
+from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.run.run import Run
+from vaetx_jax.runtime.console import Progress
+
+_encode = jax.jit(text_vae.encode, static_argnums=0)
+
+
+def encode_sentences(
+    run: Run, variables: Variables, sentences: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of q(z|x), float32 [N, Z] each, in the order given."""
+    mean_NxZ = np.zeros((len(sentences), run.model.latent_dim), np.float32)
+    std_NxZ = np.zeros_like(mean_NxZ)
+
+    def store(numbers: np.ndarray, mu: jax.Array, logvar: jax.Array) -> None:
+        mean_NxZ[numbers] = np.asarray(mu)[: len(numbers)]
+        std_NxZ[numbers] = np.exp(0.5 * np.asarray(logvar)[: len(numbers)])
+
+    pending: list[Any] = []  # stored one batch later, so that the devices are never idle
+    for rows in batches_of(sentences, run.tokenizer, run.config.data.max_len, done="encoded"):
+        pending.append((rows.numbers, *_encode(run.model, variables, rows.ids_BxS)))
+        if len(pending) > 1:
+            store(*pending.pop(0))
+    for batch in pending:
+        store(*batch)
+    return mean_NxZ, std_NxZ
+
+
+def decode_latents(
+    run: Run,
+    variables: Variables,
+    z_NxZ: np.ndarray,
+    *,
+    seed: int,
+    how: Decoding,
+    first_row: int = 0,
+    batch: int = BATCH,
+) -> list[str]:
+    """A sentence for each latent; shows its progress where one batch does not hold them all.
+
+    Args:
+      first_row: the number of the first row; what is drawn depends on a row's number.
+      batch: rows at a time; fewer in a beam search, by as much as it is wide.
+    """
+    tokenizer = run.tokenizer
+    special = SpecialIds(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
+    batch = max(1, batch // how.beam)
+    sentences: list[str] = []
+    progress = Progress(len(z_NxZ))
+    for start in range(0, len(z_NxZ), batch):
+        # The last batch is filled with its last row, which ends when that one does.
+        rows = np.minimum(np.arange(start, start + batch, dtype=np.int32), len(z_NxZ) - 1)
+        ids_BxL = decode(
+            run.model,
+            variables,
+            jnp.asarray(z_NxZ[rows]),
+            jax.random.key(seed),
+            special=special,
+            max_len=run.config.data.max_len,
+            how=how,
+            rows_B=jnp.asarray(first_row + rows, jnp.int32),
+        )
+        count = min(batch, len(z_NxZ) - start)
+        sentences += [tokenizer.decode(row.tolist()) for row in np.asarray(ids_BxL)[:count]]
+        if len(z_NxZ) > batch:
+            progress.tick(len(sentences), "decoded")
+    progress.clear()
+    return sentences
+
+
+def check_latents(z: Any, width: int) -> np.ndarray:
+    """The latents as float32 [N, width].
+
+    Raises:
+      UserError: they have another shape, or one is not finite.
+    """
+    try:
+        z_NxZ = np.asarray(z, np.float32)
+    except (TypeError, ValueError):
+        raise UserError(f"latents must be numbers [N, {width}]") from None
+    if z_NxZ.ndim != 2 or z_NxZ.shape[1] != width:
+        shape = list(z_NxZ.shape)
+        raise UserError(f"latents of the shape {shape}: they must be [N, {width}]")
+    bad = np.flatnonzero(~np.isfinite(z_NxZ).all(axis=1))
+    if len(bad):
+        raise UserError(
+            f"latents: row {bad[0]} (counted from 0) holds a NaN or an infinity, and "
+            f"{len(bad) - 1:,} more do; each must be finite"
+        )
+    return z_NxZ
