@@ -1,4 +1,4 @@
-"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: every number of a trained model."""
+"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model."""
 
 from vaetx_jax.runtime import signals
 
@@ -29,10 +29,14 @@ from vaetx_jax.training.state import count_parameters
 
 
 def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any], Estimates]:
-    """Measures a model on a split and writes `evaluation-SPLIT.json` and `evaluation.json`.
+    """Evaluates a model on a split and writes `evaluation-SPLIT.json` and `evaluation.json`.
+
+    Args:
+      model: the model; `config.evaluation` of its run says how many samples to take.
+      split_name: `train`, `valid` or `test`.
 
     Returns:
-      The fields of `evaluation.json`, and the figures of every sentence.
+      The fields of `evaluation.json`, and the estimates of every sentence.
     """
     run, settings = model.run, model.run.config.evaluation
     split = run.split(split_name)
@@ -46,7 +50,7 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         progress=lambda done, total: progress.tick(done, f"evaluation of {split_name}"),
     )
     progress.clear()
-    figures = {
+    metrics = {
         "split": split_name,
         "checkpoint": model.step,
         "checkpoint_is": model.source,
@@ -59,19 +63,22 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         "parameters": count_parameters(run.model),
         "seed": run.config.seed,
     }
-    text = json.dumps({k: finite_or_none(v) for k, v in figures.items()}, indent=2) + "\n"
+    text = json.dumps({k: finite_or_none(v) for k, v in metrics.items()}, indent=2) + "\n"
     write_text(run.folder / f"evaluation-{split_name}.json", text)
     write_text(run.folder / "evaluation.json", text)
-    return figures, estimates
+    return metrics, estimates
 
 
 def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any]:
-    """How far the best bound stays behind the corpus's own log-probabilities, nats a sentence.
+    """Compares the best bound with the corpus's own log-probabilities.
 
-    Only for a corpus whose rows carry their exact log-probability (`grammar`) and no sentence of
-    which was cut. `behind_entropy_se` is the standard error of the mean paired difference. A bound
-    on log p cannot beat the truth on average: `behind_entropy` below minus two standard errors
-    proves a bug, and `evaluation_warning` says so.
+    A bound on log p cannot beat the truth on average: `behind_entropy` below minus two standard
+    errors proves a bug, and `evaluation_warning` says so.
+
+    Returns:
+      In nats per sentence, `entropy` of the corpus, `behind_entropy` (the mean difference of its
+      log-probabilities and the bound) and `behind_entropy_se` (its standard error). Nothing unless
+      the corpus has exact log-probabilities (`grammar`) and no sentence was cut.
     """
     if split.log_prob is None or split.cut.any():
         return {}
@@ -79,23 +86,23 @@ def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any
     difference_N = np.asarray(split.log_prob) - bound_N
     mean = float(np.mean(difference_N))
     error = float(np.std(difference_N, ddof=1) / math.sqrt(len(difference_N)))
-    figures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "entropy": -float(np.mean(split.log_prob)),
         "behind_entropy": mean,
         "behind_entropy_se": error,
     }
     if mean < -2.0 * error:
-        figures["evaluation_warning"] = (
-            f"the bound beats the corpus's known entropy by {-mean:.3f} nats a sentence, more than "
-            f"two standard errors ({error:.3f}): no model can, so a figure is wrong"
+        metrics["evaluation_warning"] = (
+            f"the bound beats the corpus's known entropy by {-mean:.3f} nats per sentence, more "
+            f"than two standard errors ({error:.3f}): no model can, so a metric is wrong"
         )
-    return figures
+    return metrics
 
 
 def define_flags() -> None:
     """The command's flags."""
     flags.DEFINE_string("workdir", None, "The folder of a trained run.")
-    flags.DEFINE_enum("split", "test", SPLITS, "What to measure on.")
+    flags.DEFINE_enum("split", "test", SPLITS, "The split to evaluate on.")
     flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
 
 
@@ -103,59 +110,59 @@ def main() -> None:
     """The command."""
     folder = pathlib.Path(command_line.require("workdir"))
     split = flags.FLAGS.split
-    figures, _ = evaluate(load(folder, checkpoint=flags.FLAGS.checkpoint), split)
-    print_evaluation(figures)
+    metrics, _ = evaluate(load(folder, checkpoint=flags.FLAGS.checkpoint), split)
+    print_evaluation(metrics)
     print(f"written: {folder / f'evaluation-{split}.json'}")
 
 
 _ROWS = (
-    ("nll", "nats a sentence", "reconstruction, -log p(x|z), z from the posterior"),
-    ("kl", "nats a sentence", "rate: KL of the posterior to the prior"),
-    ("ppl_rec", "a piece", "reconstruction perplexity (the paper's PPL; falls as KL rises)"),
-    ("ppl_elbo", "a piece", "upper bound by the ELBO"),
-    ("ppl_iw", "a piece", "tighter bound, {iw_samples} samples: compare models by this"),
-    ("ppl_rec_word", "a word", ""),
-    ("ppl_elbo_word", "a word", ""),
-    ("ppl_iw_word", "a word", "comparable across tokenizers"),
+    ("nll", "nats per sentence", "reconstruction, -log p(x|z), z from the posterior"),
+    ("kl", "nats per sentence", "rate: KL of the posterior to the prior"),
+    ("ppl_rec", "per token", "reconstruction perplexity (the paper's PPL; falls as KL rises)"),
+    ("ppl_elbo", "per token", "upper bound by the ELBO"),
+    ("ppl_iw", "per token", "tighter bound, {iw_samples} samples: compare models by this"),
+    ("ppl_rec_word", "per word", ""),
+    ("ppl_elbo_word", "per word", ""),
+    ("ppl_iw_word", "per word", "comparable across tokenizers"),
     ("mi_b32", "nats", "mutual information in batches of 32 (the paper's; at most 3.47)"),
     ("mi", "nats", "mutual information over the split (at most {mi_limit:.2f})"),
     ("au", "units", "active of {latent_dim}"),
-    ("entropy", "nats a sentence", "of the corpus itself, known exactly"),
+    ("entropy", "nats per sentence", "of the corpus itself, known exactly"),
     (
         "behind_entropy",
-        "nats a sentence",
+        "nats per sentence",
         "the bound behind it (± {behind_entropy_se:.2f})",
     ),
 )
 
 
-def print_evaluation(figures: dict[str, Any]) -> None:
-    """The figures of an evaluation as a table on the screen."""
+def print_evaluation(metrics: dict[str, Any]) -> None:
+    """Prints the fields of `evaluation.json` as a table."""
     title = (
-        f"{figures['model']} on {figures['corpus']}, {figures['split']} split, "
-        f"step {figures['checkpoint']:,} ({figures['checkpoint_is']})"
+        f"{metrics['model']} on {metrics['corpus']}, {metrics['split']} split, "
+        f"step {metrics['checkpoint']:,} ({metrics['checkpoint_is']})"
     )
     table = Table(title=title, title_justify="left")
-    table.add_column("figure")
+    table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("unit")
-    table.add_column("what it is")
+    table.add_column("meaning")
     for name, unit, meaning in _ROWS:
-        value = figures.get(name)
+        value = metrics.get(name)
         if value is not None:
             shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-            table.add_row(name, shown, unit, meaning.format(**figures))
+            table.add_row(name, shown, unit, meaning.format(**metrics))
     counts = (
-        f"{figures['sentences']:,} sentences, {figures['tokens']:,} pieces, {figures['words']:,} "
-        f"words; {figures['truncated']:,} cut at the maximum length; "
-        f"{figures['tokenizer']} with {figures['vocab_size']:,} pieces; "
-        f"{figures['parameters']:,} parameters"
+        f"{metrics['sentences']:,} sentences, {metrics['tokens']:,} tokens, {metrics['words']:,} "
+        f"words; {metrics['truncated']:,} cut at the maximum length; "
+        f"{metrics['tokenizer']} with a vocabulary of {metrics['vocab_size']:,}; "
+        f"{metrics['parameters']:,} parameters"
     )
     table.caption, table.caption_justify = counts, "left"
     console = Console()
     console.print(table)
-    if "evaluation_warning" in figures:
-        console.print(f"WARNING: {figures['evaluation_warning']}", style="bold red")
+    if "evaluation_warning" in metrics:
+        console.print(f"WARNING: {metrics['evaluation_warning']}", style="bold red")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The final report of a run: test metrics, probes, samples, figures."""
+"""The final report of a run: test metrics, quick probes, samples, figures."""
 
 import pathlib
 import time
@@ -14,19 +14,26 @@ from vaetx_jax.reports.figures import plot_latents, plot_learning_curves
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import duration
 
+RECONSTRUCTIONS = 3  # sentences of the test split
+PATH_STEPS = 7  # of the interpolation between two of them
+
 
 def write_final_report(model: TextModel) -> None:
-    """Prints and writes the table, the quick probes, the samples and the figures."""
+    """Evaluates a trained model on the test split; prints the report and writes its files.
+
+    It writes `evaluation.json`, `learning-curves.png` and, where there is something to show,
+    `latent.png` and `samples/step-N.md` into the run's folder.
+    """
     began = time.monotonic()
-    figures, estimates = evaluate(model, "test")
-    print_evaluation(figures)
+    metrics, estimates = evaluate(model, "test")
+    print_evaluation(metrics)
     written = [model.run.folder / "evaluation.json", plot_learning_curves(model.run.folder)]
     if model.latent_dim and model.run.corpus.label_fields:
         print_probes(probe_labels(model, estimates.mu_NxZ))
     if model.latent_dim:
-        written.append(_plot_latents(model, estimates))
+        written.append(_plot_posteriors(model, estimates))
     if model.run.config.samples.count:
-        text, path = showcase(model)
+        text, path = write_samples(model)
         print(text)
         written.append(path)
     print(f"evaluated in {duration(time.monotonic() - began)}; written:")
@@ -34,7 +41,8 @@ def write_final_report(model: TextModel) -> None:
         print(f"  {path}")
 
 
-def _plot_latents(model: TextModel, estimates: Estimates) -> pathlib.Path:
+def _plot_posteriors(model: TextModel, estimates: Estimates) -> pathlib.Path:
+    """Plots the posterior means of the test split, coloured by the corpus's first label."""
     run = model.run
     test, fields = run.split("test"), run.corpus.label_fields
     field = next(iter(fields), None)
@@ -54,28 +62,28 @@ def _plot_latents(model: TextModel, estimates: Estimates) -> pathlib.Path:
     return plot_latents(run.folder / "latent.png", points_Nx2, labels_N, names, title)
 
 
-RECONSTRUCTIONS = 3
-STEPS = 7
+def write_samples(model: TextModel) -> tuple[str, pathlib.Path]:
+    """Writes `samples/step-N.md`: sampled, reconstructed and interpolated sentences.
 
+    The sentences to reconstruct and to interpolate are the first of the test split.
 
-def showcase(model: TextModel) -> tuple[str, pathlib.Path]:
-    """Writes `samples/step-N.md`; returns its text and path.
-
-    Reconstructions and the interpolation are of the first sentences of the test split.
+    Returns:
+      The text and the path of the file.
     """
     settings = model.run.config.samples
     lines = [f"# Samples after {model.step:,} steps", "", "## Drawn from the prior", ""]
-    drawn = model.sample(settings.count, temperature=settings.temperature, seed=settings.seed)
-    lines += [f"- {sentence}" for sentence in drawn]
+    sampled = model.sample(settings.count, temperature=settings.temperature, seed=settings.seed)
+    lines += [f"- {sentence}" for sentence in sampled]
     if model.latent_dim:
         test = model.run.corpus.split("test")
-        shown = [test[i].text for i in range(min(RECONSTRUCTIONS, len(test)))]
+        sources = [test[i].text for i in range(min(RECONSTRUCTIONS, len(test)))]
         lines += ["", "## Reconstructed (greedy, from the posterior mean)", ""]
-        for sentence, back in zip(shown, model.reconstruct(shown), strict=True):
-            lines += [f"- {sentence}", f"  -> {back}"]
-        first, last = shown[0], shown[-1]
+        for source, reconstruction in zip(sources, model.reconstruct(sources), strict=True):
+            lines += [f"- {source}", f"  -> {reconstruction}"]
+        first, last = sources[0], sources[-1]
+        path_sentences = model.interpolate(first, last, PATH_STEPS)
         lines += ["", "## Between two sentences", "", f"- from: {first}"]
-        lines += [f"  {i}. {s}" for i, s in enumerate(model.interpolate(first, last, STEPS))]
+        lines += [f"  {i}. {sentence}" for i, sentence in enumerate(path_sentences)]
         lines += [f"- to: {last}"]
     text = "\n".join(lines) + "\n"
     folder = model.run.folder / "samples"

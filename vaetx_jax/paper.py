@@ -1,14 +1,14 @@
 """The paper's published numbers, as its tables print them.
 
-Figures of language models without a latent have no KL and no mutual information. The paper calls
-`ppl_rec` PPL and `mi_b32` MI.
+Language models without a latent have no KL and no mutual information. The paper's PPL is `ppl_rec`
+and its MI is `mi_b32`.
 """
 
 from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """One model on one corpus: `ppl_rec`, KL in nats a sentence, `mi_b32` in nats."""
+    """One model on one corpus: `ppl_rec`, KL in nats per sentence, `mi_b32` in nats."""
 
     ppl: float
     kl: float | None = None
@@ -22,7 +22,7 @@ class PublishedProbe(NamedTuple):
     accuracy: float
 
 
-# Pieces of a sentence, [CLS] and [SEP] counted; longer ones are cut.
+# Tokens per sentence, [CLS] and [SEP] included; longer ones are cut.
 MAX_LEN = {"ptb": 64, "wikitext2": 256, "sst2": 64, "air": 64}
 
 # Where the cosine begins.

@@ -2,7 +2,7 @@
 
 python -m vaetx_jax.study --config=configs/study/figure9.py --workdir=studies/paper
 
-The cells are those of Table 2 with seed 0. The picture is figure9-ptb-curves.png.
+The cells are those of Table 2 with seed 0. The figure is figure9-ptb-curves.png.
 """
 
 from ml_collections import ConfigDict

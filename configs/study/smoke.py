@@ -1,6 +1,6 @@
-"""The whole machinery of a study on the built-in corpus: under three minutes on two cores.
+"""A small study of the built-in corpus, from training to report: three minutes on two cores.
 
-python -m vaetx_jax.study --config=configs/study/smoke.py --workdir=studies/smoke
+python -m vaetx_jax.study --config=configs/study/smoke.py
 
 Two models, two annealings, two seeds; the four cells of one model are trained in one program.
 """
@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     config.study.seeds = (0, 1)
     config.study.together = 4
     run = config.run
-    # Most of the time goes into compiling, a program for each padded length: one group has one.
+    # Most of the time is compilation, of one program per padded length: one group has one length.
     run.data.sentences, run.data.held_out, run.data.groups, run.data.max_len = 2_000, 300, 1, 40
     run.tokenizer.vocab_size = 500
     run.model.dim = 32

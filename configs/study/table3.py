@@ -1,9 +1,9 @@
-"""Table 3 of the paper: a linear classifier reads sentiment off the latent, latent 64.
+"""Table 3 of the paper: linear probes of sentiment, latent 64.
 
 python -m vaetx_jax.study --config=configs/study/table3.py --workdir=studies/paper
 
-The cells are those of Table 2 and are not trained again. --config.study.only, seeds and epochs as
-there.
+The cells are those of Table 2 and are not trained again. --config.study.only, seeds and epochs work
+as there.
 """
 
 from ml_collections import ConfigDict

@@ -2,9 +2,10 @@
 
 python -m vaetx_jax.study --config=configs/study/table4.py --workdir=studies/paper
 
-It wants an accelerator: --config.study.seeds='(0,)' takes one seed, --config.study.epochs.sst2=10
-fewer epochs of a corpus (other cells: the hash in their names tells them apart), and
---config.study.only='sst2-vae_*' a part of the grid. Cells are CORPUS-MODEL-ANNEALING-zLATENT-sSEED.
+It needs an accelerator. --config.study.seeds='(0,)' trains one seed, --config.study.epochs.sst2=10
+trains fewer epochs of a corpus (in cells of their own, by the hash in their names), and
+--config.study.only='sst2-vae_*' trains a part of the grid. A cell's name is
+CORPUS-MODEL-ANNEALING-zLATENT-sSEED-HASH; patterns leave the hash out.
 Its cells are those of Table 5 without the GRU's; language models share theirs with Table 2.
 """
 

@@ -1,4 +1,4 @@
-"""Table 6 of the paper: a linear classifier reads sentiment off the latent, with the GRU.
+"""Table 6 of the paper: linear probes of sentiment, latent 64, with the GRU.
 
 python -m vaetx_jax.study --config=configs/study/table6.py --workdir=studies/paper
 

@@ -1,9 +1,9 @@
 """Table 7 of the paper: seconds of the forward passes over the training sets, at two dimensions.
 
-python -m vaetx_jax.study --config=configs/study/table7.py --workdir=studies/table7
+python -m vaetx_jax.study --config=configs/study/table7.py
 
-Expected on two cores: some fifteen minutes, on 8 batches of each training set (an accelerator
-measures all). Rows are named CORPUS-MODEL-DIM: --config.study.only='ptb-*-128' picks six of them.
+Expected on two cores: some fifteen minutes, for 8 batches of each training set (an accelerator
+measures all). Rows are named CORPUS-MODEL-DIM: --config.study.only='ptb-*-128' selects six of them.
 --config.study.trace=FOLDER also writes a profiler trace.
 """
 

@@ -17,7 +17,7 @@ from vaetx_jax.data import tokenized
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.tokenizers.kept_words import words_kept
 from vaetx_jax.data.tokenizers.sentencepiece import train_sentencepiece
-from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.errors import UserError
 
 PAD, CLS, SEP = 0, 2, 3
 FRAME = tokenized.FrameIds(PAD, CLS, SEP)
@@ -209,11 +209,6 @@ def test_a_split_of_empty_texts_is_legal(tmp_path):
     ids_2x3 = np.empty((2, 3), np.int32)
     split.fill(np.arange(2), ids_2x3, FRAME)
     assert ids_2x3.tolist() == [[CLS, SEP, PAD]] * 2
-
-
-def test_a_length_below_three_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="max_len is 2"):
-        encode(tmp_path, TEXTS, max_len=2)
 
 
 # -------------------------------------------------------------------------------- words kept

@@ -10,7 +10,6 @@ import sys
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.tiny_run import tiny_config
@@ -19,13 +18,13 @@ from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.text_model import init_untrained, load
 from vaetx_jax.probe import probing
-from vaetx_jax.probe.classifiers import Latents
-from vaetx_jax.probe.label_field import Material, probe_field
 from vaetx_jax.probe.tables import print_probe
 from vaetx_jax.run.run import create_run
 from vaetx_jax.run.workdir import keep_config
 
 FIELDS = ("topic", "sentiment")
+
+
 FIGURES = {"accuracy", "macro_f1", "roc_auc", "majority"}
 
 
@@ -72,7 +71,7 @@ def test_the_file_says_what_was_probed_and_how(probed):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_every_field_has_every_figure_of_every_split(probed, field):
+def test_every_field_has_every_score_of_every_split(probed, field):
     figures = probed[0]["labels"][field]
     loss = "bce" if len(figures["classes"]) == 2 else "cross_entropy"
     assert figures["rows"] == {"train": 200, "valid": 40, "test": 40}
@@ -111,16 +110,16 @@ def test_the_tables_hold_every_number_however_narrow_the_screen(probed, capsys, 
         assert words in printed
 
 
-@pytest.mark.parametrize(("epoch", "told"), [(3, True), (2, False)])
-def test_a_fit_that_was_best_at_its_end_is_said_to_be_so(probed, capsys, epoch, told):
+@pytest.mark.parametrize(("epoch", "noted"), [(3, True), (2, False)])
+def test_a_note_warns_of_a_fit_that_was_best_at_its_end(probed, capsys, epoch, noted):
     shown = json.loads(json.dumps(probed[0]))
     for figures in shown["labels"].values():
         figures["fit"]["epoch"] = epoch
     print_probe(shown)
-    assert ("That is the last epoch" in capsys.readouterr().out) == told
+    assert ("That is the last epoch" in capsys.readouterr().out) == noted
 
 
-def test_the_mean_and_a_closed_fit_can_be_chosen(model):
+def test_the_mean_and_a_closed_fit_can_be_selected(model):
     model.run.config.probe.latent = "mean"
     model.run.config.probe.fit = "closed"
     result = probing.run_probe(model, fields=["sentiment"], few_labels=False)
@@ -131,13 +130,13 @@ def test_the_mean_and_a_closed_fit_can_be_chosen(model):
     assert figures["few_labels"] == []
 
 
-def test_the_seed_of_the_probe_decides_its_figures(model):
-    def figures(seed):
+def test_the_seed_of_the_probe_decides_its_scores(model):
+    def scores_of(seed):
         model.run.config.probe.seed = seed
         result = probing.run_probe(model, fields=["sentiment"], few_labels=False)
         return result["labels"]["sentiment"]["splits"]
 
-    assert figures(1) == figures(1) != figures(2)
+    assert scores_of(1) == scores_of(1) != scores_of(2)
 
 
 def test_the_command_writes_and_names_its_file(trained, config, tmp_path):
@@ -152,9 +151,6 @@ def test_the_command_writes_and_names_its_file(trained, config, tmp_path):
     assert "linear probe of number (singular, plural)" in done.stdout
     assert json.loads(path.read_text())["protocol"]["fit"] == "closed"
     assert path.read_text() == path.with_name("probe.json").read_text()
-
-
-# What cannot be probed --------------------------------------------------------------------------
 
 
 def unfitted(config, folder):
@@ -182,8 +178,8 @@ def test_a_corpus_without_labels_is_refused(config, tmp_path):
 
 
 def test_all_labels_of_the_corpus_are_probed_unless_some_are_named(model):
-    assert probing._chosen_fields(model, []) == ["topic", "sentiment", "tense", "number", "person"]
-    assert probing._chosen_fields(model, ["tense"]) == ["tense"]
+    assert probing._select_fields(model, []) == ["topic", "sentiment", "tense", "number", "person"]
+    assert probing._select_fields(model, ["tense"]) == ["tense"]
 
 
 def test_an_unknown_label_is_refused_with_the_nearest_there_is(model):
@@ -195,45 +191,3 @@ def test_latents_that_are_not_finite_are_refused(model):
     spoilt = jax.tree.map(lambda x: x * np.float32("nan"), model.variables)
     with pytest.raises(UserError, match="not finite"):
         probing.run_probe(dataclasses.replace(model, variables=spoilt))
-
-
-# One field --------------------------------------------------------------------------------------
-
-
-def toy(labels, rows=40):
-    """Material of one field `kind` whose split's labels are given; z says nothing of them."""
-    noise = np.random.default_rng(0)
-    mean = {split: noise.standard_normal((rows, 3)).astype(np.float32) for split in SPLITS}
-    latents = {split: Latents(z, np.ones_like(z)) for split, z in mean.items()}
-    y = {split: np.resize(labels[split], rows) for split in SPLITS}
-    return Material(latents, latents, {"lsa": mean}, {"kind": y})
-
-
-SETTINGS = ConfigDict(default_config().probe.to_dict() | {"epochs": 2})
-
-
-def test_a_label_with_one_class_is_left_out_and_says_so():
-    material = toy({"train": [1], "valid": [0, 1], "test": [1]})
-    found = probe_field("kind", ("odd", "even"), material, SETTINGS, few_labels=True)
-    assert found["skipped"] == "every training row is 'even': nothing to classify"
-    assert "splits" not in found
-
-
-def test_a_class_that_only_the_test_split_has_is_named():
-    material = toy({"train": [0, 1], "valid": [1], "test": [0, 1, 2]})
-    found = probe_field("kind", ("a", "b", "c"), material, SETTINGS, few_labels=True)
-    assert "no training row is 'c'" in found["notes"][0]
-    assert found["splits"]["test"]["cross_entropy"] is not None
-    assert found["references"]["lsa"]["test"]["cross_entropy"] is None
-    assert found["splits"]["valid"]["roc_auc"] is None
-
-
-@pytest.mark.parametrize("fit", ["paper", "closed"])
-def test_both_fits_learn_a_plain_label_in_a_field(fit):
-    material = toy({split: [0, 1] for split in SPLITS})
-    for split, latents in material.latents.items():
-        latents.mean_NxZ[:, 0] += 40 * material.labels["kind"][split] - 20
-    settings = ConfigDict({**SETTINGS.to_dict(), "fit": fit, "learning_rate": 0.3, "epochs": 30})
-    found = probe_field("kind", ("a", "b"), material, settings, few_labels=False)
-    assert found["splits"]["test"]["accuracy"] == 1.0
-    assert found["splits"]["test"]["roc_auc"] == 1.0

@@ -37,7 +37,7 @@ def worker(options: argparse.Namespace) -> None:
 
     from tests.helpers.tiny_run import tiny_config
     from vaetx_jax.run.run import create_run
-    from vaetx_jax.runtime.mesh import put_batch, whole
+    from vaetx_jax.runtime.mesh import put_batch, replicate
     from vaetx_jax.runtime.processes import is_first
     from vaetx_jax.training.state import LEAST_TABLE
     from vaetx_jax.training.trainer import Trainer
@@ -58,21 +58,21 @@ def worker(options: argparse.Namespace) -> None:
         arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh)
         before = state.sums if step % trainer.settings.window else None
         carried = float(before.loss) if before else 0.0
-        state, metrics = trainer._train_step(state, arrays, trainer.key)
+        state, metrics = trainer.train_step(state, arrays, trainer.key)
         losses.append(float(metrics.sums.loss) - carried)
         if step == 0:  # Adam's first moment is a tenth of it
-            moments = whole(state.optimizer, run.mesh)
+            moments = replicate(state.optimizer, run.mesh)
             gradient = [np.asarray(leaf) for leaf in jax.tree.leaves(moments[0].mu)]
     split = [x for x in jax.tree.leaves(state.optimizer) if not x.is_fully_replicated]
     assert bool(split) == options.sharded, (len(split), LEAST_TABLE)
     if is_first():
         flat = np.concatenate([leaf.ravel() for leaf in gradient])
         final = np.concatenate(
-            [np.asarray(x).ravel() for x in jax.tree.leaves(whole(state.params, run.mesh))]
+            [np.asarray(x).ravel() for x in jax.tree.leaves(replicate(state.params, run.mesh))]
         )
         np.savez(options.out, losses=losses, gradient=flat, params=final)
     elif options.sharded:
-        whole(state.params, run.mesh)
+        replicate(state.params, run.mesh)
 
 
 def run(layout: str, home: pathlib.Path, name: str, steps: int) -> dict:

@@ -1,1 +1,1 @@
-"""From a corpus to the batch of step n."""
+"""Corpora, tokenizers and batches: from sentences to the batch of step n."""

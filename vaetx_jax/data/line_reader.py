@@ -1,6 +1,6 @@
-"""The one reader of sentences: from a file or standard input, line by line.
+"""Sentences read from a file or standard input, line by line.
 
-    .txt            a sentence per line; so are read standard input and names that end otherwise
+    .txt            a sentence per line; also standard input and names that end otherwise
     .tsv            sentence, tab, label
     .csv            columns `text` and, if there are labels, `label`
     .jsonl .ndjson  a text per line, or an object with `text`
@@ -41,7 +41,7 @@ class Line(NamedTuple):
     Attributes:
       number: of the line, from 1; of a CSV row over several lines, that of the last.
       texts: its sentences, as many as were asked for.
-      labels: label field -> label; without what the line leaves blank.
+      labels: label field -> label; blank ones are left out.
     """
 
     number: int
@@ -60,7 +60,7 @@ def refuse(error: LineError) -> None:
 
 
 def kind_of(source: Source) -> str:
-    """The one of `KINDS` that a file's name ends in, `.gz` not counted; "" if there is none."""
+    """Finds the one of `KINDS` that a file's name ends in, before any `.gz`; "" for none."""
     name = os.fspath(source).lower().removesuffix(".gz")
     return next((kind for kind in KINDS if name.endswith(kind)), "")
 
@@ -73,7 +73,7 @@ def read_lines(
     on_error: Callable[[LineError], None] = refuse,
     skipped: collections.Counter[str] | None = None,
 ) -> Iterator[Line]:
-    """The lines of a file, or of standard input where `source` is `-`.
+    """Yields the lines of a file, or of standard input if `source` is `-`.
 
     An empty line is the empty sentence, so that lines and results go together. A heading is no
     line. Line ends and a byte order mark are no part of a text, spaces at its ends are; a line
@@ -129,7 +129,7 @@ def label_fields(source: Source) -> tuple[str, ...]:
 
 
 class _ProblemError(Exception):
-    """What is wrong with a line, without saying where it stands."""
+    """A problem of a line, without the line's number."""
 
 
 # Kinds in which a line stands for itself ----------------------------------------------------------
@@ -268,7 +268,7 @@ def _csv_line(
 def _csv_columns(
     name: str, heading: list[str], keys: tuple[str, ...]
 ) -> tuple[list[int], int | None]:
-    """The places of the sentences and of the label in a row."""
+    """The column numbers of the sentences and of the label."""
     names = [column.strip() for column in heading]
     for key in keys:
         if key not in names:

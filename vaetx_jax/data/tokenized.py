@@ -1,8 +1,8 @@
-"""A split of a corpus as token ids on disk: encoded once, memory-mapped ever after.
+"""A split of a corpus as token ids on disk: tokenized once, then memory-mapped.
 
-The folder `CACHE/ids/FINGERPRINT/SPLIT/` holds one `.npy` file an array and `meta.json`, written
-last. The fingerprint covers the corpus, the tokenizer and the length, so that a folder that is
-there is the right one; its sizes are checked before it is trusted.
+The folder `CACHE/ids/FINGERPRINT/SPLIT/` holds one `.npy` file per array and `meta.json`, written
+last. The fingerprint covers the corpus, the tokenizer and the length, so that an existing folder is
+the right one; its sizes are checked before it is trusted.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from absl import logging
 
-from vaetx_jax import errors
 from vaetx_jax.data.array_file import ArrayFile
 from vaetx_jax.data.tokenizers.kept_words import words_kept
+from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.atomic import remove, rename_folder
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 
 FORMAT_VERSION = 1
-CHUNK = 4096  # sentences held in memory at once while encoding
+CHUNK = 4096  # sentences held in memory at once while tokenizing
 ABANDONED_SECONDS = 3600  # a temporary folder untouched for so long belongs to a killed process
 
 
@@ -46,6 +46,11 @@ class FrameIds(NamedTuple):
     cls: int
     sep: int
 
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> FrameIds:
+        """The ids of a tokenizer."""
+        return cls(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenizedSplit:
@@ -55,8 +60,8 @@ class TokenizedSplit:
       tokens: x1..xn of all sentences, one after the other, without special ids; uint16 where the
         vocabulary allows it, else int32.
       offsets: int64 [N+1]; sentence i is `tokens[offsets[i]:offsets[i + 1]]`.
-      words: int32 [N], whitespace words of which every piece was kept.
-      cut: bool [N], True where the sentence had more than max_len - 2 pieces.
+      words: int32 [N], whitespace words of which every token was kept.
+      cut: bool [N], True where the sentence had more than max_len - 2 tokens.
       labels: field -> class indices [N], -1 where a sentence has none; the corpus's order.
       label_fields: field -> the names of its classes.
       log_prob: float64 [N], exact log-probabilities in nats where the corpus knows them.
@@ -75,7 +80,7 @@ class TokenizedSplit:
 
     @property
     def lengths(self) -> npt.NDArray[np.int32]:
-        """int32 [N], pieces + 2; computed afresh at each call, so that it takes no lasting room."""
+        """int32 [N], tokens + 2; computed at each call, so that it takes no lasting room."""
         lengths_N = np.empty(len(self), np.int32)
         np.subtract(self.offsets[1:], self.offsets[:-1], out=lengths_N, casting="unsafe")
         lengths_N += 2
@@ -83,7 +88,7 @@ class TokenizedSplit:
 
     @property
     def truncated(self) -> int:
-        """How many sentences were cut."""
+        """The number of sentences that were cut."""
         return int(np.count_nonzero(self.cut))
 
     def fill(
@@ -94,13 +99,13 @@ class TokenizedSplit:
         Raises:
           ValueError: a sentence is longer than S.
         """
-        here_B = rows_B >= 0
-        starts_B = np.where(here_B, self.offsets[rows_B], 0)
-        sizes_B = np.where(here_B, self.offsets[rows_B + 1] - starts_B, 0)
+        real_B = rows_B >= 0
+        starts_B = np.where(real_B, self.offsets[rows_B], 0)
+        sizes_B = np.where(real_B, self.offsets[rows_B + 1] - starts_B, 0)
         width = ids_BxS.shape[1]
         if sizes_B.max(initial=0) + 2 > width:
             raise ValueError(f"a row of {sizes_B.max() + 2} ids does not fit in {width}")
-        # Place k of all n places to copy is token k, shifted by where its sentence starts.
+        # The k-th of all n tokens to copy is token k, shifted by where its sentence starts.
         shifts_B = starts_B - (np.cumsum(sizes_B) - sizes_B)
         sources_n = np.arange(sizes_B.sum()) + np.repeat(shifts_B, sizes_B)
         columns_S = np.arange(-1, width - 1)
@@ -117,23 +122,21 @@ def tokenize_split(
     max_len: int,
     cache_dir: str | os.PathLike[str],
 ) -> TokenizedSplit:
-    """Opens a split's ids, encoding them first where they are not cached.
+    """Opens a split's ids, tokenizing it first if they are not cached.
 
     Memory stays constant in the size of the corpus. Processes may race: the first to finish wins
     and the others use its files.
 
     Args:
-      corpus: where the sentences come from.
+      corpus: has the sentences.
       split: "train", "valid" or "test".
-      tokenizer: gives the pieces; must not yield special ids for text.
+      tokenizer: must not yield special ids for text.
       max_len: the longest row, [CLS] and [SEP] counted, at least 3; longer sentences are cut.
       cache_dir: the folder that holds `ids/`.
 
     Raises:
       UserError: the folder cannot be written or read.
     """
-    if max_len < 3:
-        raise errors.ConfigError(f"data.max_len is {max_len}: [CLS], one piece and [SEP] need 3")
     fingerprint = _fingerprint(corpus, tokenizer, max_len)
     folder = pathlib.Path(cache_dir) / "ids" / fingerprint / split
     with _disk(folder):
@@ -141,7 +144,7 @@ def tokenize_split(
             try:
                 return _open(folder)
             except _DamagedError as damage:
-                logging.warning("%s is damaged (%s): encoding it again", folder, damage)
+                logging.warning("%s is damaged (%s): tokenizing it again", folder, damage)
     return _build(folder, corpus, split, tokenizer, max_len)
 
 
@@ -152,12 +155,12 @@ def _fingerprint(corpus: Corpus, tokenizer: Tokenizer, max_len: int) -> str:
 
 @contextlib.contextmanager
 def _disk(folder: pathlib.Path) -> Iterator[None]:
-    """Tells a full disk or missing rights as what they are, not as a traceback."""
+    """Reports a full disk or missing rights in one message instead of a traceback."""
     try:
         yield
     except OSError as error:
-        raise errors.UserError(
-            f"cannot keep the encoded sentences in {folder}: {error.strerror or error}; "
+        raise UserError(
+            f"cannot keep the tokenized sentences in {folder}: {error.strerror or error}; "
             "make room or give rights there, or choose another data.cache_dir"
         ) from error
 
@@ -214,7 +217,7 @@ def _build(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     logging.info(
-        "encoded %s: %d sentences, %d pieces, %d words, %d sentences cut at %d",
+        "tokenized %s: %d sentences, %d tokens, %d words, %d sentences cut at %d",
         folder,
         len(encoded),
         len(encoded.tokens),
@@ -226,7 +229,7 @@ def _build(
 
 
 def _sweep(parent: pathlib.Path) -> None:
-    """Removes what killed processes left; a living one writes into its files all the time."""
+    """Removes the folders of killed processes; a running one keeps writing into its files."""
     for folder in parent.glob(".*-*-*"):
         with contextlib.suppress(OSError):  # its owner has finished, or it is another user's
             newest = max(path.stat().st_mtime for path in [folder, *folder.iterdir()])
@@ -253,7 +256,7 @@ def _write(
         dtypes[f"label-{i}"] = np.int16 if len(classes) < 2**15 else np.int32
     if corpus.has_log_prob:
         dtypes["log_prob"] = np.float64
-    counts = {"sentences": 0, "pieces": 0, "words": 0, "cut_sentences": 0}
+    counts = {"sentences": 0, "pieces": 0, "words": 0, "cut_sentences": 0}  # names of meta.json
     with contextlib.ExitStack() as stack:
         files = {}
         with _disk(folder):
@@ -299,19 +302,19 @@ def _encode(
 ) -> dict[str, Any]:
     """The columns of one chunk; adds to `counts`."""
     limit = max_len - 2
-    pieces = tokenizer.encode(texts)
-    cut = [len(ids) > limit for ids in pieces]
-    kept = [ids[:limit] for ids in pieces]
+    ids_of_text = tokenizer.encode(texts)
+    cut = [len(ids) > limit for ids in ids_of_text]
+    kept = [ids[:limit] for ids in ids_of_text]
     words = [0 if is_cut else len(text.split()) for text, is_cut in zip(texts, cut, strict=True)]
-    places = [i for i, is_cut in enumerate(cut) if is_cut]
-    whole = words_kept([texts[i] for i in places], [kept[i] for i in places], tokenizer)
-    for i, number in zip(places, whole, strict=True):
+    cut_rows = [i for i, is_cut in enumerate(cut) if is_cut]
+    numbers = words_kept([texts[i] for i in cut_rows], [kept[i] for i in cut_rows], tokenizer)
+    for i, number in zip(cut_rows, numbers, strict=True):
         words[i] = number
     ends = np.cumsum([len(ids) for ids in kept]) + counts["pieces"]
     counts["sentences"] += len(texts)
     counts["pieces"] = int(ends[-1])
     counts["words"] += sum(words)
-    counts["cut_sentences"] += len(places)
+    counts["cut_sentences"] += len(cut_rows)
     tokens = list(itertools.chain.from_iterable(kept))
     return {"tokens": tokens, "offsets": ends, "words": words, "cut": cut}
 

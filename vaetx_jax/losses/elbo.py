@@ -76,7 +76,7 @@ def negative_elbo(
     share_B = weight_B / jnp.maximum(sentences, 1.0)
     mask_BxT = token_mask(ids_BxS, model.pad_id) & (weight_B > 0)[:, None]
     reconstruction, nll_BxT = reconstruction_loss(
-        result.output, result.h_BxTxD, ids_BxS[:, 1:], share_B, mask_BxT, mesh
+        result.h_BxTxD, result.output, ids_BxS[:, 1:], share_B, mask_BxT, mesh
     )
     kl_BxZ = gaussian.kl_to_prior(result.mu_BxZ, result.logvar_BxZ)
     loss = reconstruction + kl_weight * kl_term(kl_BxZ, share_B, free_bits=objective.free_bits)
@@ -107,8 +107,8 @@ def kl_term(kl_BxZ: jax.Array, share_B: jax.Array, *, free_bits: float) -> jax.A
 
 
 def reconstruction_loss(
-    output: OutputWeights,
     h_BxTxD: jax.Array,
+    output: OutputWeights,
     target_BxT: jax.Array,
     share_B: jax.Array,
     mask_BxT: jax.Array,

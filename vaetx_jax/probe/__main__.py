@@ -14,7 +14,7 @@ from vaetx_jax import command_line
 from vaetx_jax.config.defaults import PROBE_FITS, PROBE_LATENTS
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.inference.text_model import load
-from vaetx_jax.probe.probing import own_file, run_probe
+from vaetx_jax.probe.probing import result_path, run_probe
 from vaetx_jax.probe.tables import print_probe
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 
@@ -24,21 +24,26 @@ def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The folder of a trained run.")
     flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
     flags.DEFINE_string("label", "", "The label field to probe; empty: all of the corpus.")
-    flags.DEFINE_enum("latent", None, PROBE_LATENTS, "What the classifier reads; else as trained.")
-    flags.DEFINE_enum("fit", None, PROBE_FITS, "How it is fitted; else as the run's config says.")
-    flags.DEFINE_bool("few_labels", True, "Also from 10, 100 and 1,000 labels a class.")
+    flags.DEFINE_enum(
+        "latent",
+        None,
+        PROBE_LATENTS,
+        "The classifier's input: z sampled, or the mean; unset: as in the run's config.",
+    )
+    flags.DEFINE_enum("fit", None, PROBE_FITS, "How it is fitted; unset: the run's.")
+    flags.DEFINE_bool("few_labels", True, "Also fit on 10, 100 and 1,000 labels per class.")
 
 
 def main() -> None:
     """The command."""
-    folder, chosen = pathlib.Path(command_line.require("workdir")), flags.FLAGS
-    model = load(folder, checkpoint=chosen.checkpoint)
+    folder, values = pathlib.Path(command_line.require("workdir")), flags.FLAGS
+    model = load(folder, checkpoint=values.checkpoint)
     use_compilation_cache(cache_dir(model.run.config))
     settings = model.run.config.probe
-    settings.latent, settings.fit = chosen.latent or settings.latent, chosen.fit or settings.fit
-    fields = [chosen.label] if chosen.label else []
-    print_probe(run_probe(model, fields=fields, few_labels=chosen.few_labels))
-    print(f"written: {own_file(model)}")
+    settings.latent, settings.fit = values.latent or settings.latent, values.fit or settings.fit
+    fields = [values.label] if values.label else []
+    print_probe(run_probe(model, fields=fields, few_labels=values.few_labels))
+    print(f"written: {result_path(model)}")
 
 
 if __name__ == "__main__":

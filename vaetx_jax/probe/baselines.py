@@ -1,16 +1,16 @@
-"""What needs no neural network: a bag of 1- and 2-grams, and LSA with as many dimensions as z."""
+"""Baseline features without a neural network: tf-idf of 1- and 2-grams, and LSA."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Words and, unlike scikit-learn's default, single letters and punctuation: 'i' and '!' say much.
+# Words and, unlike scikit-learn's default, single letters and punctuation: 'i' and '!' matter.
 TOKEN = r"\w+|[^\w\s]"
 
 
 def text_features(
     texts: Mapping[str, Sequence[str]], *, dimensions: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Features of the sentences of every split, made from those of `train` alone.
+    """Features of the sentences of every split, fitted to those of `train` alone.
 
     Args:
       texts: split -> sentences.

@@ -1,11 +1,11 @@
-"""The two ways to fit a linear classifier: the paper's training, and the closed L2-regularised fit.
+"""Linear classifiers: the paper's training, and the closed L2-regularised fit.
 
 The paper (Section 4.1.2): AdamW with betas 0.9 and 0.999 and weight decay 0.1, batches of 32, 20
 epochs, a cosine from 1e-4 to 1e-7 that restarts every 10 epochs, the epoch chosen on the
-validation data. It leaves open, and is read here so: z is drawn afresh for every use, as in
+validation data. It leaves the rest open; our reading: z is drawn again for every use, as in
 training the VAE; the rate falls step by step, and restarts halfway whatever the number of epochs;
-the last batch of an epoch holds what is left; the kernel starts uniform(±1/sqrt(Z)), the bias at
-0, as the `paper` preset has it; two classes share one logit.
+the last batch of an epoch holds the remaining rows; the kernel starts uniform(±1/sqrt(Z)) and the
+bias at 0, as in the `paper` preset; two classes share one logit.
 """
 
 import dataclasses
@@ -35,21 +35,21 @@ STRENGTHS = tuple(10.0**exponent for exponent in range(-4, 4))  # scikit-learn's
 class Latents(NamedTuple):
     """The posteriors q(z|x) of a split's N sentences: mean and standard deviation, float32 [N, Z].
 
-    A standard deviation of 0 stands for taking z at the mean.
+    With a standard deviation of 0, z is the mean.
     """
 
     mean_NxZ: np.ndarray
     std_NxZ: np.ndarray
 
     def draw(self, *seed: int) -> np.ndarray:
-        """One z a sentence, float64 [N, Z], the same ones for the same seed."""
+        """Draws one z per sentence, float64 [N, Z], the same ones for the same seed."""
         eps_NxZ = np.random.default_rng(seed).standard_normal(self.mean_NxZ.shape)
         return self.mean_NxZ + self.std_NxZ * eps_NxZ
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """What may be changed of the paper's training."""
+    """The settings of the paper's training that may be changed."""
 
     epochs: int = 20
     batch_size: int = 32
@@ -62,8 +62,9 @@ class TrainedClassifier:
 
     Attributes:
       kernel_ZxK, bias_K: of its K logits, one for two classes.
-      epoch: the one they are from, counted from 1: the lowest validation loss, the first of equals.
-      valid_loss: nats a row on the validation split after each epoch.
+      epoch: the epoch they are from, counted from 1: that of the lowest validation loss, the first
+        of equals.
+      valid_loss: nats per row on the validation split after each epoch.
     """
 
     kernel_ZxK: np.ndarray
@@ -73,14 +74,17 @@ class TrainedClassifier:
 
     def log_prob(self, z_NxZ: np.ndarray) -> np.ndarray:
         """Log-probabilities of the classes, float64 [N, C]."""
-        return _log_softmax(z_NxZ @ self.kernel_ZxK + self.bias_K)
+        return log_probabilities(z_NxZ @ self.kernel_ZxK + self.bias_K)
 
 
-def _log_softmax(logit_NxK: np.ndarray) -> np.ndarray:
-    """Log-probabilities [N, C]; a single logit is that of the second of two classes."""
+def log_probabilities(logit_NxK: np.ndarray) -> np.ndarray:
+    """Log-probabilities, float64 [N, C]; a single logit is that of the second of two classes."""
+    from scipy.special import log_softmax
+
+    logit_NxK = np.asarray(logit_NxK, np.float64)  # scikit-learn gives float32 for float32 rows
     if logit_NxK.shape[1] == 1:
         logit_NxK = np.concatenate([np.zeros_like(logit_NxK), logit_NxK], axis=1)
-    return logit_NxK - np.logaddexp.reduce(logit_NxK, axis=1, keepdims=True)
+    return log_softmax(logit_NxK, axis=1)
 
 
 def train_classifier(
@@ -128,7 +132,7 @@ def epoch_plan(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The S batches of an epoch: rows int32 [S, B], their weights [S, B] and keys of noise [S].
 
-    Every row comes once; what fills the last batch up has weight 0.
+    Every row comes once; the rows that fill the last batch have weight 0.
     """
     order_key, noise_key = jax.random.split(jax.random.fold_in(key, epoch + 1))
     steps = -(-rows // batch_size)
@@ -206,10 +210,10 @@ class ClosedClassifier:
     """scikit-learn's logistic regression, at the optimum of its convex loss.
 
     Attributes:
-      columns: the features that its training rows have; the weights of the others are 0.
+      columns: the features that occur in its training rows; the weights of the others are 0.
       scaler: standardises them; None where they are sparse.
-      regression: knows the classes of its training rows.
-      classes: C, all that the label has.
+      regression: the fit, to the classes of its training rows.
+      classes: C, the number of classes of the label.
       strength: C of scikit-learn, the inverse weight of the L2 penalty.
     """
 
@@ -220,7 +224,7 @@ class ClosedClassifier:
     strength: float
 
     def log_prob(self, x_NxF: Any) -> np.ndarray:
-        """Log-probabilities of the classes, float64 [N, C]; -inf for one it was never shown."""
+        """Log-probabilities of the classes, float64 [N, C]; -inf for one without training rows."""
         rows = x_NxF.shape[0]
         log_prob_NxC = np.full((rows, self.classes), -np.inf)
         if rows:
@@ -229,7 +233,7 @@ class ClosedClassifier:
                 x_NxF = self.scaler.transform(x_NxF)
             # predict_log_proba would take the logarithm of probabilities that round to 0.
             logit_NxK = self.regression.decision_function(x_NxF).reshape(rows, -1)
-            log_prob_NxC[:, self.regression.classes_] = _log_softmax(logit_NxK)
+            log_prob_NxC[:, self.regression.classes_] = log_probabilities(logit_NxK)
         return log_prob_NxC
 
 
@@ -242,7 +246,7 @@ def fit_closed(
     *,
     classes: int,
 ) -> ClosedClassifier:
-    """Logistic regression with an L2 penalty, of the strength with the lowest validation loss.
+    """Fits logistic regression with the L2 penalty of the lowest validation loss.
 
     Args:
       x_train_NxF, x_valid_MxF: features; dense ones are standardised, sparse ones left as they are.

@@ -1,4 +1,4 @@
-"""What a linear classifier learns from few labels: 10, 100 and 1,000 a class, drawn five times."""
+"""Linear classifiers fitted to few labels: 10, 100 and 1,000 per class, drawn five times."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,15 +13,21 @@ DRAWS = 5
 
 
 def draw_rows(y_N: np.ndarray, labels_per_class: int, *seed: int) -> np.ndarray:
-    """So many rows of each class, or all that it has; in the split's order, without repetition."""
+    """Draws rows of each class without replacement; in the split's order.
+
+    Args:
+      y_N: the classes of the split.
+      labels_per_class: rows of each class, or all that a rare class has.
+      seed: of the draw.
+    """
     noise = np.random.default_rng(seed)
     rows = [np.flatnonzero(y_N == label) for label in np.unique(y_N)]
-    chosen = [noise.permutation(of_class)[:labels_per_class] for of_class in rows]
-    return np.sort(np.concatenate(chosen))
+    selected = [noise.permutation(of_class)[:labels_per_class] for of_class in rows]
+    return np.sort(np.concatenate(selected))
 
 
 def sizes_below(y_train_N: np.ndarray) -> list[int]:
-    """The sizes that leave training rows out; the others would be the whole split again."""
+    """The sizes that leave training rows out; any other is the whole split."""
     return [size for size in SIZES if size < np.bincount(y_train_N).max()]
 
 
@@ -33,14 +39,14 @@ def few_label_rows(
     seed: int,
     tick: Callable[[], None],
 ) -> list[dict[str, Any]]:
-    """Closed fits on few rows, judged on the whole test split.
+    """Fits closed classifiers on few rows and scores them on the whole test split.
 
     The paper's training is of no use here: at its rate, 20 labels make 20 steps of 1e-4. All
-    features see the same draws. The strength is chosen on as many validation rows a class as there
-    are training rows: a choice by the whole split would use its labels.
+    features use the same draws. The strength is chosen on as many validation rows per class as
+    there are training rows: a choice by the whole split would use its labels.
 
     Args:
-      features: what the classifiers read: name -> split -> [N, F].
+      features: inputs of the classifiers: name -> split -> [N, F].
       y: split -> classes; at least two in `train`.
       tick: called after each fit.
 
@@ -49,29 +55,32 @@ def few_label_rows(
       rows drawn: a rare class may have fewer), `draws`, and over the draws `accuracy_mean`,
       `accuracy_std` (n - 1 below the line), `macro_f1_mean`, `macro_f1_std` of the test split.
     """
-    commonest = int(np.bincount(y["train"]).argmax())
+    most_frequent = int(np.bincount(y["train"]).argmax())
     table = []
     for size in sizes_below(y["train"]):
-        chosen = [
+        draws = [
             {split: draw_rows(y[split], size, seed, size, draw) for split in ("train", "valid")}
             for draw in range(DRAWS)
         ]
         for name, of_split in features.items():
-            judged = []
-            for rows in chosen:
-                drawn = [
-                    part
-                    for split, here in rows.items()
-                    for part in (of_split[split][here], y[split][here])
-                ]
-                log_prob_NxC = fit_closed(*drawn, classes=classes).log_prob(of_split["test"])
-                judged.append(scores(log_prob_NxC, y["test"], commonest=commonest))
+            found = []
+            for rows in draws:
+                train, valid = rows["train"], rows["valid"]
+                classifier = fit_closed(
+                    of_split["train"][train],
+                    y["train"][train],
+                    of_split["valid"][valid],
+                    y["valid"][valid],
+                    classes=classes,
+                )
+                log_prob_NxC = classifier.log_prob(of_split["test"])
+                found.append(scores(log_prob_NxC, y["test"], most_frequent=most_frequent))
                 tick()
             row = {"features": name, "labels_per_class": size}
-            row |= {"labels": len(chosen[0]["train"]), "draws": DRAWS}
-            for figure in ("accuracy", "macro_f1"):
-                values = np.asarray([one[figure] for one in judged], float)
-                row[f"{figure}_mean"] = float(np.mean(values))
-                row[f"{figure}_std"] = float(np.std(values, ddof=1))
+            row |= {"labels": len(draws[0]["train"]), "draws": DRAWS}
+            for metric in ("accuracy", "macro_f1"):
+                values = np.asarray([one[metric] for one in found], float)
+                row[f"{metric}_mean"] = float(np.mean(values))
+                row[f"{metric}_std"] = float(np.std(values, ddof=1))
             table.append(row)
     return table

@@ -1,4 +1,4 @@
-"""One label field's probe: classifiers on z and on the references, and all their figures."""
+"""The probe of one label field: classifiers on z and on the baselines, and their scores."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from vaetx_jax.runtime.console import Progress
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
-    """What every label field's classifiers read, split by split, and the labels.
+class ProbeInputs:
+    """The inputs of the classifiers of all label fields, and the labels.
 
     Attributes:
-      latents: of the trained encoder.
-      blank: of the untrained one.
-      features: dense or sparse rows for closed fits: `bag_of_ngrams`, `lsa`.
+      latents: split -> posteriors of the trained encoder.
+      random: split -> posteriors of an untrained encoder.
+      features: name (`bag_of_ngrams`, `lsa`) -> split -> dense or sparse rows for closed fits.
       labels: field -> split -> classes.
     """
 
     latents: dict[str, Latents]
-    blank: dict[str, Latents]
+    random: dict[str, Latents]
     features: dict[str, dict[str, Any]]
     labels: dict[str, dict[str, np.ndarray]]
 
@@ -34,59 +34,60 @@ class Material:
 def probe_field(
     field: str,
     names: Sequence[str],
-    material: Material,
+    inputs: ProbeInputs,
     settings: ConfigDict,
     *,
     few_labels: bool,
 ) -> dict[str, Any]:
-    """All figures of one label field.
+    """Probes one label field.
 
     Args:
+      field: its name.
       names: of its classes.
+      inputs: of the classifiers.
       settings: `config.probe`.
-      few_labels: also from 10, 100 and 1,000 labels a class.
+      few_labels: fit classifiers on 10, 100 and 1,000 labels per class as well.
 
     Returns:
       `classes`, `rows` (split -> sentences) and `notes`. Where the training split has one class
-      only, `skipped` says so and nothing follows. Else `fit` with what was chosen by validation
-      (`epoch` and `valid_by_epoch`, or `strength`), `splits` (split -> `probe_scores.scores`),
-      `references` (name -> the same, with `valid` and `test`), `few_labels`
-      (`probe_few_labels.few_label_rows`; empty where they were left out).
+      only, `skipped` says so and the rest is left out: `fit` with the choice by validation (`epoch`
+      and `valid_by_epoch`, or `strength`), `splits` (split -> `scores`), `references` (baseline ->
+      its fit, and the scores of `valid` and `test`), `few_labels` (`few_label_rows`, or empty).
     """
-    y = material.labels[field]
+    y = inputs.labels[field]
     out: dict[str, Any] = {
         "classes": list(names),
         "rows": {split: len(y[split]) for split in SPLITS},
         "notes": [],
     }
-    there = np.unique(y["train"])
-    if len(there) < 2:
-        only = names[there[0]]
+    known = np.unique(y["train"])
+    if len(known) < 2:
+        only = names[known[0]]
         return out | {"skipped": f"every training row is {only!r}: nothing to classify"}
-    unseen = sorted(set(np.concatenate([y["valid"], y["test"]]).tolist()) - set(there.tolist()))
+    unseen = sorted(set(np.concatenate([y["valid"], y["test"]]).tolist()) - set(known.tolist()))
     if unseen:
         which, loss = ", ".join(repr(names[label]) for label in unseen), loss_name(len(names))
         out["notes"] = [
             f"no training row is {which}: held-out rows that are count as errors, and {loss} is "
             "null where a fit rules them out"
         ]
-    chosen, splits = _fit_latents(material.latents, y, len(names), settings)
-    out |= {"fit": {"kind": settings.fit, **chosen}, "splits": splits}
-    out["references"] = _references(material, y, len(names), settings)
+    choice, splits = _fit_latents(inputs.latents, y, len(names), settings)
+    out |= {"fit": {"kind": settings.fit, **choice}, "splits": splits}
+    out["references"] = _score_baselines(inputs, y, len(names), settings)
     out["few_labels"] = []
     if few_labels:
-        out["few_labels"] = _few_labels(material, field, len(names), settings.seed)
+        out["few_labels"] = _few_labels(inputs, field, len(names), settings.seed)
     return out
 
 
 def _fit_latents(
     latents: dict[str, Latents], y: dict[str, np.ndarray], classes: int, settings: ConfigDict
 ) -> tuple[dict[str, Any], dict[str, Scores]]:
-    """What validation chose, and the figures of every split."""
-    z = _drawn(latents, settings.seed)
+    """The choice by validation, and the scores of every split."""
+    z = _draw(latents, settings.seed)
     if settings.fit == "closed":
         closed = fit_closed(z["train"], y["train"], z["valid"], y["valid"], classes=classes)
-        return {"strength": closed.strength}, _figures(closed, z, y)
+        return {"strength": closed.strength}, _score_splits(closed, z, y)
     trained = train_classifier(
         latents["train"],
         y["train"],
@@ -96,44 +97,44 @@ def _fit_latents(
         protocol=Protocol(settings.epochs, settings.batch_size, settings.learning_rate),
         seed=settings.seed,
     )
-    chosen = {"epoch": trained.epoch, "valid_by_epoch": list(trained.valid_loss)}
-    return chosen, _figures(trained, z, y)
+    choice = {"epoch": trained.epoch, "valid_by_epoch": list(trained.valid_loss)}
+    return choice, _score_splits(trained, z, y)
 
 
-def _drawn(latents: dict[str, Latents], seed: int) -> dict[str, np.ndarray]:
-    """The one z a sentence by which splits are judged and closed fits are made."""
-    return {split: latents[split].draw(seed, place) for place, split in enumerate(SPLITS)}
+def _draw(latents: dict[str, Latents], seed: int) -> dict[str, np.ndarray]:
+    """Draws one z per sentence, for the scores of all splits and for closed fits."""
+    return {split: latents[split].draw(seed, index) for index, split in enumerate(SPLITS)}
 
 
-def _figures(
+def _score_splits(
     classifier: Any, features: dict[str, Any], y: dict[str, np.ndarray]
 ) -> dict[str, Scores]:
-    commonest = int(np.bincount(y["train"]).argmax())
+    most_frequent = int(np.bincount(y["train"]).argmax())
     return {
-        split: scores(classifier.log_prob(features[split]), y[split], commonest=commonest)
+        split: scores(classifier.log_prob(features[split]), y[split], most_frequent=most_frequent)
         for split in SPLITS
     }
 
 
-def _references(
-    material: Material, y: dict[str, np.ndarray], classes: int, settings: ConfigDict
+def _score_baselines(
+    inputs: ProbeInputs, y: dict[str, np.ndarray], classes: int, settings: ConfigDict
 ) -> dict[str, dict[str, Any]]:
     held_out = ("valid", "test")
     shares = {split: share_scores(y["train"], y[split], classes=classes) for split in held_out}
     found: dict[str, dict[str, Any]] = {"class_shares": shares}
-    for name, x in material.features.items():
+    for name, x in inputs.features.items():
         closed = fit_closed(x["train"], y["train"], x["valid"], y["valid"], classes=classes)
-        figures = _figures(closed, x, y)
-        found[name] = {"strength": closed.strength} | {split: figures[split] for split in held_out}
-    chosen, figures = _fit_latents(material.blank, y, classes, settings)
-    chosen.pop("valid_by_epoch", None)
-    found["untrained_encoder"] = chosen | {split: figures[split] for split in held_out}
+        by_split = _score_splits(closed, x, y)
+        found[name] = {"strength": closed.strength} | {split: by_split[split] for split in held_out}
+    choice, by_split = _fit_latents(inputs.random, y, classes, settings)
+    choice.pop("valid_by_epoch", None)
+    found["untrained_encoder"] = choice | {split: by_split[split] for split in held_out}
     return found
 
 
-def _few_labels(material: Material, field: str, classes: int, seed: int) -> list[dict[str, Any]]:
-    y = material.labels[field]
-    features = {"z": _drawn(material.latents, seed), **material.features}
+def _few_labels(inputs: ProbeInputs, field: str, classes: int, seed: int) -> list[dict[str, Any]]:
+    y = inputs.labels[field]
+    features = {"z": _draw(inputs.latents, seed), **inputs.features}
     fits = len(sizes_below(y["train"])) * len(features) * DRAWS
     progress, done = Progress(fits), 0
 

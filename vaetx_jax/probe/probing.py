@@ -1,7 +1,6 @@
-"""`python -m vaetx_jax.probe --workdir=DIR`: how much a linear classifier reads off the latent.
+"""The probe of a latent: linear classifiers on z of a frozen encoder, compared with baselines.
 
-The paper's extrinsic evaluation (Section 4.1.2, Tables 3 and 6): the encoder frozen, a linear
-classifier on z, beside what needs no model at all.
+This is the paper's extrinsic evaluation (Section 4.1.2, Tables 3 and 6).
 """
 
 import json
@@ -17,41 +16,37 @@ from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.text_model import TextModel, init_untrained
 from vaetx_jax.probe.baselines import text_features
 from vaetx_jax.probe.classifiers import Latents
-from vaetx_jax.probe.label_field import Material, probe_field
+from vaetx_jax.probe.label_field import ProbeInputs, probe_field
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.settings import closest
 
 PUBLISHED_LATENT_DIM = 64  # of Tables 3 and 6
-
-
-CHUNK = 2_048  # sentences encoded between two signs of life
-
-
-TRAINING_ROWS = 5_000  # of the quick probe: enough for some dozen dimensions
+CHUNK = 2_048  # sentences encoded between two updates of the progress line
 
 
 def run_probe(
     model: TextModel, *, fields: Sequence[str] = (), few_labels: bool = True
 ) -> dict[str, Any]:
-    """Probes the latent of a model as `config.probe` says.
+    """Probes the latent of a model by `config.probe`.
 
-    It writes `probe-LATENT-FIT.json` and, the latest under the name that all know, `probe.json`.
+    It writes `probe-LATENT-FIT.json`, and the same as `probe.json`, which is always the latest.
 
     Args:
+      model: the model.
       fields: the label fields; none: all that the corpus has.
-      few_labels: also from 10, 100 and 1,000 labels a class.
+      few_labels: fit classifiers on 10, 100 and 1,000 labels per class as well.
 
     Returns:
-      The fields of `probe.json`. `labels` holds, for each label field, what `probe_field` says.
+      The fields of `probe.json`. `labels` holds the result of `probe_field` for each label field.
 
     Raises:
       UserError: a language model, a corpus without labels or without this one, or latents that are
         not finite.
     """
     run, settings = model.run, model.run.config.probe
-    fields = _chosen_fields(model, fields)
-    material = _gather(model, fields)
+    fields = _select_fields(model, fields)
+    inputs = _collect_inputs(model, fields)
     names = run.corpus.label_fields
     result = {
         "corpus": run.config.data.corpus,
@@ -64,61 +59,63 @@ def run_probe(
         "protocol": settings.to_dict(),
         "published": _published(model),
         "labels": {
-            field: probe_field(field, names[field], material, settings, few_labels=few_labels)
+            field: probe_field(field, names[field], inputs, settings, few_labels=few_labels)
             for field in fields
         },
     }
-    for path in (own_file(model), run.folder / "probe.json"):
+    for path in (result_path(model), run.folder / "probe.json"):
         write_text(path, json.dumps(result, indent=2) + "\n")
     return result
 
 
-def own_file(model: TextModel) -> pathlib.Path:
-    """The file of a probe of this kind, which another kind's does not replace."""
+def result_path(model: TextModel) -> pathlib.Path:
+    """The file of this kind of probe, which another kind does not overwrite."""
     settings = model.run.config.probe
     return model.run.folder / f"probe-{settings.latent}-{settings.fit}.json"
 
 
-def _chosen_fields(model: TextModel, wanted: Sequence[str]) -> list[str]:
+def _select_fields(model: TextModel, wanted: Sequence[str]) -> list[str]:
     config = model.run.config
     if not model.latent_dim:
         raise UserError(
             f"the probe reads the latent, and {config.model.name} is a language model without one"
         )
-    there = model.run.corpus.label_fields
-    if not there:
+    available = model.run.corpus.label_fields
+    if not available:
         raise UserError(
             f"the probe needs labels, and the corpus {config.data.corpus} of this run has none"
         )
     for field in wanted:
-        if field not in there:
-            have = f"the corpus {config.data.corpus} has {', '.join(there)}{closest(field, there)}"
-            raise ConfigError(f"no label {field!r}: {have}")
-    return list(wanted or there)
+        if field not in available:
+            raise ConfigError(
+                f"no label {field!r}: the corpus {config.data.corpus} has {', '.join(available)}"
+                f"{closest(field, available)}"
+            )
+    return list(wanted or available)
 
 
 def _published(model: TextModel) -> dict[str, Any] | None:
-    """The paper's figures for this model on this corpus, split by split, where it has any."""
+    """The paper's scores of this model on this corpus by split, where it has any."""
     config = model.run.config
     if model.latent_dim != PUBLISHED_LATENT_DIM:
         return None
     row = (config.model.name, config.objective.annealing)
     splits = paper.PROBE_64.get(row, {}).get(config.data.corpus)
-    return splits and {split: figures._asdict() for split, figures in splits.items()}
+    return splits and {split: scores._asdict() for split, scores in splits.items()}
 
 
-def _gather(model: TextModel, fields: Sequence[str]) -> Material:
+def _collect_inputs(model: TextModel, fields: Sequence[str]) -> ProbeInputs:
     run, settings = model.run, model.run.config.probe
     rows = {split: list(run.corpus.split(split)) for split in SPLITS}
     texts = {split: [row.text for row in of_split] for split, of_split in rows.items()}
     progress = Progress(2 * sum(map(len, texts.values())))
-    blank_model = init_untrained(run, seed=run.config.seed)
+    random_model = init_untrained(run, seed=run.config.seed)
     latents = _encode(model, texts, progress, done=0)
-    blank = _encode(blank_model, texts, progress, done=sum(map(len, texts.values())))
+    random = _encode(random_model, texts, progress, done=sum(map(len, texts.values())))
     progress.clear()
-    return Material(
+    return ProbeInputs(
         latents,
-        blank,
+        random,
         text_features(texts, dimensions=model.latent_dim, seed=settings.seed),
         {
             field: {s: np.asarray([row.labels[field] for row in rows[s]]) for s in SPLITS}
@@ -132,12 +129,12 @@ def _encode(
 ) -> dict[str, Latents]:
     encoded = {}
     for split, sentences in texts.items():
-        pieces = []
+        chunks = []
         for start in range(0, len(sentences), CHUNK):
-            pieces.append(model.encode(sentences[start : start + CHUNK]))
+            chunks.append(model.encode(sentences[start : start + CHUNK]))
             done += len(sentences[start : start + CHUNK])
             progress.tick(done, "encoding sentences")
-        mean_NxZ, std_NxZ = (np.concatenate(part) for part in zip(*pieces, strict=True))
+        mean_NxZ, std_NxZ = (np.concatenate(part) for part in zip(*chunks, strict=True))
         if not (np.isfinite(mean_NxZ).all() and np.isfinite(std_NxZ).all()):
             raise UserError(
                 f"{model.run.folder}: the latents of the {split} split are not finite, so the "

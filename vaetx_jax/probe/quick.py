@@ -1,26 +1,26 @@
-"""The quick probes of a final report: one closed fit per label."""
+"""The quick probes of a final report: logistic regression on the posterior mean, per label."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from vaetx_jax.inference.text_model import TextModel
-from vaetx_jax.probe.probing import TRAINING_ROWS
+
+TRAINING_ROWS = 5_000  # enough for some dozen dimensions
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
-    """A linear probe of one label.
+    """The quick probe of one label field.
 
     Attributes:
-      field: the label.
-      classes: how many values it has.
+      field: the name of the label field.
+      classes: the number of its classes.
       accuracy: of logistic regression on the posterior mean, on the test split.
-      majority: accuracy of always saying the commonest class of the training rows.
+      majority: accuracy of always predicting the most frequent class of the training rows.
     """
 
     field: str
@@ -32,13 +32,22 @@ class ProbeResult:
 def linear_probe(
     z_train_NxZ: np.ndarray, y_train_N: np.ndarray, z_test_NxZ: np.ndarray, y_test_N: np.ndarray
 ) -> tuple[float, float]:
-    """(accuracy, majority share) on the test rows of logistic regression on standardised z."""
+    """Fits logistic regression on standardised z.
+
+    Args:
+      z_train_NxZ, y_train_N: latents and classes of the training rows.
+      z_test_NxZ, y_test_N: of the test rows.
+
+    Returns:
+      Accuracy on the test rows, and that of always predicting the most frequent class of the
+      training rows.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    commonest = np.bincount(y_train_N).argmax()
-    majority = float(np.mean(y_test_N == commonest))
+    most_frequent = np.bincount(y_train_N).argmax()
+    majority = float(np.mean(y_test_N == most_frequent))
     if len(np.unique(y_train_N)) < 2:
         return majority, majority
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -47,9 +56,10 @@ def linear_probe(
 
 
 def probe_labels(model: TextModel, mu_test_NxZ: np.ndarray) -> list[ProbeResult]:
-    """A quick linear probe of every label of the corpus, from posterior means.
+    """Probes every label field of the corpus, from posterior means.
 
     Args:
+      model: the model, which encodes the training rows.
       mu_test_NxZ: the posterior means of the test split, from its evaluation.
     """
     run = model.run
@@ -65,21 +75,8 @@ def probe_labels(model: TextModel, mu_test_NxZ: np.ndarray) -> list[ProbeResult]
     return results
 
 
-class Probed(Protocol):
-    """What is shown of a linear probe."""
-
-    @property
-    def field(self) -> str: ...
-    @property
-    def classes(self) -> int: ...
-    @property
-    def accuracy(self) -> float: ...
-    @property
-    def majority(self) -> float: ...
-
-
-def print_probes(results: Sequence[Probed]) -> None:
-    """What a linear classifier reads off z, label by label."""
+def print_probes(results: Sequence[ProbeResult]) -> None:
+    """Prints the quick probes as a table, a row per label."""
     table = Table(title="linear probe of z (posterior mean), test split", title_justify="left")
     table.add_column("label")
     for column in ("classes", "accuracy", "majority"):

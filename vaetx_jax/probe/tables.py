@@ -1,4 +1,4 @@
-"""A probe on the screen: z and the references on the test split, then what few labels teach."""
+"""Tables of a probe: z and the baselines, then fits to few labels."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ _FITS = {
 
 
 def print_probe(result: dict[str, Any]) -> None:
-    """The fields of `probe.json` as tables."""
-    for field, figures in result["labels"].items():
-        if "skipped" in figures:
-            print(f"{field}: {figures['skipped']}")
+    """Prints the fields of `probe.json` as tables."""
+    for field, found in result["labels"].items():
+        if "skipped" in found:
+            print(f"{field}: {found['skipped']}")
             continue
-        print_table(_figures_table(field, figures, result))
-        if figures["few_labels"]:
-            print_table(_few_labels_table(field, figures, result["latent_dim"]))
+        print_table(_scores_table(field, found, result))
+        if found["few_labels"]:
+            print_table(_few_labels_table(field, found, result["latent_dim"]))
 
 
-def reference_names(latent_dim: int) -> dict[str, str]:
-    """What the features and references of `probe.json` are called on the screen."""
+def baseline_names(latent_dim: int) -> dict[str, str]:
+    """The printed names of the features and references of `probe.json`."""
     return {
         "z": "z",
         "class_shares": "class shares alone",
@@ -35,32 +35,32 @@ def reference_names(latent_dim: int) -> dict[str, str]:
     }
 
 
-def _figures_table(field: str, figures: dict[str, Any], result: dict[str, Any]) -> StudyTable:
-    loss = loss_name(len(figures["classes"]))
-    shown = [_row("z", split, figures["splits"][split], loss) for split in figures["splits"]]
+def _scores_table(field: str, found: dict[str, Any], result: dict[str, Any]) -> StudyTable:
+    loss = loss_name(len(found["classes"]))
+    shown = [_row("z", split, found["splits"][split], loss) for split in found["splits"]]
     if result["published"]:
         published = result["published"].items()
         shown += [_row("z, the paper's", split, scores, loss) for split, scores in published]
-    names = reference_names(result["latent_dim"])
-    for name, of_split in figures["references"].items():
+    names = baseline_names(result["latent_dim"])
+    for name, of_split in found["references"].items():
         shown.append(_row(names[name], "test", of_split["test"], loss))
-    rows = figures["rows"]
-    classes = figures["classes"]
+    rows = found["rows"]
+    classes = found["classes"]
     kinds = ", ".join(classes) if len(classes) <= 8 else f"{len(classes)} classes"
-    protocol = {**result["protocol"], **figures["fit"]}
+    protocol = {**result["protocol"], **found["fit"]}
     return StudyTable(
         title=f"linear probe of {field} ({kinds}): {result['model']} on {result['corpus']}, "
         f"step {result['checkpoint']:,} ({result['checkpoint_is']})",
-        columns=("classifier reads", "split", loss, "accuracy", "macro-F1", "ROC-AUC"),
+        columns=("classifier input", "split", loss, "accuracy", "macro-F1", "ROC-AUC"),
         rows=[],
         shown=shown,
         notes=[
             f"{_LATENTS[protocol['latent']]}; {_FITS[protocol['fit']].format(**protocol)}.",
             *_unfinished(protocol),
-            f"{loss} in nats; {rows['train']:,} rows to train on, {rows['valid']:,} to validate, "
-            f"{rows['test']:,} to test.",
-            "The references but for the untrained encoder are closed fits (scikit-learn).",
-            *figures["notes"],
+            f"{loss} in nats; {rows['train']:,} training rows, {rows['valid']:,} validation rows, "
+            f"{rows['test']:,} test rows.",
+            "All baselines but the untrained encoder are closed fits (scikit-learn).",
+            *found["notes"],
         ],
     )
 
@@ -68,7 +68,7 @@ def _figures_table(field: str, figures: dict[str, Any], result: dict[str, Any]) 
 def _unfinished(protocol: dict[str, Any]) -> list[str]:
     if protocol.get("epoch") != protocol["epochs"]:
         return []
-    return ["That is the last epoch, so this fit may not have read off all that is in z."]
+    return ["That is the last epoch: a longer fit may find more in z."]
 
 
 def _row(name: str, split: str, scores: dict[str, Any], loss: str) -> tuple[str, ...]:
@@ -80,22 +80,22 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _few_labels_table(field: str, figures: dict[str, Any], latent_dim: int) -> StudyTable:
-    names = reference_names(latent_dim)
+def _few_labels_table(field: str, found: dict[str, Any], latent_dim: int) -> StudyTable:
+    names = baseline_names(latent_dim)
     shown = [
         (
             names[row["features"]],
             f"{row['labels_per_class']:,}",
             f"{row['labels']:,}",
-            *(f"{row[f'{f}_mean']:.3f} ± {row[f'{f}_std']:.3f}" for f in ("accuracy", "macro_f1")),
+            *(f"{row[f'{m}_mean']:.3f} ± {row[f'{m}_std']:.3f}" for m in ("accuracy", "macro_f1")),
         )
-        for row in figures["few_labels"]
+        for row in found["few_labels"]
     ]
-    draws = figures["few_labels"][0]["draws"]
+    draws = found["few_labels"][0]["draws"]
     return StudyTable(
         title=f"few labels of {field}: test split, mean ± deviation of {draws} draws",
-        columns=("classifier reads", "labels a class", "labels", "accuracy", "macro-F1"),
+        columns=("classifier input", "labels per class", "labels", "accuracy", "macro-F1"),
         rows=[],
         shown=shown,
-        notes=["Closed fits, C by as many validation rows a class; all read the same draws."],
+        notes=["Closed fits, C chosen on as many validation rows; all inputs use the same draws."],
     )

@@ -1,8 +1,9 @@
-"""What a run is made of, put together from its config: corpus, tokenizer, ids, batches, model."""
+"""A run: its corpus, tokenizer, batches and model, built from its config."""
 
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,9 +12,10 @@ from ml_collections import ConfigDict
 
 from vaetx_jax.config import stored, validation
 from vaetx_jax.data.batches import EvalBatches, TrainBatches
+from vaetx_jax.data.bucketing import Buckets, ProcessShare, make_buckets
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
-from vaetx_jax.data.tokenized import TokenizedSplit, tokenize_split
+from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.text_vae import LanguageModel
@@ -23,28 +25,38 @@ from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run of one config. The corpus and its ids are opened when they are first asked for."""
+    """A run of one config. The corpus and its ids are opened at their first use.
+
+    Attributes:
+      config: its validated settings.
+      folder: its work folder.
+      tokenizer: its tokenizer, as kept in the folder.
+      model: its model, in float32.
+      mesh: the devices that it uses.
+      open_corpus: opens the corpus of `config.data`, once for all calls.
+    """
 
     config: ConfigDict
     folder: pathlib.Path
     tokenizer: Tokenizer
     model: LanguageModel
     mesh: Mesh
+    open_corpus: Callable[[], Corpus]
 
-    @functools.cached_property
+    @property
     def corpus(self) -> Corpus:
         """The corpus of `config.data`."""
-        return _corpus(self.config)
+        return self.open_corpus()
 
     def training_model(self) -> LanguageModel:
         """The model in the precision of training; it has the same parameters."""
         precision = self.config.train.precision
         if precision == "float32":
             return self.model
-        return _model(self.config, self.tokenizer, jnp.dtype(precision))
+        return _build_model(self.config, self.tokenizer, jnp.dtype(precision))
 
     def split(self, name: str) -> TokenizedSplit:
-        """The ids of a split, from the cache or made now."""
+        """The ids of a split, from the cache where they have been made before."""
         return tokenize_split(
             self.corpus,
             name,
@@ -58,14 +70,9 @@ class Run:
         """The batches of every training step."""
         data = self.config.data
         check_batch_size("data.batch_size", data.batch_size, self.mesh)
-        return TrainBatches(
-            self.split("train"),
-            batch_size=data.batch_size,
-            seed=data.seed,
-            batching=data.batching,
-            groups=data.groups,
-            **self._layout(),
-        )
+        shapes = [data.max_len] if data.batching == "pad" else None
+        buckets = self._buckets(self.split("train"), data.batch_size, shapes)
+        return TrainBatches(buckets, seed=data.seed)
 
     def eval_batches(self, split: TokenizedSplit) -> EvalBatches:
         """Batches that hold every sentence of a split once, in the lengths of training.
@@ -74,47 +81,58 @@ class Run:
         """
         size = self.config.evaluation.batch_size
         check_batch_size("evaluation.batch_size", size, self.mesh)
-        shapes = self.train_batches.shapes
-        return EvalBatches(split, batch_size=size, shapes=shapes, **self._layout())
+        return EvalBatches(self._buckets(split, size, self.train_batches.shapes))
 
-    def _layout(self) -> dict[str, Any]:
-        tokenizer, (index, count) = self.tokenizer, process_share(self.mesh)
-        return {
-            "max_len": self.config.data.max_len,
-            "pad_id": tokenizer.pad_id,
-            "cls_id": tokenizer.cls_id,
-            "sep_id": tokenizer.sep_id,
-            "process_index": index,
-            "process_count": count,
-        }
+    def _buckets(
+        self, split: TokenizedSplit, batch_size: int, shapes: Sequence[int] | None
+    ) -> Buckets:
+        return make_buckets(
+            split,
+            frame=FrameIds.of(self.tokenizer),
+            batch_size=batch_size,
+            max_len=self.config.data.max_len,
+            shapes=shapes,
+            max_buckets=self.config.data.groups,
+            share=ProcessShare(*process_share(self.mesh)),
+        )
 
 
 def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
-    """The run that trains in `folder`; makes its tokenizer where it has none."""
-    corpus = _corpus(config)
+    """The run that trains in `folder`, whose tokenizer is made at the first start.
+
+    Raises:
+      UserError: the folder belongs to a run on another corpus.
+    """
+    opener = functools.cache(functools.partial(_open_corpus, config))
+    corpus = opener()
     workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
-    home = folder / workdir_lib.TOKENIZER
-    if home.is_dir():
-        tokenizer = load_tokenizer(home)
+    path = folder / workdir_lib.TOKENIZER
+    if path.is_dir():
+        tokenizer = load_tokenizer(path)
     else:
-        tokenizer = _tokenizer(config, corpus)
-        tokenizer.save(home)
-    run = _run(config, folder, tokenizer)
-    run.__dict__["corpus"] = corpus  # the cached property: it has been opened already
-    return run
+        tokenizer = _make_tokenizer(config, corpus)
+        tokenizer.save(path)
+    return _build_run(config, folder, tokenizer, opener)
 
 
 def open_run(folder: pathlib.Path) -> Run:
     """The run that has been trained in `folder`."""
     config = stored.read_config(folder / workdir_lib.CONFIG)
-    return _run(config, folder, load_tokenizer(folder / workdir_lib.TOKENIZER))
+    tokenizer = load_tokenizer(folder / workdir_lib.TOKENIZER)
+    opener = functools.cache(functools.partial(_open_corpus, config))
+    return _build_run(config, folder, tokenizer, opener)
 
 
-def _run(config: ConfigDict, folder: pathlib.Path, tokenizer: Tokenizer) -> Run:
-    return Run(config, folder, tokenizer, _model(config, tokenizer), data_mesh())
+def _build_run(
+    config: ConfigDict,
+    folder: pathlib.Path,
+    tokenizer: Tokenizer,
+    opener: Callable[[], Corpus],
+) -> Run:
+    return Run(config, folder, tokenizer, _build_model(config, tokenizer), data_mesh(), opener)
 
 
-def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:
+def _build_model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:
     settings = validation.model_settings(config)
     return build_model(
         settings,
@@ -124,7 +142,7 @@ def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> Langu
     )
 
 
-def _corpus(config: ConfigDict) -> Corpus:
+def _open_corpus(config: ConfigDict) -> Corpus:
     data = config.data
     spec = CorpusSpec(
         name=data.corpus,
@@ -141,16 +159,16 @@ def _corpus(config: ConfigDict) -> Corpus:
     return open_corpus(spec)
 
 
-def _tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
-    """From the cache, or trained on the training split and put there."""
+def _make_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
+    """The tokenizer of a config: from the cache, or trained on the training split."""
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
     if kind in ("wordpiece", "gpt2"):
         return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
-    home = stored.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
-    if home.is_dir():
-        return load_tokenizer(home)
+    path = stored.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
+    if path.is_dir():
+        return load_tokenizer(path)
     tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
-    tokenizer.save(home)
+    tokenizer.save(path)
     return tokenizer
 
 

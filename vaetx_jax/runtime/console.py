@@ -11,22 +11,22 @@ from vaetx_jax.runtime import processes
 
 
 def notify(words: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
-    """Says something on the side (standard error); work goes on where nobody can be told.
+    """Prints to standard error; the work goes on if that fails.
 
-    The log may lie on the very disk that is full, or its reader be gone.
+    The log may lie on the very disk that is full, or its reader may be gone.
     """
     with contextlib.suppress(OSError):
         print(words, end=end, file=stream or sys.stderr, flush=True)
 
 
 class Progress:
-    """One line that says how far a long job is, what it measures, and how long it will take.
+    """A line with the share done of a long job, its metrics and the time left.
 
     On a terminal the line is rewritten in place; elsewhere every `line` is a line of its own.
     """
 
     def __init__(self, total: int, *, done: int = 0, stream: TextIO | None = None):
-        # Of several processes one tells; the others would tell the same.
+        # Of several processes the first alone prints; the others would print the same.
         self._silent = stream is None and not processes.is_first()
         self._stream = stream or sys.stderr
         dumb = os.environ.get("TERM") == "dumb"  # it would print the escape codes
@@ -37,20 +37,20 @@ class Progress:
         self._last = -math.inf
 
     def line(self, done: int, text: str) -> None:
-        """Says that `done` of the total are done, and `text`; this line stays."""
+        """Prints a line that stays: how many of the total are done, and `text`."""
         if self._silent:
             return
         notify(("\r\x1b[K" if self._terminal else "") + self._words(done, text), self._stream)
 
     def tick(self, done: int, text: str = "") -> None:
-        """The same on a terminal, in place and at most four times a second."""
+        """Rewrites a terminal's line, at most four times per second; elsewhere does nothing."""
         now = time.monotonic()
         if self._terminal and (now - self._last > 0.25 or done == self._total):
             self._last = now
             notify("\r\x1b[K" + self._words(done, text), self._stream, end="")
 
     def clear(self) -> None:
-        """Takes the line off a terminal."""
+        """Removes the line from a terminal."""
         if self._terminal:
             notify("\r\x1b[K", self._stream, end="")
 
@@ -66,6 +66,6 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as H:MM:SS."""
+    """Formats seconds as H:MM:SS."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

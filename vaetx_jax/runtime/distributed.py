@@ -1,4 +1,4 @@
-"""One run over the processes of several machines: how they find each other, agree and part.
+"""The start and the end of a run over the processes of several machines.
 
 JAX's own distributed runtime does the work. Every process of a run is started with the same
 command; on a TPU pod slice or under Slurm JAX finds out by itself who they are.
@@ -37,7 +37,7 @@ def define_flags() -> None:
 
 
 def start() -> None:
-    """Joins the other processes, if there are any; to be called before anything asks JAX.
+    """Joins the other processes, if any; call it before anything else uses JAX.
 
     All but the first keep silent on standard output.
 
@@ -79,14 +79,14 @@ def start() -> None:
 
 
 def _cluster(given: bool) -> bool:
-    """Whether something says that there are several processes."""
+    """Whether flags or environment announce several processes."""
     sizes = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
     several = any(int(os.environ.get(name, "1")) > 1 for name in sizes)
     return given or several or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
 
 
 def first_does(work: Callable[[], None]) -> None:
-    """Lets the first process do what is done once, while the others wait.
+    """Runs `work` on the first process while the others wait.
 
     Raises:
       UserError: on the others, whatever the first process raised.
@@ -97,19 +97,19 @@ def first_does(work: Callable[[], None]) -> None:
             work()
         except Exception as error:  # the others must not wait for one that has left
             raised = error
-    failed = processes.from_first(_told(raised) if raised else None)
+    failed = processes.from_first(_describe(raised) if raised else None)
     if raised:
         raise raised
     if failed:
         raise UserError(f"process 0: {failed}")
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def leave() -> None:
-    """Run from the other processes; each is alone from here on."""
+    """Leaves the other processes; each is alone from here on."""
     if jax.process_count() > 1:
         processes.barrier("the end of training")
         jax.distributed.shutdown()

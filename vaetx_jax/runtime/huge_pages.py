@@ -1,8 +1,8 @@
-"""Large arrays on huge pages: a fifth of a training step on a CPU was spent on page faults.
+"""Huge pages for large arrays: page faults took a fifth of a training step on a CPU.
 
-XLA takes the memory of a step's intermediate arrays anew at each step (125 MB for the small model
-over 30,522 pieces), and the kernel hands it out in pages of 4 kB, 32,000 faults a step. The C
-library asks for pages of 2 MB if it is told to before the process starts.
+XLA allocates the intermediate arrays of a step again at each step (125 MB for the small model
+with 30,522 tokens), and the kernel hands it out in pages of 4 kB, 32,000 faults per step. The C
+library asks for pages of 2 MB if GLIBC_TUNABLES says so before the process starts.
 """
 
 import os
@@ -12,7 +12,7 @@ _TUNABLE = "glibc.malloc.hugetlb"
 
 
 def restart() -> None:
-    """Starts this command again with huge pages, in its own place, if it was not told about them.
+    """Replaces this process by the same command with huge pages, unless they were chosen already.
 
     For the top of a long-running command, before anything large is imported. Does nothing off
     glibc or where GLIBC_TUNABLES already says something of huge pages (`glibc.malloc.hugetlb=0`

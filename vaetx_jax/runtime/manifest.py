@@ -1,6 +1,6 @@
-"""What a folder must hold: the sha256 of every file and some facts, in a file that is written last.
+"""A sha256 manifest of a folder, written last: the digest of every file, and some facts.
 
-The manifest vouches for itself, too: one bit changed in it is as good as no manifest.
+It holds a digest of itself, too: a manifest with one changed bit counts as none.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 
 
 def write_manifest(folder: pathlib.Path, facts: dict[str, Any]) -> None:
-    """Vouches for all files that are in a folder now, and notes facts (anything that JSON has)."""
+    """Writes the manifest of all files in a folder, with facts (anything that JSON has)."""
     files = {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
@@ -28,7 +28,7 @@ def write_manifest(folder: pathlib.Path, facts: dict[str, Any]) -> None:
 
 
 def read_facts(folder: pathlib.Path) -> dict[str, Any]:
-    """The facts noted of a folder; its files are not looked at.
+    """Reads the facts of a manifest; the files are not read.
 
     Raises:
       DamagedError: there is no manifest, or it is not as it was written.
@@ -37,7 +37,7 @@ def read_facts(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def check_files(folder: pathlib.Path) -> None:
-    """Reads every file that the manifest names.
+    """Verifies every file that the manifest names.
 
     Raises:
       DamagedError: names the first that is missing or not as it was written.
@@ -67,7 +67,7 @@ def verify(folder: pathlib.Path, digests: Mapping[str, str]) -> None:
 
 
 def sha256_of(path: pathlib.Path) -> str:
-    """Hex, of a file's content.
+    """Returns the hex sha256 of a file.
 
     Raises:
       OSError: it cannot be read.
@@ -76,13 +76,13 @@ def sha256_of(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def rename_aside(path: pathlib.Path, name: str) -> pathlib.Path:
-    """Renames what is damaged to NAME-1, or the next free number, beside it; gives where."""
+def rename_damaged(path: pathlib.Path, name: str) -> pathlib.Path:
+    """Renames a damaged file or folder to NAME-1 or the next free number; returns the new path."""
     number = 1
-    while (aside := path.with_name(f"{name}-{number}")).exists():
+    while (renamed := path.with_name(f"{name}-{number}")).exists():
         number += 1
-    path.rename(aside)
-    return aside
+    path.rename(renamed)
+    return renamed
 
 
 def _read(folder: pathlib.Path) -> dict[str, Any]:

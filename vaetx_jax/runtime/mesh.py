@@ -1,4 +1,4 @@
-"""The one device mesh: where the axis is named, and how arrays lie on it.
+"""The device mesh: its one axis, and the placement of arrays on it.
 
 The mesh has one axis, `data`: batches are split over it, and the state is on every device or, with
 `mesh.shard_state`, its large arrays are split, too. It is built
@@ -35,10 +35,10 @@ def split_over_data(mesh: Mesh) -> NamedSharding:
 
 
 def split_longest(shape: tuple[int, ...], mesh: Mesh, *, least: int = LEAST_SPLIT) -> NamedSharding:
-    """Split along the longest axis that the devices divide; whole where there is none.
+    """Splits along the longest axis that the devices divide; replicates if there is none.
 
     Args:
-      least: arrays of fewer elements stay whole.
+      least: arrays of fewer elements are replicated.
     """
     axes = [axis for axis, size in enumerate(shape) if size % mesh.size == 0]
     if mesh.size == 1 or not axes or math.prod(shape) < least:
@@ -53,8 +53,8 @@ def process_share(mesh: Mesh) -> tuple[int, int]:
     return numbers.index(jax.process_index()), len(numbers)
 
 
-def whole(tree: Any, mesh: Mesh) -> Any:
-    """Arrays of the mesh as they are on every device of it; what is so already costs nothing."""
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Replicates arrays of the mesh over its devices; replicated ones are returned as they are."""
     sharding = replicated(mesh)
     if all(leaf.sharding == sharding for leaf in jax.tree.leaves(tree)):
         return tree

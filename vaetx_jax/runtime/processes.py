@@ -1,4 +1,4 @@
-"""What the processes of a run say to each other; alone, a process talks to itself at no cost.
+"""Messages between the processes of a run; a single process needs none.
 
 All functions but `is_first` must be called by every process, in the same order.
 """
@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 
 
 def is_first() -> bool:
-    """Whether this is the process that prepares data and writes what is written once."""
+    """Whether this is the process that prepares data and writes the shared files."""
     return jax.process_index() == 0
 
 
@@ -20,19 +20,19 @@ def barrier(name: str) -> None:
     """Waits for all processes.
 
     Args:
-      name: what is waited for, for the message of a process that waits in vain.
+      name: of the event, for the message of a process that waits in vain.
     """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def from_first(value: Any) -> Any:
-    """What the first process passes, on all of them: anything that JSON has."""
+    """Returns the first process's value on all processes: anything that JSON has."""
     return from_all(value if is_first() else None)[0]
 
 
 def from_all(value: Any) -> list[Any]:
-    """What each process passes, by its number: anything that JSON has."""
+    """Returns every process's value, by process number: anything that JSON has."""
     if jax.process_count() == 1:
         return [value]
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)
@@ -44,7 +44,7 @@ def from_all(value: Any) -> list[Any]:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether any process says yes."""
+    """Whether the flag is set on any process."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))

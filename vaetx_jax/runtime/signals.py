@@ -1,4 +1,4 @@
-"""How a long job is asked to stop: by SIGINT (Ctrl-C) or SIGTERM."""
+"""Handlers of SIGINT (Ctrl-C) and SIGTERM, which ask a long job to stop."""
 
 import os
 import signal
@@ -10,9 +10,9 @@ STOPPED = 75  # exit status: 'stopped, resume me'
 
 
 def exit_immediately() -> None:
-    """Lets SIGINT and SIGTERM end the process while it imports, when there is nothing to save.
+    """Makes SIGINT and SIGTERM end the process at once, for the time of the imports.
 
-    Python's own way is an exception in the midst of some import, which may be swallowed there.
+    Python's own way is an exception in the middle of some import, which may swallow it.
     """
 
     def leave(number: int, frame: Any) -> None:
@@ -24,7 +24,7 @@ def exit_immediately() -> None:
 
 
 def restore_default_handlers() -> None:
-    """Python's own way again, from where an interruption is one line of its own."""
+    """Restores Python's own handlers."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -11,7 +11,7 @@ from typing import Any
 from vaetx_jax.run.metric_log import METRICS
 from vaetx_jax.run.workdir import CHECKPOINTS, CONFIG, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
-from vaetx_jax.runtime.manifest import rename_aside, sha256_of
+from vaetx_jax.runtime.manifest import rename_damaged, sha256_of
 
 SEAL = "cell.json"
 EVALUATION = "evaluation-test.json"
@@ -96,7 +96,7 @@ def condition(
 
 def set_aside(folder: pathlib.Path) -> pathlib.Path:
     """Renames a damaged cell, so that it can be trained again and still be inspected."""
-    return rename_aside(folder, f"{folder.name}.damaged")
+    return rename_damaged(folder, f"{folder.name}.damaged")
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:

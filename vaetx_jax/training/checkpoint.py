@@ -19,7 +19,7 @@ from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import notify
-from vaetx_jax.runtime.manifest import check_files, read_facts, rename_aside, write_manifest
+from vaetx_jax.runtime.manifest import check_files, read_facts, rename_damaged, write_manifest
 from vaetx_jax.training.state import TrainState
 
 KEEP_LATEST = 2
@@ -223,7 +223,7 @@ class Checkpoints:
         if not self._writable:
             notify(f"warning: {error}; this checkpoint is passed over")
             return
-        aside = rename_aside(path, f"damaged-{path.name}")
+        aside = rename_damaged(path, f"damaged-{path.name}")
         notify(f"warning: {error}; this checkpoint was set aside as {aside}")
 
     def _delete_old(self) -> None:

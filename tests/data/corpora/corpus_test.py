@@ -54,7 +54,7 @@ def test_grammar_labels_are_its_causes(tmp_path):
 
 
 def test_tensorflow_datasets_reads_the_same_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "ROWS_A_SHARD", 20)  # several shards
+    monkeypatch.setattr(streaming, "ROWS_PER_SHARD", 20)  # several shards
     corpus = tiny_grammar(tmp_path)
     source = corpus.data_source("train")
     assert len(source) == 50
@@ -101,7 +101,7 @@ def test_public_builders_have_description_licence_and_citation(source, tmp_path)
 def sharded(tmp_path_factory) -> tuple[Rows, list[str]]:
     """45 rows in shards of 20."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "ROWS_A_SHARD", 20)
+        patch.setattr(streaming, "ROWS_PER_SHARD", 20)
         corpus = tiny_grammar(tmp_path_factory.mktemp("cache"), sentences=45)
         rows = corpus.split("train")
     return rows, [sentence.text for sentence in grammar.generate(0, "train", 0, 45)]

@@ -308,7 +308,7 @@ def test_a_model_of_someone_else_is_refused(tmp_path):
 
 def test_a_vocabulary_with_a_piece_twice_is_refused(tmp_path):
     path = write_wordpiece(tmp_path, extra="cat\n")
-    with pytest.raises(UserError, match=r"line \d+: the piece 'cat' stands on line 8"):
+    with pytest.raises(UserError, match=r"line \d+: the token 'cat' stands on line 8"):
         wordpiece_from_file(path)
 
 
@@ -341,11 +341,11 @@ def test_windows_line_ends_in_a_vocabulary_do_no_harm(made, tmp_path):
     ("encoder", "merges", "message"),
     [
         ("{", "", "is not JSON"),
-        ('{"a": 0, "b": 2}', "", "0 to the number of pieces"),
-        ('["a"]', "", "0 to the number of pieces"),
+        ('{"a": 0, "b": 2}', "", "0 to the number of tokens"),
+        ('["a"]', "", "0 to the number of tokens"),
         ('{"a": 0}', "", r"lacks <\|endoftext\|>"),
-        (None, "t h\nx\n", "line 2: expected two pieces"),
-        (None, "#version: 0.2\nt h\nq q\n", "line 3: the piece 'qq' is not in the vocabulary"),
+        (None, "t h\nx\n", "line 2: expected two tokens"),
+        (None, "#version: 0.2\nt h\nq q\n", "line 3: the token 'qq' is not in the vocabulary"),
     ],
 )
 def test_bad_gpt2_files_are_told(tmp_path, encoder, merges, message):

@@ -1,4 +1,4 @@
-"""What every corpus shares: built once by tensorflow-datasets, then read at random.
+"""The base of all corpora: built once by tensorflow-datasets, then read at random.
 
 The ArrayRecord files lie below `cache_dir/tfds`. Opening a corpus does not import
 tensorflow-datasets (nor TensorFlow, which is never needed).
@@ -30,18 +30,18 @@ _FORMAT = 1
 class Corpus(abc.ABC):
     """A corpus: three splits of rows, `train`, `valid` and `test`.
 
-    Subclasses give the builder and what decides the rows.
+    Subclasses implement `_builder` and pass on every setting that determines the rows.
 
     Args:
         name: the corpus's name.
-        cache_dir: folder for what is downloaded and built.
+        cache_dir: folder of downloads and built data sets.
         version: of the builder.
-        settings: what else decides the rows; anything that JSON has.
+        settings: all else that determines the rows; anything that JSON has.
         config: name of the builder's configuration, "" without; None: of the fingerprint.
 
     Attributes:
         name: the corpus's name.
-        fingerprint: hex sha256 of what decides its rows.
+        fingerprint: hex sha256 of all that determines its rows.
         has_log_prob: whether rows carry exact log-probabilities.
     """
 
@@ -63,7 +63,7 @@ class Corpus(abc.ABC):
         self._config = self.fingerprint[:16] if config is None else config
         # tensorflow-datasets' own layout: name/config/version
         self._folder = cache_dir / "tfds" / name / self._config / version
-        # What the builder noted: label_fields, rows, dropped, label_counts, shards.
+        # The builder's notes: label_fields, rows, dropped, label_counts, shards.
         self._facts: dict[str, Any] | None = None
 
     @abc.abstractmethod
@@ -76,7 +76,7 @@ class Corpus(abc.ABC):
         return {name: tuple(names) for name, names in self._noted()["label_fields"].items()}
 
     def prepare(self) -> None:
-        """Builds the data set unless it is there.
+        """Builds the data set unless it exists.
 
         Raises:
             UserError: a source is missing or damaged, the download fails, the cache folder cannot
@@ -94,7 +94,7 @@ class Corpus(abc.ABC):
         self._facts = facts
 
     def split(self, name: str) -> Rows:
-        """The rows of a split, read from disk as they are asked for; builds the corpus if needed.
+        """Opens a split, whose rows are read from disk one by one; builds the corpus if needed.
 
         Raises:
             UserError: as `prepare`.
@@ -121,7 +121,7 @@ class Corpus(abc.ABC):
             return tfds.builder_from_directory(self._folder).as_data_source(name)
 
     def describe(self) -> str:
-        """One line: rows a split, shares of the classes, and what was dropped."""
+        """Describes it in one line: rows per split, shares of the classes, rows left out."""
         return _describe(self.name, self._noted())
 
     def _noted(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Corpus(abc.ABC):
         return self._facts
 
     def _stored(self) -> dict[str, Any] | None:
-        """The builder's notes if the data set is there and whole."""
+        """The builder's notes if the data set exists and is complete."""
         try:
             facts = json.loads((self._folder / "metadata.json").read_text(encoding="utf-8"))
             for shards in facts["shards"].values():

@@ -34,17 +34,17 @@ _TEXT_VERSION = "1.0.0"
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSpec:
-    """Which corpus, and from where.
+    """The choice of a corpus and its settings.
 
     Attributes:
         name: one of `CORPORA`.
-        cache_dir: folder for what is downloaded and built.
+        cache_dir: folder of downloads and built data sets.
         manual_dir: folder of the public corpora's files (`ptb/train.txt` and so on); empty: they
             are downloaded.
         train, valid, test: files of `text`; empty `valid` or `test`: a share of `train`.
         valid_share, test_share: shares of `text` held out by a hash of the sentence.
         sentences, held_out, seed: training rows of `grammar`, rows of validation and of test
-            each, and the seed they are drawn by.
+            each, and the seed of all draws.
     """
 
     name: str
@@ -82,7 +82,7 @@ class PublicCorpus(Corpus):
     Args:
         source: describes it.
         manual_dir: the folder of its files; empty: they are downloaded.
-        cache_dir: folder for what is downloaded and built.
+        cache_dir: folder of downloads and built data sets.
     """
 
     def __init__(self, source: Source, manual_dir: str, cache_dir: pathlib.Path) -> None:
@@ -106,7 +106,7 @@ class TextCorpus(Corpus):
 
     Args:
         files: the files and shares of the splits.
-        cache_dir: folder for what is built.
+        cache_dir: folder of built data sets.
 
     Raises:
         UserError: a file is missing or of an unknown kind.
@@ -131,8 +131,8 @@ class GrammarCorpus(Corpus):
 
     Args:
         rows: split -> number of rows; validation and test have the same.
-        seed: what they are drawn by.
-        cache_dir: folder for what is built.
+        seed: of all draws.
+        cache_dir: folder of built data sets.
     """
 
     has_log_prob = True

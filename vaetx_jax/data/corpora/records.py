@@ -18,7 +18,7 @@ _Feature = tf_feature_pb2.Feature
 
 
 class Record(NamedTuple):
-    """What a record holds: text, class numbers in the order of the fields, log p or None."""
+    """The content of a record: text, class numbers in the order of the fields, log p or None."""
 
     text: str
     labels: tuple[int, ...]
@@ -26,7 +26,7 @@ class Record(NamedTuple):
 
 
 def encoder(fields: Iterable[str]) -> Callable[[Example], bytes]:
-    """From a row to its record; `fields` are its label fields."""
+    """Returns a function from a row to its record; `fields` are its label fields."""
     fields = tuple(fields)
 
     def encode(row: Example) -> bytes:
@@ -46,7 +46,7 @@ def encoder(fields: Iterable[str]) -> Callable[[Example], bytes]:
 
 
 def decoder(fields: Iterable[str], has_log_prob: bool) -> Callable[[bytes], Record]:
-    """From a record to what it holds; the inverse of `encoder`."""
+    """Returns a function from a record to its content, the inverse of `encoder`'s."""
     fields = tuple(fields)
 
     def decode(record: bytes) -> Record:

@@ -1,4 +1,4 @@
-"""The rows of a split on disk: a sequence that keeps nothing in memory but an index."""
+"""The rows of a split on disk: a sequence of which only an index is in memory."""
 
 import bisect
 import dataclasses
@@ -41,7 +41,7 @@ class Shard(NamedTuple):
 class Rows(Sequence[Row]):
     """N rows in their order on disk. Reading in order is fastest.
 
-    tensorflow-datasets' data source reads the same files, but by lists of places, for which
+    tensorflow-datasets' data source reads the same files, but by lists of indices, for which
     array_record keeps a copy of the index for each of its threads: 700 MB at a million rows.
     Ranges take 35 MB.
     """
@@ -122,7 +122,7 @@ class Rows(Sequence[Row]):
 
 
 class Texts:
-    """The texts of some rows, afresh at each iteration."""
+    """The texts of some rows, read again at each iteration."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""A public corpus as its publisher left it: which files, where from, and what they must hold.
+"""Published corpora: their files, where these come from, and their checksums.
 
 Nothing here knows tensorflow-datasets: `Source` describes, `locate` finds or downloads.
 """
@@ -29,10 +29,10 @@ class SourceFile:
     """One file of a corpus.
 
     Attributes:
-        path: its place below `data.manual_dir`, as `ptb/train.txt`.
-        lines: number of line ends, to tell a truncated file from a changed one.
+        path: below `data.manual_dir`, as `ptb/train.txt`.
+        lines: number of line ends, to distinguish a truncated file from a changed one.
         sha256: of the file at `path`, hex.
-        url: its public home.
+        url: where it is published.
         url_sha256: of the file at `url`, where that differs.
         convert: makes the file at `path` of the one at `url`, where they differ.
     """
@@ -47,16 +47,16 @@ class SourceFile:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A public corpus: what it is, its files, and how its rows are read from them.
+    """A public corpus: its description, its files, and a function that reads its rows.
 
     Attributes:
         name, version, release_notes: as tensorflow-datasets wants them; a change of any row needs
             a new version.
         description, licence, citation, homepage: for people.
-        files: what to read.
+        files: all files.
         rows: split -> number of rows, verified after building.
-        read: from the files (by `SourceFile.path`) to the rows of each split; counts what it
-            leaves out in its second argument.
+        read: takes the files (by `SourceFile.path`) and a counter for the rows it leaves out,
+            and returns the rows of each split.
         classes: names of the classes of the field `label`; empty where there is none.
     """
 
@@ -76,7 +76,7 @@ class Source:
 
 
 def locate(source: Source, manual_dir: str, cache_dir: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The verified files of a corpus: those of `manual_dir`, or downloaded ones if it is empty.
+    """Finds the files of a corpus in `manual_dir`, or downloads them if it is empty; verifies them.
 
     Downloads are kept in `cache_dir/downloads`, laid out as `manual_dir` is.
 
@@ -123,7 +123,7 @@ def _manual(file: SourceFile, folder: pathlib.Path, downloads: pathlib.Path) -> 
 
 
 def _downloaded(file: SourceFile, folder: pathlib.Path) -> pathlib.Path:
-    """The file below `folder`, downloaded unless it is there and whole."""
+    """Returns the file below `folder`, downloaded unless a sound copy exists."""
     path = folder / file.path
     if path.is_file() and sha256_of(path) == file.sha256:
         return path

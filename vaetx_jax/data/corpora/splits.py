@@ -1,4 +1,4 @@
-"""The three splits of a corpus, and the one that a sentence falls into by its hash."""
+"""The three splits of a corpus, and the assignment of a sentence to one by its hash."""
 
 import hashlib
 
@@ -6,12 +6,12 @@ SPLITS = ("train", "valid", "test")
 
 
 def split_of(text: str, valid_share: float, test_share: float) -> str:
-    """`train`, `valid` or `test`: where the sha256 of `text` falls in [0, 1).
+    """Assigns a text to `train`, `valid` or `test` by its sha256, read as a number in [0, 1).
 
-    Train takes [0, 1 - valid_share - test_share), valid what follows, test the rest.
+    Train takes [0, 1 - valid_share - test_share), valid the next `valid_share`, test the rest.
     """
     digest = hashlib.sha256(text.encode("utf-8")).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < 1 - valid_share - test_share:
+    number = int.from_bytes(digest[:8], "big") / 2**64
+    if number < 1 - valid_share - test_share:
         return "train"
-    return "valid" if place < 1 - test_share else "test"
+    return "valid" if number < 1 - test_share else "test"

@@ -1,4 +1,4 @@
-"""The tensorflow-datasets builder that ours derive from: it streams, and it is quiet.
+"""The base of our tensorflow-datasets builders: it streams, and it is quiet.
 
 `tfds.core.GeneratorBasedBuilder` keeps a split in memory (up to a gigabyte, then it needs
 TensorFlow) in order to shuffle and shard it. Ours writes each row as it comes, in order.
@@ -20,8 +20,8 @@ from vaetx_jax.data.corpora.records import encoder
 from vaetx_jax.data.corpora.source import Example
 from vaetx_jax.errors import UserError
 
-# A reader holds the index of a whole shard in memory, about 50 bytes a row.
-ROWS_A_SHARD = 100_000
+# A reader holds the index of a whole shard in memory, about 50 bytes per row.
+ROWS_PER_SHARD = 100_000
 
 
 class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
@@ -30,7 +30,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     Subclasses implement `_info` (by `dataset_info`), `_split_generators` and
     `_generate_examples`, whose keys are ignored, and may set `expected_rows`.
 
-    What `Corpus` must know without this class goes into the metadata: `label_fields`, `rows`,
+    The metadata holds what `Corpus` reads without this class: `label_fields`, `rows`,
     `dropped`, `label_counts` and `shards` (split -> list of file name, bytes, rows).
     """
 
@@ -94,7 +94,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
         written: list[tuple[pathlib.Path, int]] = []
         for first in records:
             path = folder / f"{split}-{len(written)}.part"  # the name needs the number of shards
-            shard = itertools.chain([first], itertools.islice(records, ROWS_A_SHARD - 1))
+            shard = itertools.chain([first], itertools.islice(records, ROWS_PER_SHARD - 1))
             written.append((path, self._write_shard(path, shard)))
         shards = []
         for number, (path, rows) in enumerate(written):

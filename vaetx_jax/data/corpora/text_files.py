@@ -1,4 +1,4 @@
-"""The corpus `text`: which of a user's files, or held-out shares, make which split."""
+"""The corpus `text`: a user's files and held-out shares, assigned to splits."""
 
 import collections
 import dataclasses
@@ -52,11 +52,11 @@ class TextFiles:
 
     @property
     def shares(self) -> tuple[float, float]:
-        """What is held out of the training file for validation and for test."""
+        """The shares of the training file held out for validation and for test."""
         return (0.0 if self.valid else self.valid_share), (0.0 if self.test else self.test_share)
 
     def digest(self) -> str:
-        """Hex sha256 of what decides the rows: contents and kinds of the files, and the shares."""
+        """Hex sha256 of all that determines the rows: contents, kinds of the files, shares."""
         parts: list[object] = [self.shares]
         for split, path in self.paths.items():
             try:
@@ -70,9 +70,9 @@ class TextFiles:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def classes(self, skipped: collections.Counter[str]) -> tuple[str, ...]:
-        """Reads everything once: the class names, sorted; no names where there are no labels.
+        """Reads everything once and returns the class names, sorted; none without labels.
 
-        Counts skipped lines; so a bad line is told before anything is written.
+        Counts skipped lines. A bad line is so refused before anything is written.
 
         Raises:
             UserError: a bad line, a split without sentences, files with and without labels.
@@ -90,10 +90,10 @@ class TextFiles:
         names: set[str] = set()
         rows: collections.Counter[str] = collections.Counter()
         for file_split, path in self.paths.items():
-            place = self._placement(file_split)
+            split_of_text = self._assignment(file_split)
             read, left_out = rows.total(), skipped.total()
             for line in _sentences(path, skipped):
-                rows[place(line.text)] += 1
+                rows[split_of_text(line.text)] += 1
                 if line.labels and line.labels[LABEL] not in names:
                     names.add(line.labels[LABEL])
                     _refuse_many(path, line, names)
@@ -108,14 +108,14 @@ class TextFiles:
     def lines(self, split: str) -> Iterator[Line]:
         """The sentences of a split, in the order of its file."""
         file_split = split if split in self.paths else "train"
-        place = self._placement(file_split)
+        split_of_text = self._assignment(file_split)
         known: collections.Counter[str] = collections.Counter()  # `classes` has counted them
         for line in _sentences(self.paths[file_split], known):
-            if place(line.text) == split:
+            if split_of_text(line.text) == split:
                 yield line
 
-    def _placement(self, file_split: str) -> Callable[[str], str]:
-        """From a text of a file to its split."""
+    def _assignment(self, file_split: str) -> Callable[[str], str]:
+        """Returns a function from a text of a file to its split."""
         valid_share, test_share = self.shares
         if file_split != "train" or valid_share + test_share == 0:
             return lambda _: file_split

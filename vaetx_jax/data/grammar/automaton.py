@@ -72,7 +72,7 @@ class Automaton:
     """A compiled grammar: draws sentences and sums over their derivations.
 
     Attributes:
-      vocabulary: the words, sorted; a word's id is its place here.
+      vocabulary: the words, sorted; a word's id is its index here.
       prior: probability of each joint cause, one axis a cause.
       shortest, longest: bounds on the number of words of a sentence.
     """
@@ -211,7 +211,7 @@ class Automaton:
     def sample(self, bits_NxR: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draws N sentences from uniform 64-bit integers, `bits_NxR` with R = `draws`.
 
-        Returns `causes_N` (flat places in `prior`), `ids_NxL` (-1 behind the end) and `lengths_N`.
+        Returns `causes_N` (flat indices in `prior`), `ids_NxL` (-1 behind the end) and `lengths_N`.
         """
         u_NxR = (bits_NxR >> np.uint64(64 - _DRAW_BITS)).astype(np.float64) * 2.0**-_DRAW_BITS
         causes_N = np.searchsorted(self._cause_ladder, u_NxR[:, 0], side="right")
@@ -296,7 +296,7 @@ class Automaton:
 
 
 def _share(weight: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """`weight / total`, and 0 under causes that have no weight at all here."""
+    """`weight / total`, and 0 under causes that have no weight at all."""
     return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
 
 
@@ -321,7 +321,7 @@ def _ladder(weight_IxC: np.ndarray, group_I: np.ndarray, groups: int) -> np.ndar
 
 
 def _merge(key_M: np.ndarray, mass_MxD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drops what has no mass and adds up what has the same key; sorted by key."""
+    """Drops entries without mass and adds up those of the same key; sorted by key."""
     alive = np.flatnonzero(mass_MxD.any(axis=1))
     key_M = key_M[alive]
     if (key_M[1:] > key_M[:-1]).all():  # the common case: nothing came together

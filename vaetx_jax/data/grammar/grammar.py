@@ -27,7 +27,7 @@ Node = Words | Seq | Alt
 
 
 class Sentence(NamedTuple):
-    """A sentence, its causes (places in `CAUSES`, in that order) and log p(sentence) in nats."""
+    """A sentence, its causes (indices into `CAUSES`, in that order) and log p(sentence) in nats."""
 
     text: str
     causes: tuple[int, ...]

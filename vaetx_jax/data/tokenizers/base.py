@@ -1,6 +1,6 @@
-"""What every tokenizer shares: its fingerprint, its folder on disk, and which ids are content.
+"""The base of all tokenizers: fingerprint, folder on disk, and the ids that are content.
 
-A saved tokenizer is a folder with `tokenizer.json` (kind and sha256 of each model file) beside the
+A saved tokenizer is a folder with `tokenizer.json` (kind and sha256 of each model file) and the
 model files themselves. Nothing in it is executable, and nothing is loaded that was not verified.
 """
 
@@ -22,14 +22,14 @@ FORMAT = 1
 class FileTokenizer:
     """A tokenizer defined by its kind and the bytes of its model files.
 
-    Subclasses set the ids and implement `encode` and `_decode_pieces`.
+    Subclasses set the ids and implement `encode` and `_decode_content`.
 
     Attributes:
         kind: one of `KINDS`.
         size: number of ids V; every id is in [0, V).
         pad_id, cls_id, sep_id: ids that no text ever yields.
         unk_id: the id of a character the vocabulary lacks; -1 where every text can be spelled.
-        fingerprint: hex sha256 of what defines the ids: kind and files.
+        fingerprint: hex sha256 of kind and files, which define the ids.
     """
 
     size: int
@@ -47,7 +47,7 @@ class FileTokenizer:
         self.fingerprint = digest.hexdigest()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The pieces of each text, without special ids; a text may give an empty list."""
+        """Returns the ids of each text's tokens, without special ids; perhaps an empty list."""
         raise NotImplementedError
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -59,13 +59,13 @@ class FileTokenizer:
                 break
             if number not in (self.pad_id, self.cls_id):
                 content.append(number)
-        return self._decode_pieces(content)
+        return self._decode_content(content)
 
-    def _decode_pieces(self, ids: list[int]) -> str:
+    def _decode_content(self, ids: list[int]) -> str:
         raise NotImplementedError
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer to `folder`, whole or not at all; replaces an older one there."""
+        """Writes the tokenizer to `folder`, whole or not at all; replaces an older one."""
         write_folder(pathlib.Path(folder), self.kind, self._files)
 
 
@@ -89,7 +89,7 @@ def write_folder(folder: pathlib.Path, kind: str, files: dict[str, bytes]) -> No
 
 
 def read_folder(folder: pathlib.Path) -> tuple[str, dict[str, bytes]]:
-    """Kind and verified model files of a saved tokenizer.
+    """Reads the kind and the verified model files of a saved tokenizer.
 
     Raises:
         UserError: the folder or a file is missing, damaged or of another format.

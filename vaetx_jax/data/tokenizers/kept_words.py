@@ -1,4 +1,4 @@
-"""How many words of a cut sentence are still whole, whatever the tokenizer."""
+"""The number of words that are still complete in a cut sentence, for any tokenizer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 
-_WORD = re.compile(r"\S+")  # the words of str.split(), with their places
+_WORD = re.compile(r"\S+")  # the words of str.split(), with their positions
 _GUESSES = 6  # rounds of guessing by proportion before bisection, which always ends soon
 
 
 def words_kept(texts: Sequence[str], kept: Sequence[list[int]], tokenizer: Tokenizer) -> list[int]:
-    """Of how many leading whitespace words every piece is among the kept ones.
+    """Counts the leading whitespace words of which every token was kept.
 
     It is the largest k for which the first k words alone encode to a prefix of the kept ids, so it
-    asks nothing of the tokenizer but that more words are never fewer pieces. All sentences are
-    searched side by side, because tokenizers are fast on lists.
+    asks nothing of the tokenizer but that more words are never fewer tokens. All sentences are
+    searched together, because tokenizers are fast on lists.
 
     Args:
       texts: the sentences that were cut.
@@ -42,7 +42,7 @@ def words_kept(texts: Sequence[str], kept: Sequence[list[int]], tokenizer: Token
 
 
 class _Search:
-    """So many words of a sentence are few enough pieces (`fit`), so many too many (`unfit`)."""
+    """A search between `fit` words, which are few enough tokens, and `unfit`, which are not."""
 
     def __init__(self, text: str, kept: list[int]) -> None:
         self.text = text
@@ -70,7 +70,7 @@ class _Search:
         return min(max(words, self.fit + 1), self.unfit - 1)
 
     def note(self, words: int, ids: list[int]) -> None:
-        """Narrows the search by what a prefix was encoded to."""
+        """Narrows the search by the ids of a prefix."""
         if len(ids) <= len(self.kept):
             self.fit, self.fit_ids = words, ids
         else:

@@ -1,4 +1,4 @@
-"""Tokenizers trained on the corpus itself: byte-pair encoding or a unigram model, by sentencepiece.
+"""Tokenizers trained on the corpus: byte-pair encoding or a unigram model, by sentencepiece.
 
 Nothing is normalised, so that a sentence comes back as it was, double spaces included. Two
 exceptions: a character that the training text lacked becomes `[UNK]`, and U+2581, sentencepiece's
@@ -16,8 +16,8 @@ from vaetx_jax.data.tokenizers.base import FileTokenizer
 from vaetx_jax.errors import ConfigError, UserError
 
 MODEL_FILE = "sentencepiece.model"
-SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # ids 0..3
-# How the corpora spell a rare word: one piece, not the letters of "unk".
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # ids 0..3
+# The corpora spell a rare word so: one token, not the letters of "unk".
 RARE_WORD = "<unk>"
 # sentencepiece leaves longer sentences out of training, in silence; ours are at most
 # 100,000 characters, which is 400,000 bytes.
@@ -33,7 +33,7 @@ class SentencePieceTokenizer(FileTokenizer):
         model: the serialised model.
 
     Raises:
-        UserError: the bytes are not a model with our special pieces.
+        UserError: the bytes are not a model with our special tokens.
     """
 
     def __init__(self, kind: str, model: bytes) -> None:
@@ -41,41 +41,41 @@ class SentencePieceTokenizer(FileTokenizer):
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
-            names = tuple(self._processor.IdToPiece(i) for i in range(len(SPECIAL_PIECES)))
+            names = tuple(self._processor.IdToPiece(i) for i in range(len(SPECIAL_TOKENS)))
         except (RuntimeError, IndexError) as error:
             raise UserError(f"not a sentencepiece model: {error}. Train it again.") from error
-        if names != SPECIAL_PIECES:
+        if names != SPECIAL_TOKENS:
             raise UserError(
-                f"the sentencepiece model begins with {names}, not {SPECIAL_PIECES}. "
+                f"the sentencepiece model begins with {names}, not {SPECIAL_TOKENS}. "
                 "Train it with vaetx_jax."
             )
         self.size = self._processor.GetPieceSize()
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id = range(len(SPECIAL_PIECES))
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id = range(len(SPECIAL_TOKENS))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The pieces of each text. Special names in a text are spelled, never recognised."""
+        """Returns the ids of each text; special names in it are spelled, never recognised."""
         return self._processor.EncodeAsIds(list(texts))
 
-    def _decode_pieces(self, ids: list[int]) -> str:
+    def _decode_content(self, ids: list[int]) -> str:
         return self._processor.DecodeIds(ids)
 
 
 def train_sentencepiece(kind: str, texts: Iterable[str], vocab_size: int) -> SentencePieceTokenizer:
-    """Trains a vocabulary of at most `vocab_size` pieces; the same texts give the same model.
+    """Trains a vocabulary of at most `vocab_size` tokens; the same texts give the same model.
 
-    A small corpus gives fewer pieces than asked for (the Penn Treebank about 25,700 by `bpe`):
-    read the true number from `size`. Every character of the texts is a piece of its own.
+    A small corpus gives fewer tokens than asked for (the Penn Treebank about 25,700 by `bpe`):
+    read the true number from `size`. Every character of the texts is a token of its own.
 
     Args:
         kind: `bpe` or `unigram`.
         texts: the training sentences, read once; blank ones are passed over.
-        vocab_size: the cap, special pieces and characters included.
+        vocab_size: the cap, special tokens and characters included.
 
     Raises:
         ConfigError: a vocabulary too small for the characters.
         UserError: there is no text at all.
     """
-    smallest = len(SPECIAL_PIECES) + 3  # and RARE_WORD, the space's mark, one character
+    smallest = len(SPECIAL_TOKENS) + 3  # and RARE_WORD, the space's mark, one character
     feed = _Feed(texts)
     model = io.BytesIO()
     try:
@@ -95,16 +95,16 @@ def train_sentencepiece(kind: str, texts: Iterable[str], vocab_size: int) -> Sen
     if vocab_size < smallest:
         raise ConfigError(
             f"tokenizer.vocab_size={vocab_size} is too small: the characters of the training "
-            f"text and the {len(SPECIAL_PIECES) + 1} special pieces alone need {smallest}. "
+            f"text and the {len(SPECIAL_TOKENS) + 1} special tokens alone need {smallest}. "
             f"Set tokenizer.vocab_size to at least {smallest}."
         )
     return SentencePieceTokenizer(kind, model.getvalue())
 
 
 def _train(kind: str, feed: Iterable[str], vocab_size: int, model: io.BytesIO) -> None:
-    pad, unk, cls, sep = SPECIAL_PIECES
+    pad, unk, cls, sep = SPECIAL_TOKENS
     # Merges stay within words, so that `bpe` needs no more than the words' counts: the same
-    # pieces, in half the time and a fraction of the memory. `unigram` looks at whole sentences.
+    # tokens, in half the time and a fraction of the memory. `unigram` looks at whole sentences.
     count_words = kind == "bpe"
     sentencepiece.SentencePieceTrainer.Train(
         sentence_iterator=_word_counts(feed) if count_words else iter(feed),

@@ -4,7 +4,7 @@
     wordpiece      BERT's vocabulary file
     gpt2           GPT-2's two vocabulary files
 
-A run saves its tokenizer into its folder and loads it from there ever after.
+A run saves its tokenizer into its folder and later loads it from there.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ from vaetx_jax.errors import UserError
 # More sentences than this change a vocabulary little and cost memory and time.
 SAMPLE_LIMIT = 500_000
 
-BERT_HOME = "https://huggingface.co/google-bert/bert-base-uncased/resolve/main/vocab.txt"
-GPT2_HOME = "https://huggingface.co/openai-community/gpt2"
+BERT_URL = "https://huggingface.co/google-bert/bert-base-uncased/resolve/main/vocab.txt"
+GPT2_URL = "https://huggingface.co/openai-community/gpt2"
 
 
 class Tokenizer(Protocol):
@@ -43,8 +43,8 @@ class Tokenizer(Protocol):
         kind: one of `base.KINDS`.
         size: number of ids V; every id is in [0, V).
         pad_id, cls_id, sep_id: ids that no text ever yields, however it is spelled.
-        unk_id: the id of what the vocabulary lacks; -1 for `gpt2`, which lacks nothing.
-        fingerprint: hex sha256 of what defines the ids.
+        unk_id: the id of text that the vocabulary lacks; -1 for `gpt2`, which lacks nothing.
+        fingerprint: hex sha256 of all that defines the ids.
     """
 
     kind: str
@@ -56,17 +56,17 @@ class Tokenizer(Protocol):
     fingerprint: str
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The pieces of each text, without special ids."""
+        """Returns the ids of each text's tokens, without special ids."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids` up to the first `sep_id`; `pad_id` and `cls_id` are left out."""
+        """Returns the text of `ids` up to the first `sep_id`, without `pad_id` and `cls_id`."""
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the tokenizer to `folder`, whole or not at all."""
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer that `save` wrote to `folder`, its files verified by sha256.
+    """Loads the tokenizer that `save` wrote to `folder`, its files verified by sha256.
 
     Raises:
         UserError: the folder or a file is missing or damaged.
@@ -97,12 +97,12 @@ def build_tokenizer(
     texts: Callable[[], Iterable[str]],
     vocab_dir: str | os.PathLike[str],
 ) -> Tokenizer:
-    """A new tokenizer of `kind`.
+    """Trains a tokenizer, or reads it from vocabulary files.
 
     Args:
         kind: one of `base.KINDS`.
         vocab_size: cap of `bpe` and `unigram`; the vocabulary files of the others fix theirs.
-        texts: gives the training sentences, afresh at each call; `bpe` and `unigram` train on at
+        texts: returns the training sentences, again at each call; `bpe` and `unigram` train on at
             most `SAMPLE_LIMIT` of them. Without a length they are read twice, to count them.
         vocab_dir: folder of `bert/vocab.txt` or `gpt2/encoder.json` and `gpt2/vocab.bpe`
             (`vocab.json`, `merges.txt` will do; so will the files without the subfolder).
@@ -112,16 +112,16 @@ def build_tokenizer(
         UserError: a vocabulary file is missing or damaged, or there is no text.
     """
     if kind == "wordpiece":
-        (vocabulary,) = _find(vocab_dir, "bert", [(WORDPIECE_FILE,)], BERT_HOME)
+        (vocabulary,) = _find(vocab_dir, "bert", [(WORDPIECE_FILE,)], BERT_URL)
         return wordpiece_from_file(vocabulary)
     if kind == "gpt2":
         pairs = [GPT2_FILES, ("vocab.json", "merges.txt")]
-        return gpt2_from_files(*_find(vocab_dir, "gpt2", pairs, GPT2_HOME))
+        return gpt2_from_files(*_find(vocab_dir, "gpt2", pairs, GPT2_URL))
     return train_sentencepiece(kind, sample_texts(texts), vocab_size)
 
 
 def sample_texts(texts: Callable[[], Iterable[str]], limit: int = SAMPLE_LIMIT) -> Iterator[str]:
-    """At most `limit` of the texts in their order, chosen by a hash of their row number.
+    """Yields at most `limit` of the texts in their order, chosen by a hash of their row number.
 
     The choice depends on the number of texts alone, so it is the same everywhere; it needs no
     memory.
@@ -150,21 +150,21 @@ def _find(
     vocab_dir: str | os.PathLike[str],
     subfolder: str,
     choices: Sequence[Sequence[str]],
-    home: str,
+    url: str,
 ) -> list[pathlib.Path]:
-    """The first set of files that is whole, in `vocab_dir`'s subfolder or itself."""
+    """Finds the first complete set of files in `vocab_dir`'s subfolder or in `vocab_dir` itself."""
     names = " and ".join(choices[0])
     if not os.fspath(vocab_dir):
         raise UserError(
-            f"no folder of vocabulary files given: put {names} (from {home}) into a folder "
+            f"no folder of vocabulary files given: put {names} (from {url}) into a folder "
             f"{subfolder}/ and set tokenizer.vocab_dir to the folder that holds it."
         )
     folder = pathlib.Path(vocab_dir)
-    for place in (folder / subfolder, folder):
+    for parent in (folder / subfolder, folder):
         for choice in choices:
-            paths = [place / name for name in choice]
+            paths = [parent / name for name in choice]
             if all(path.is_file() for path in paths):
                 return paths
     raise UserError(
-        f"no vocabulary in {folder}: put {names} (from {home}) into {folder / subfolder}."
+        f"no vocabulary in {folder}: put {names} (from {url}) into {folder / subfolder}."
     )

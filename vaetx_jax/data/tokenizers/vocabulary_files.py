@@ -23,20 +23,20 @@ class WordPieceTokenizer(FileTokenizer):
     """BERT's uncased WordPiece: lower-cased, accents stripped, split at punctuation.
 
     It loses case, accents and the spaces around punctuation. A corpus's `<unk>` is spelled in
-    four pieces (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as `<unk>`.
+    four tokens (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as `<unk>`.
 
     Args:
-        vocabulary: the bytes of `vocab.txt`, one piece a line, the line number is the id.
+        vocabulary: the bytes of `vocab.txt`, one token per line; the line number is the id.
     """
 
     def __init__(self, vocabulary: bytes) -> None:
         super().__init__("wordpiece", {WORDPIECE_FILE: vocabulary})
-        ids = {piece: i for i, piece in enumerate(_lines(vocabulary))}
+        ids = {token: i for i, token in enumerate(_lines(vocabulary))}
         self.size = len(ids)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id = (
             ids[name] for name in WORDPIECE_SPECIALS
         )
-        # No piece is declared special: "[SEP]" in a text is then split at its brackets.
+        # No token is declared special: "[SEP]" in a text is then split at its brackets.
         self._tokenizer = tokenizers.Tokenizer(
             models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD)
         )
@@ -48,10 +48,10 @@ class WordPieceTokenizer(FileTokenizer):
         self._tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The pieces of each text; special names in a text are split at their brackets."""
+        """Returns the ids of each text; special names in it are split at their brackets."""
         return _encode(self._tokenizer, texts)
 
-    def _decode_pieces(self, ids: list[int]) -> str:
+    def _decode_content(self, ids: list[int]) -> str:
         text = self._tokenizer.decode(ids, skip_special_tokens=False)
         return text.replace("< unk >", "<unk>")
 
@@ -63,8 +63,8 @@ class GPT2Tokenizer(FileTokenizer):
     so there is no unknown id: `unk_id` is -1.
 
     Args:
-        encoder: the bytes of `encoder.json` (or `vocab.json`): piece -> id.
-        merges: the bytes of `vocab.bpe` (or `merges.txt`): one merge a line, best first.
+        encoder: the bytes of `encoder.json` (or `vocab.json`): token -> id.
+        merges: the bytes of `vocab.bpe` (or `merges.txt`): one merge per line, best first.
     """
 
     def __init__(self, encoder: bytes, merges: bytes) -> None:
@@ -75,35 +75,35 @@ class GPT2Tokenizer(FileTokenizer):
         self.size = len(ids) + 2
         self.sep_id = ids[GPT2_END]
         self.unk_id = -1
-        # `<|endoftext|>` is not declared special: in a text it is spelled in several pieces.
+        # `<|endoftext|>` is not declared special: in a text it is spelled in several tokens.
         self._tokenizer = tokenizers.Tokenizer(models.BPE(ids, _merges(merges)))
         self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         self._tokenizer.decoder = decoders.ByteLevel()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The pieces of each text; `<|endoftext|>` in a text is spelled out."""
+        """Returns the ids of each text; `<|endoftext|>` in it is spelled out."""
         return _encode(self._tokenizer, texts)
 
-    def _decode_pieces(self, ids: list[int]) -> str:
+    def _decode_content(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
 
 def wordpiece_from_file(path: str | os.PathLike[str]) -> WordPieceTokenizer:
-    """BERT's tokenizer from its `vocab.txt` (30,522 pieces for bert-base-uncased).
+    """BERT's tokenizer from its `vocab.txt` (30,522 tokens for bert-base-uncased).
 
     Raises:
-        UserError: the file is missing, not UTF-8, holds a piece twice or lacks a special piece.
+        UserError: the file is missing, not UTF-8, holds a token twice or lacks a special one.
     """
     path = pathlib.Path(path)
     content = _read(path)
     seen: dict[str, int] = {}
-    for number, piece in enumerate(_lines(content), start=1):
-        if piece in seen:
+    for number, token in enumerate(_lines(content), start=1):
+        if token in seen:
             raise UserError(
-                f"{path}, line {number}: the piece {piece!r} stands on line {seen[piece]} already. "
-                "A vocabulary has each piece once: download the file again."
+                f"{path}, line {number}: the token {token!r} stands on line {seen[token]} already. "
+                "A vocabulary has each token once: download the file again."
             )
-        seen[piece] = number
+        seen[token] = number
     _require(path, seen, WORDPIECE_SPECIALS)
     return WordPieceTokenizer(content)
 
@@ -128,7 +128,7 @@ def gpt2_from_files(
         map(str, range(len(ids)))
     ):
         raise UserError(
-            f"{encoder_path} must map each piece to its own id, 0 to the number of pieces - 1. "
+            f"{encoder_path} must map each token to its own id, 0 to the number of tokens - 1. "
             "Is it GPT-2's encoder.json (vocab.json)?"
         )
     _require(encoder_path, ids, (GPT2_END,))
@@ -143,13 +143,13 @@ def _check_merges(path: pathlib.Path, content: bytes, ids: dict[str, int]) -> No
         pair = line.split(" ")
         if len(pair) != 2:
             raise UserError(
-                f"{path}, line {number}: expected two pieces and one space, found {line[:50]!r}. "
+                f"{path}, line {number}: expected two tokens and one space, found {line[:50]!r}. "
                 "Is it GPT-2's vocab.bpe (merges.txt)?"
             )
-        for piece in (*pair, "".join(pair)):
-            if piece not in ids:
+        for token in (*pair, "".join(pair)):
+            if token not in ids:
                 raise UserError(
-                    f"{path}, line {number}: the piece {piece!r} is not in the vocabulary: "
+                    f"{path}, line {number}: the token {token!r} is not in the vocabulary: "
                     "the two files do not belong together. Download both again."
                 )
 
@@ -169,7 +169,7 @@ def _encode(tokenizer: tokenizers.Tokenizer, texts: Sequence[str]) -> list[list[
 
 
 def _lines(content: bytes) -> list[str]:
-    # Not splitlines(): pieces may hold U+2028 and its like.
+    # Not splitlines(): tokens may hold U+2028 and its like.
     lines = content.decode("utf-8").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
