@@ -1,7 +1,7 @@
 """A trained model in Python: what comes out, and that it does not depend on the batch."""
 
-import dataclasses
 import copy
+import dataclasses
 import itertools
 import math
 import subprocess
