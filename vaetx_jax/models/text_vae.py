@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from vaetx_jax.models import gaussian
+from vaetx_jax.models.dropout import Dropout
 from vaetx_jax.models.layers import dense, transposed_kernel_init
 
 Variables = dict[str, Any]  # collection -> tree of arrays; "params" are what is optimised
@@ -73,6 +74,7 @@ class LanguageModel(nn.Module):
       vocab_size: pieces.
       pad_id: the id of [PAD].
       tied: the output layer's kernel is the decoder's token embedding.
+      output_dropout: share of the values of h that are dropped in training.
     """
 
     decoder: nn.Module
@@ -80,11 +82,13 @@ class LanguageModel(nn.Module):
     vocab_size: int
     pad_id: int
     tied: bool = False
+    output_dropout: float = 0.0
 
     latent_dim = 0
 
     def setup(self) -> None:
         self.output_layer = OutputLayer(self.dim, self.vocab_size, self.tied)
+        self.output_drop = Dropout(self.output_dropout)
 
     def encode(self, ids_BxS: jax.Array, *, deterministic: bool = True) -> tuple[Any, Any]:
         """The empty posterior: mu and log-variance [B, 0]."""
@@ -95,7 +99,8 @@ class LanguageModel(nn.Module):
         self, ids_BxS: jax.Array, z_BxZ: jax.Array, *, deterministic: bool = True
     ) -> jax.Array:
         """h [B, S - 1, dim], the state that predicts ids[:, 1:], from ids[:, :-1] and z."""
-        return self.decoder(ids_BxS[:, :-1], z_BxZ, deterministic=deterministic)
+        h_BxTxD = self.decoder(ids_BxS[:, :-1], z_BxZ, deterministic=deterministic)
+        return self.output_drop(h_BxTxD, deterministic=deterministic)
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> Any:
         """The decoder's cache before the first piece."""
@@ -104,8 +109,11 @@ class LanguageModel(nn.Module):
     def step(self, ids_B: jax.Array, position: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
         """Logits [B, V] of the piece after `ids_B`, and the new cache."""
         h_BxD, cache = self.decoder.step(ids_B, position, cache)
+        return self._logits(h_BxD), cache
+
+    def _logits(self, h_BxD: jax.Array) -> jax.Array:
         kernel_VxD, bias_V = self.output()
-        return jnp.dot(h_BxD.astype(jnp.float32), kernel_VxD.T) + bias_V[None], cache
+        return jnp.dot(h_BxD.astype(jnp.float32), kernel_VxD.T) + bias_V[None]
 
     def output(self) -> OutputWeights:
         """The output layer's arrays."""
@@ -125,15 +133,21 @@ class TextVAE(LanguageModel, kw_only=True):
     Attributes:
       encoder: ids [B, T], mask [B, T] -> a summary [B, E].
       latent_dim: width of z.
+      latent_output: z, projected, is added to the decoder's output after its dropout. The
+        projection starts at zero.
     """
 
     encoder: nn.Module
     latent_dim: int
+    latent_output: bool = False
 
     def setup(self) -> None:
         super().setup()
         self.mu = dense(self.latent_dim)
         self.logvar = dense(self.latent_dim)
+        if self.latent_output:
+            zeros = nn.initializers.zeros
+            self.output_projection = nn.Dense(self.dim, use_bias=False, kernel_init=zeros)
 
     def encode(
         self, ids_BxS: jax.Array, *, deterministic: bool = True
@@ -145,6 +159,28 @@ class TextVAE(LanguageModel, kw_only=True):
             jnp.float32
         )  # the latent is exact whatever the encoder computes in
         return self.mu(summary), self.logvar(summary)
+
+    def decode(
+        self, ids_BxS: jax.Array, z_BxZ: jax.Array, *, deterministic: bool = True
+    ) -> jax.Array:
+        """As `LanguageModel.decode`, with the latent's part of the output."""
+        h_BxTxD = super().decode(ids_BxS, z_BxZ, deterministic=deterministic)
+        if not self.latent_output:
+            return h_BxTxD
+        return h_BxTxD + self.output_projection(z_BxZ)[:, None, :].astype(h_BxTxD.dtype)
+
+    def start(self, z_BxZ: jax.Array, max_len: int) -> Any:
+        """The decoder's cache; with `latent_output`, what is added to each output beside it."""
+        cache = super().start(z_BxZ, max_len)
+        return (cache, self.output_projection(z_BxZ)) if self.latent_output else cache
+
+    def step(self, ids_B: jax.Array, position: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+        """Logits [B, V] of the token after `ids_B`, and the new cache."""
+        if not self.latent_output:
+            return super().step(ids_B, position, cache)
+        inner, added_BxD = cache
+        h_BxD, inner = self.decoder.step(ids_B, position, inner)
+        return self._logits(h_BxD + added_BxD.astype(h_BxD.dtype)), (inner, added_BxD)
 
 
 def init(model: LanguageModel, key: jax.Array) -> Variables:

@@ -23,6 +23,7 @@ from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import Progress, notify
 from vaetx_jax.runtime.mesh import put_batch, replicate
 from vaetx_jax.runtime.signals import StopSignals
+from vaetx_jax.training import starts
 from vaetx_jax.training import state as state_lib
 from vaetx_jax.training import step as step_lib
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
@@ -114,6 +115,9 @@ class Trainer:
     def first_state(self, state: TrainState) -> tuple[TrainState, str]:
         """A fresh state, with parameters from elsewhere where the config names them; in words."""
         run, config = self._run, self._run.config
+        variables = starts.from_corpus(run, state.variables)
+        if variables is not state.variables:
+            state = state._replace(variables=variables)
         if config.train.init_from:
             source = pathlib.Path(config.train.init_from)
             variables, step = foreign_variables(source, run, state.variables)
