@@ -113,6 +113,11 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         rule(f"model.{key}", not heads or settings.dim % heads == 0, divides)
     if settings.encoder_start == "lsa":
         rule("model.encoder_start", encoder == "bag", "lsa is a start of the encoder bag alone")
+    if settings.freeze == "encoder":
+        rule("model.freeze", has_latent(name), f"{name} has no encoder")
+    if settings.mu_norm:
+        must = "must be 0 where model.channel_rate is set; both scale the posterior's mean"
+        rule("model.mu_norm", not settings.channel_rate, must)
     if settings.latent_attention is False:
         paths = settings.latent_input or settings.latent_output
         must = "without it z needs model.latent_input or model.latent_output"

@@ -70,7 +70,7 @@ def negative_elbo(
     ids_BxS, weight_B = batch["ids"], batch["weight"]
     dropout_key, latent_key = jax.random.split(key)
     result, updated = text_vae.forward(
-        model, variables, ids_BxS, {"dropout": dropout_key, "latent": latent_key}
+        model, variables, ids_BxS, weight_B, {"dropout": dropout_key, "latent": latent_key}
     )
     sentences = jnp.sum(weight_B)
     share_B = weight_B / jnp.maximum(sentences, 1.0)

@@ -30,6 +30,7 @@ def build_model(
         "pad_id": pad_id,
         "tied": bool(settings.tied),
         "output_dropout": settings.output_dropout or 0.0,
+        "freeze": settings.freeze or "none",
     }
     if not settings.latent_dim:
         return LanguageModel(**common)
@@ -38,6 +39,11 @@ def build_model(
         encoder=_encoder(settings, vocab_size, dtype),
         latent_dim=settings.latent_dim,
         latent_output=bool(settings.latent_output),
+        # A bag's summary is linear in its table already; standardised, it needs no other scale.
+        mean_layer=not (settings.encoder == "bag" and (settings.channel_rate or settings.mu_norm)),
+        mu_norm=settings.mu_norm or 0.0,
+        channel_rate=settings.channel_rate or 0.0,
+        channel_norm=settings.channel_norm or "split",
     )
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from vaetx_jax.models.channel import NORMS
+from vaetx_jax.models.freeze import FREEZES
 from vaetx_jax.settings import setting
 
 MODELS = (
@@ -48,8 +50,14 @@ class ModelSettings:
         training split's tokens (unigrams).
       encoder: one of `ENCODERS`; None: the one of the model's family.
       encoder_start: of the encoder `bag`: random, or latent semantic analysis (lsa).
+      channel_rate: R > 0: the posterior is a channel of R nats (`models.channel`); 0: it is learnt.
+      channel_norm: where the channel's KL is R: on average over the training `split`, or in every
+        `sentence`.
+      mu_norm: gamma > 0: batch norm on the posterior's mean with the fixed scale gamma and a learnt
+        shift, so that the KL is at least Z gamma^2 / 2 nats (Zhu et al., 2020); 0: off.
       latent_attention: z enters each decoder layer by the latent-decoder attention.
       latent_output: z, projected, is also added to the decoder's output.
+      freeze: the parameters that are not trained: see `models.freeze`.
       embed_dim: width of a recurrent model's embedding, whatever its hidden size.
       decoder_layers, decoder_heads: the size of GPT-2.
       weights: a folder with GPT-2's published weights, or a name to fetch them by; empty: none.
@@ -75,8 +83,12 @@ class ModelSettings:
     output_start: str | None = setting(None, choices=("zeros", "unigrams"))
     encoder: str | None = setting(None, choices=ENCODERS)
     encoder_start: str | None = setting(None, choices=("random", "lsa"))
+    channel_rate: float | None = setting(None, least=0)
+    channel_norm: str | None = setting(None, choices=NORMS)
+    mu_norm: float | None = setting(None, least=0)
     latent_attention: bool | None = None
     latent_output: bool | None = None
+    freeze: str | None = setting(None, choices=FREEZES)
     embed_dim: int | None = setting(None, least=1)
     decoder_layers: int | None = setting(None, least=1)
     decoder_heads: int | None = setting(None, least=1)
@@ -138,11 +150,15 @@ _ANY: Choices = {
     "word_dropout": 0.0,  # 0.3 is a remedy against collapse that costs some nll
     "output_dropout": 0.0,
     "output_start": "zeros",
+    "freeze": "none",
 }
 _ANY_LATENT: Choices = {
     "encoder": None,
     "encoder_start": "random",
     "encoder_word_dropout": 0.0,
+    "channel_rate": 0.0,
+    "channel_norm": "split",
+    "mu_norm": 0.0,
     "latent_output": False,
 }
 # What another encoder than the family's needs beside the fields of the family.

@@ -12,6 +12,7 @@ from vaetx_jax.config import validation
 from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.errors import UserError
 from vaetx_jax.models.bag import STATISTICS
+from vaetx_jax.models.channel import SHARPNESS
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
 
@@ -56,6 +57,9 @@ def from_corpus(run: Run, variables: Variables) -> Variables:
         found = latent_semantics(counts, settings.latent_dim, seed=run.config.seed)
         new[PARAMS, "encoder", "embedding", "embedding"] = found.table_VxZ
         new[STATISTICS, "encoder", "weight"] = found.weight_V
+        if settings.channel_rate:  # shares of the budget as the squared singular values have them
+            squares_Z = np.square(found.singular_Z)
+            new[PARAMS, "channel", "allocation"] = np.log(squares_Z / squares_Z.mean()) / SHARPNESS
     return replace(variables, new)
 
 
