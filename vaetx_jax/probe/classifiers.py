@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from threadpoolctl import threadpool_limits
 
 from vaetx_jax.training import optimizer as optimizer_lib
 
-if TYPE_CHECKING:  # scikit-learn takes a second to import: it is imported where it is used
+if TYPE_CHECKING:  # slow to import, so that they are imported where they are used
+    import optax
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -143,13 +143,17 @@ def epoch_plan(
 
 
 def _row_losses(params: dict[str, jax.Array], z_BxZ: jax.Array, y_B: jax.Array) -> jax.Array:
+    import optax
+
     logit_BxK = z_BxZ @ params["w"] + params["b"][None]
     if logit_BxK.shape[1] == 1:
         return optax.sigmoid_binary_cross_entropy(logit_BxK[:, 0], y_B.astype(jnp.float32))
     return optax.softmax_cross_entropy_with_integer_labels(logit_BxK, y_B)
 
 
-def _optimizer(protocol: Protocol, total_steps: int) -> optax.GradientTransformation:
+def _optimizer(protocol: Protocol, total_steps: int) -> "optax.GradientTransformation":
+    import optax
+
     rate = functools.partial(
         optimizer_lib.learning_rate,
         peak=protocol.learning_rate,
@@ -173,6 +177,9 @@ def _train(
     outputs: int,
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     """The parameters after each of the E epochs, and the validation loss [E] there."""
+    with jax.ensure_compile_time_eval():  # under this trace its constants would become tracers
+        import optax
+
     rows, latent_dim = mean_NxZ.shape
     optimizer = _optimizer(protocol, protocol.epochs * -(-rows // protocol.batch_size))
 

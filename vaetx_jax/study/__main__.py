@@ -25,7 +25,7 @@ from vaetx_jax.study import grid, parameters, schedules, timing
 from vaetx_jax.study.report import StudyReport
 from vaetx_jax.training.trainer import StoppedError
 
-# `config.study.kind` -> what does such a study and reports on it.
+# `config.study.kind` -> the function that runs such a study.
 KINDS: dict[str, Callable[[ConfigDict, pathlib.Path], StudyReport]] = {
     "grid": grid.run,
     "parameters": parameters.run,

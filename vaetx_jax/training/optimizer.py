@@ -1,13 +1,15 @@
 """AdamW with a cosine learning rate that restarts with the annealing cycles."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from vaetx_jax.config.defaults import OptimizerSettings
 from vaetx_jax.losses.annealing import Number, Step, phase
+
+if TYPE_CHECKING:
+    import optax
 
 
 def learning_rate(
@@ -23,8 +25,12 @@ def learning_rate(
     return final + 0.5 * (peak - final) * (1.0 + jnp.cos(jnp.pi * tau))
 
 
-def make_optimizer(settings: OptimizerSettings) -> optax.GradientTransformation:
+def make_optimizer(settings: OptimizerSettings) -> "optax.GradientTransformation":
     """AdamW without its learning rate, which the step applies (it may be traced)."""
+    # Slow to import, so imported here; under a trace its constants must not become tracers.
+    with jax.ensure_compile_time_eval():
+        import optax
+
     clip = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm > 0 else []
     decayed = None if settings.decay == "all" else _matrices
     return optax.chain(
