@@ -84,7 +84,10 @@ DROPOUTS = [
 def test_a_dropout_changes_training_alone(name, field):
     plain, dropping = built(name, dropout=0.0), built(name, dropout=0.0, **{field: 0.5})
     variables = tiny.variables_of(plain)
-    trained = [text_vae.forward(model, variables, IDS_BxS, WEIGHT_B, RNGS)[0] for model in (plain, dropping)]
+    trained = [
+        text_vae.forward(model, variables, IDS_BxS, WEIGHT_B, RNGS)[0]
+        for model in (plain, dropping)
+    ]
     of_encoder = "mu_BxZ" if field.startswith("encoder") else "h_BxTxD"
     first, second = (getattr(one, of_encoder) for one in trained)
     assert not np.allclose(first, second)

@@ -149,11 +149,23 @@ class LanguageModel(nn.Module):
         return self.output_layer(self.decoder.token_table() if self.tied else None)
 
     def __call__(
-        self, ids_BxS: jax.Array, weight_B: jax.Array | None = None, *, deterministic: bool = False
+        self,
+        ids_BxS: jax.Array,
+        weight_B: jax.Array | None = None,
+        *,
+        deterministic: bool = False,
+        latent: bool = True,
     ) -> ForwardOutput:
-        """Encode, draw z (stream `latent`), decode (stream `dropout`)."""
-        mu, logvar = self.encode(ids_BxS, deterministic=deterministic, weight_B=weight_B)
-        z = gaussian.sample(self.make_rng("latent"), mu, logvar) if self.latent_dim else mu
+        """Encode, draw z (stream `latent`), decode (stream `dropout`).
+
+        Without `latent`, z is 0, and the posterior is the prior, whose KL is 0.
+        """
+        if latent:
+            mu, logvar = self.encode(ids_BxS, deterministic=deterministic, weight_B=weight_B)
+        else:
+            mu = logvar = jnp.zeros((ids_BxS.shape[0], self.latent_dim), jnp.float32)
+        drawn = latent and self.latent_dim
+        z = gaussian.sample(self.make_rng("latent"), mu, logvar) if drawn else mu
         h = self.decode(ids_BxS, z, deterministic=deterministic)
         return ForwardOutput(mu, logvar, h, self.output())
 
@@ -279,17 +291,26 @@ def forward(
     ids_BxS: jax.Array,
     weight_B: jax.Array,
     rngs: dict[str, jax.Array],
+    *,
+    latent: bool = True,
 ) -> tuple[ForwardOutput, Variables]:
     """A training pass, and the collections other than `params` as it leaves them.
 
     Args:
       weight_B: 1 for a sentence, 0 for filler.
       rngs: keys of the streams `dropout` and `latent`.
+      latent: false: a language model's pass, z = 0.
     """
     others = [name for name in variables if name != PARAMS]
     variables = {**variables, PARAMS: stop_frozen(variables[PARAMS], model.freeze)}
     result, updated = model.apply(
-        variables, ids_BxS, weight_B, deterministic=False, rngs=rngs, mutable=others
+        variables,
+        ids_BxS,
+        weight_B,
+        deterministic=False,
+        latent=latent,
+        rngs=rngs,
+        mutable=others,
     )
     return result, dict(updated)
 

@@ -17,6 +17,7 @@ from vaetx_jax.errors import UserError
 from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.mesh import data_mesh, put_replicated
 from vaetx_jax.runtime.signals import StopSignals
+from vaetx_jax.training.phases import trains_language_model
 from vaetx_jax.training.step import StepMetrics, init_replicas, make_replica_step
 from vaetx_jax.training.trainer import StoppedError, Trainer
 
@@ -31,8 +32,10 @@ class Replicas:
         first = self._trainers[0]
         self._batches, self._total = first.batches, first.settings.total_steps
         self._mesh = _mesh_for(len(runs))
-        self._step = make_replica_step(
-            runs[0].training_model(), [trainer.settings for trainer in self._trainers], self._mesh
+        settings = [trainer.settings for trainer in self._trainers]
+        self._step, self._language_model_step = (
+            make_replica_step(runs[0].training_model(), settings, self._mesh, latent=latent)
+            for latent in (True, False)
         )
 
     def common_step(self) -> int | None:
@@ -72,18 +75,28 @@ class Replicas:
         keys_R = jnp.stack([trainer.init_key for trainer in self._trainers])
         optimizer = self._trainers[0].settings.optimizer
         states = init_replicas(self._runs[0].model, optimizer, keys_R, self._mesh)
-        fresh = [self._one(states, number) for number in range(len(self._trainers))]
+        plain = [self._one(states, number) for number in range(len(self._trainers))]
         own = []
-        for trainer, like in zip(self._trainers, fresh, strict=True):
+        for trainer, like in zip(self._trainers, plain, strict=True):
             trainer.checkpoints.forget_after(first)
             if first:
                 own.append(jax.device_get(trainer.checkpoints.restore(first, like)))
             else:
-                own.append(trainer.first_state(like)[0])
-        if all(mine is like for mine, like in zip(own, fresh, strict=True)):
+                own.append(trainer.first_state(trainer.with_starts(like))[0])
+        if all(mine is like for mine, like in zip(own, plain, strict=True)):
             return states
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(jax.device_get, own))
-        return jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), stacked, states)
+        return _stacked(own, states)
+
+    def _apply_updates(self, done: int, states: Any) -> Any:
+        """The states with what the host changes in each after `done` updates."""
+        if not any(trainer.updates.due(done) for trainer in self._trainers):
+            return states
+        own = []
+        for number, trainer in enumerate(self._trainers):
+            state = self._one(states, number)
+            going = number not in self._broken and trainer.updates.due(done)
+            own.append(trainer.updates.apply(done, state) if going else state)
+        return _stacked(own, states)
 
     def _steps(self, states: Any, first: int, stop: StopSignals) -> None:
         keys_R = jnp.stack([trainer.key for trainer in self._trainers])
@@ -91,7 +104,11 @@ class Replicas:
         for index, batch in read_ahead(self._batches, first, self._total):
             done = index + 1
             whole = {"ids": batch["ids"], "weight": batch["weight"]}
-            states, metrics = self._step(states, put_replicated(whole, self._mesh), keys_R)
+            step = self._step
+            if trains_language_model(self._trainers[0].settings.warm_up, index):
+                step = self._language_model_step
+            states, metrics = step(states, put_replicated(whole, self._mesh), keys_R)
+            states = self._apply_updates(done, states)
             if late:
                 self._read(*late)
             late = (done, metrics, batch)
@@ -127,6 +144,12 @@ class Replicas:
         """The state of one run as it is alone, on the devices where it is validated."""
         alone = jax.device_get(jax.tree.map(lambda leaf: leaf[number], states))
         return put_replicated(alone, self._runs[number].mesh)
+
+
+def _stacked(own: Sequence[Any], like: Any) -> Any:
+    """The states of several runs as one, placed as `like`."""
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(jax.device_get, own))
+    return jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), stacked, like)
 
 
 def _mesh_for(replicas: int) -> Any:

@@ -25,6 +25,7 @@ class SplitStatistics:
     """The statistics of a run whose model is standardised."""
 
     def __init__(self, run: Run):
+        assert isinstance(run.model, TextVAE)
         self._run = run
         self._encode = jax.jit(
             functools.partial(text_vae.summary, run.model),
@@ -55,8 +56,8 @@ class SplitStatistics:
                 _store(summary_NxZ, *pending.pop(0))
         for one in pending:
             _store(summary_NxZ, *one)
-        mean_Z = np.mean(summary_NxZ, axis=0, dtype=np.float64)
-        return mean_Z, np.var(summary_NxZ, axis=0, dtype=np.float64)
+        exact_NxZ = summary_NxZ.astype(np.float64)
+        return np.asarray(exact_NxZ.mean(axis=0)), np.asarray(exact_NxZ.var(axis=0))
 
 
 def _store(out_NxZ: np.ndarray, summary_BxZ: jax.Array, rows_B: jax.Array) -> None:

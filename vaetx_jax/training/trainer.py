@@ -27,7 +27,9 @@ from vaetx_jax.training import starts
 from vaetx_jax.training import state as state_lib
 from vaetx_jax.training import step as step_lib
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
+from vaetx_jax.training.host_updates import HostUpdates
 from vaetx_jax.training.nonfinite import keep_batch
+from vaetx_jax.training.phases import trains_language_model, warm_up_of
 from vaetx_jax.training.state import TrainState
 from vaetx_jax.training.step import StepMetrics, StepSettings
 from vaetx_jax.training.warm_start import foreign_variables, pretrained
@@ -57,6 +59,7 @@ def step_settings(config: ConfigDict, steps_per_epoch: int) -> StepSettings:
       ConfigError: there are more cycles than steps.
     """
     total = config.train.steps or config.train.epochs * steps_per_epoch
+    warm_up = warm_up_of(config.train, total, cycles=config.objective.cycles)
     if config.objective.cycles > total:
         raise ConfigError(
             f"config.objective.cycles = {config.objective.cycles}: more cycles than the {total} "
@@ -68,6 +71,7 @@ def step_settings(config: ConfigDict, steps_per_epoch: int) -> StepSettings:
         total_steps=total,
         window=config.train.log_every,
         skip_nonfinite=config.train.nonfinite == "skip",
+        warm_up=warm_up,
     )
 
 
@@ -85,13 +89,26 @@ class Trainer:
         config = run.config
         self.batches = run.train_batches
         self.settings = step_settings(config, self.batches.steps_per_epoch)
-        self._validate_at = _validation_steps(config, self.settings, self.batches.steps_per_epoch)
+        self._save_at = _validation_steps(config, self.settings, self.batches.steps_per_epoch)
+        # A state of the warm-up is saved, but is no text VAE yet.
+        before = warm_up_steps(self.settings)
+        self._validate_at = frozenset(done for done in self._save_at if done > before)
         self._valid = run.split("valid")
         self._estimator = Estimator(run.model, run.mesh, seed=config.evaluation.seed)
         self.init_key, self.key = jax.random.split(jax.random.key(config.seed))
         self._shard_state = bool(config.mesh.shard_state)
-        self._train_step = step_lib.make_train_step(
-            run.training_model(), self.settings, run.mesh, shard_state=self._shard_state
+        self._train_step, self._language_model_step = (
+            step_lib.make_train_step(
+                run.training_model(),
+                self.settings,
+                run.mesh,
+                shard_state=self._shard_state,
+                latent=latent,
+            )
+            for latent in (True, False)
+        )
+        self.updates = HostUpdates(
+            run, self.settings, evaluated=self.is_scheduled, fresh=self.fresh_state
         )
         self.checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=True)
         self._unsaved = False  # the last save failed: the next comes at the next logged step
@@ -99,6 +116,14 @@ class Trainer:
 
     def start_state(self) -> tuple[TrainState, str]:
         """The state to go on from, and words for where it comes from."""
+        state = self.fresh_state()
+        latest = self.checkpoints.latest()
+        if latest is not None:
+            return self.checkpoints.restore(latest, state), f"goes on after step {latest:,}"
+        return self.first_state(state)
+
+    def fresh_state(self) -> TrainState:
+        """A state before the first step, with what the model starts from the training split."""
         run = self._run
         state = state_lib.init_state(
             run.model,
@@ -107,17 +132,20 @@ class Trainer:
             run.mesh,
             shard_state=self._shard_state,
         )
-        latest = self.checkpoints.latest()
-        if latest is not None:
-            return self.checkpoints.restore(latest, state), f"goes on after step {latest:,}"
-        return self.first_state(state)
+        return self.with_starts(state)
+
+    def with_starts(self, state: TrainState) -> TrainState:
+        """A random state with what the model starts from the training split."""
+        variables = starts.from_corpus(self._run, state.variables)
+        return state if variables is state.variables else state._replace(variables=variables)
 
     def first_state(self, state: TrainState) -> tuple[TrainState, str]:
         """A fresh state, with parameters from elsewhere where the config names them; in words."""
+        state, words = self._initialised(state)
+        return self.updates.start(state), words
+
+    def _initialised(self, state: TrainState) -> tuple[TrainState, str]:
         run, config = self._run, self._run.config
-        variables = starts.from_corpus(run, state.variables)
-        if variables is not state.variables:
-            state = state._replace(variables=variables)
         if config.train.init_from:
             source = pathlib.Path(config.train.init_from)
             variables, step = foreign_variables(source, run, state.variables)
@@ -160,7 +188,12 @@ class Trainer:
         for index, batch in read_ahead(self.batches, first, total):
             done = index + 1
             arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, self._run.mesh)
-            state, metrics = self._train_step(state, arrays, self.key)
+            step = self._train_step
+            if trains_language_model(self.settings.warm_up, index):
+                step = self._language_model_step
+            state, metrics = step(state, arrays, self.key)
+            if self.updates.due(done):
+                state = self.updates.apply(done, state)
             if late:
                 self.read(*late)
             late = (done, metrics, batch)
@@ -188,9 +221,13 @@ class Trainer:
 
     def saves_at(self, done: int) -> bool:
         """Whether a checkpoint (and perhaps a validation) is due after `done` updates."""
-        train = self._run.config.train
-        every = train.log_every if self._unsaved else train.checkpoint_every
-        return done in self._validate_at or bool(every and done % every == 0)
+        again = self._unsaved and done % self._run.config.train.log_every == 0
+        return self.is_scheduled(done) or again
+
+    def is_scheduled(self, done: int) -> bool:
+        """Whether a checkpoint after `done` updates is due by the config alone."""
+        every = self._run.config.train.checkpoint_every
+        return done in self._save_at or bool(every and done % every == 0)
 
     def read(self, done: int, metrics: StepMetrics, batch: Batch) -> None:
         """Looks at a step's metrics, logs them where it is due.
@@ -255,8 +292,10 @@ class Trainer:
             perplexity = figures["ppl_elbo"]
             self.progress.line(done, self._label + _valid_words(figures))
         objective, total = self.settings.objective, self.settings.total_steps
-        schedule = ANNEALINGS[objective.annealing]
-        candidate = schedule.may_be_best(done, total, objective.cycles)
+        schedule, before = ANNEALINGS[objective.annealing], warm_up_steps(self.settings)
+        candidate = done > before and schedule.may_be_best(
+            done - before, total - before, objective.cycles
+        )
         facts = CheckpointInfo(done, perplexity, candidate=candidate)
         pauses = SAVE_AGAIN if stopping or done == self.settings.total_steps else ()
         self._save(state, facts, pauses)
@@ -293,14 +332,23 @@ class Trainer:
         return summary(estimates, split_facts(self._valid), iw_samples=0)
 
 
+def warm_up_steps(settings: StepSettings) -> int:
+    """The steps of a run's warm-up; 0: there is none."""
+    return settings.warm_up.steps if settings.warm_up else 0
+
+
 def _validation_steps(
     config: ConfigDict, settings: StepSettings, steps_per_epoch: int
 ) -> frozenset[int]:
-    """After how many updates to validate; the ends of cycles and of the run are among them."""
-    objective, total = settings.objective, settings.total_steps
+    """After how many updates to save and, after the warm-up, to validate.
+
+    The ends of the warm-up, of cycles and of the run are among them.
+    """
+    objective, total, before = settings.objective, settings.total_steps, warm_up_steps(settings)
     every = config.train.validate_every or steps_per_epoch
-    ends = ANNEALINGS[objective.annealing].validated_ends(total, objective.cycles)
-    return frozenset(range(every, total + 1, every)) | frozenset(ends)
+    ends = ANNEALINGS[objective.annealing].validated_ends(total - before, objective.cycles)
+    after = frozenset(before + end for end in (0, *ends)) - {0}
+    return frozenset(range(every, total + 1, every)) | after
 
 
 class _Window:
