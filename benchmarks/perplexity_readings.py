@@ -31,7 +31,7 @@ from benchmarks.tokenized_texts import Corpus, open_public
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.errors import UserError
-from vaetx_jax.reports.tables import made
+from vaetx_jax.reports.tables import provenance
 from vaetx_jax.runtime.atomic import write_text
 
 _DATA = flags.DEFINE_string("data", None, "The folder of the corpora's files.", required=True)
@@ -146,7 +146,7 @@ def main() -> None:
         "padding_nats": {
             cell.corpus: needed_padding_nats(cell, corpora[cell.corpus]) for cell in first if cell
         },
-        "made": {**made(), "command": _command()},
+        "made": {**provenance(), "command": _command()},
     }
     to, text = pathlib.Path(_TO.value), report(results, cells)
     to.mkdir(parents=True, exist_ok=True)

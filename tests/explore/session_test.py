@@ -106,10 +106,10 @@ def test_long_input_is_cut_and_said_so(session):
     text, notes = session.clean("storm " * 2_000, "a sentence")
     assert len(text) == session_lib.MAX_CHARACTERS
     assert "characters" in notes[0]
-    assert "pieces" in notes[1]
+    assert "tokens" in notes[1]
 
 
-@pytest.mark.parametrize(("text", "words"), [(None, "first"), ("  ", "first"), ("\ud800", "anew")])
+@pytest.mark.parametrize(("text", "words"), [(None, "first"), ("  ", "first"), ("\ud800", "again")])
 def test_input_that_is_no_sentence_is_refused(session, text, words):
     with pytest.raises(UserError, match=f"Type a sentence {words}"):
         session.describe_text(text, metric="cosine")

@@ -217,8 +217,9 @@ def check_ours(called):
         if config.study.kind == "grid":
             select([cell.label for cell in cells_of(config)], config.study.only)
     if called.name == "vaetx_jax.generate":
-        verb, texts = called.module._verb(called.words)
-        called.module._request(verb, texts)
+        name, texts = called.module._task_name(called.words)
+        called.module._arguments(name, texts)
+        called.module._lines(name, texts)
 
 
 def check(words, parse):

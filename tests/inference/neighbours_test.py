@@ -84,7 +84,7 @@ def test_principal_axes_are_those_of_the_covariance():
     np.testing.assert_allclose(found.spread_K, np.sqrt(values[::-1][:3]))
     np.testing.assert_allclose(found.shares_K, values[::-1][:3] / values.sum())
     np.testing.assert_allclose(np.abs(found.axes_KxZ @ vectors[:, ::-1]), np.eye(4)[:3], atol=1e-9)
-    np.testing.assert_allclose(found.places(points).std(axis=0), found.spread_K)
+    np.testing.assert_allclose(found.project(points).std(axis=0), found.spread_K)
 
 
 def test_axes_that_few_points_lack_are_zero():

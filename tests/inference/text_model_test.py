@@ -1,5 +1,6 @@
 """A trained model in Python: what comes out, and that it does not depend on the batch."""
 
+import dataclasses
 import copy
 import itertools
 import math
@@ -14,7 +15,6 @@ from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.batching import BATCH, length_classes, rows_by_length
 from vaetx_jax.inference.text_model import init_untrained, load
 from vaetx_jax.metrics import estimator as estimator_lib
-from vaetx_jax.run.run import Run
 
 SENTENCES = [
     "you will watch a bad storm",
@@ -55,7 +55,7 @@ def language_model(config, trained, tmp_path_factory):
     built = build_model(
         model_settings(lm_config), vocab_size=run.tokenizer.size, pad_id=run.tokenizer.pad_id
     )
-    return init_untrained(Run(lm_config, run.folder, run.tokenizer, built, run.mesh), seed=0)
+    return init_untrained(dataclasses.replace(run, config=lm_config, model=built), seed=0)
 
 
 def test_loading_says_nothing_that_is_of_no_use(trained, caplog):

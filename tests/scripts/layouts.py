@@ -58,7 +58,7 @@ def worker(options: argparse.Namespace) -> None:
         arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh)
         before = state.sums if step % trainer.settings.window else None
         carried = float(before.loss) if before else 0.0
-        state, metrics = trainer._train_step(state, arrays, trainer.key)
+        state, metrics = trainer.train_step(state, arrays, trainer.key)
         losses.append(float(metrics.sums.loss) - carried)
         if step == 0:  # Adam's first moment is a tenth of it
             moments = replicate(state.optimizer, run.mesh)

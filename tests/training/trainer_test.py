@@ -18,6 +18,7 @@ from vaetx_jax.run import workdir
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import create_run
 from vaetx_jax.runtime.console import Progress
+from vaetx_jax.training import recorder
 from vaetx_jax.training import trainer as trainer_lib
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
 
@@ -174,7 +175,7 @@ def test_a_batch_that_cannot_be_kept_does_not_end_a_run_that_skips(
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trainer_lib, "keep_batch", full)
+    monkeypatch.setattr(recorder, "keep_batch", full)
     config = config.copy_and_resolve_references()
     config.train.nonfinite, config.train.steps = "skip", 10
     fit(config, tmp_path)
@@ -200,7 +201,7 @@ def unsaved_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> list[int]:
         save(self, state, facts)
 
     monkeypatch.setattr(Checkpoints, "save", failing)
-    monkeypatch.setattr(trainer_lib, "SAVE_AGAIN", (0.0, 0.0))
+    monkeypatch.setattr(recorder, "SAVE_AGAIN", (0.0, 0.0))
     return tried
 
 

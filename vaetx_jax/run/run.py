@@ -1,9 +1,9 @@
-"""What a run is made of, put together from its config: corpus, tokenizer, ids, batches, model."""
+"""A run: its corpus, tokenizer, batches and model, built from its config."""
 
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -25,28 +25,38 @@ from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run of one config. The corpus and its ids are opened when they are first asked for."""
+    """A run of one config. The corpus and its ids are opened at their first use.
+
+    Attributes:
+      config: its validated settings.
+      folder: its work folder.
+      tokenizer: its tokenizer, as kept in the folder.
+      model: its model, in float32.
+      mesh: the devices that it uses.
+      open_corpus: opens the corpus of `config.data`, once for all calls.
+    """
 
     config: ConfigDict
     folder: pathlib.Path
     tokenizer: Tokenizer
     model: LanguageModel
     mesh: Mesh
+    open_corpus: Callable[[], Corpus]
 
-    @functools.cached_property
+    @property
     def corpus(self) -> Corpus:
         """The corpus of `config.data`."""
-        return _corpus(self.config)
+        return self.open_corpus()
 
     def training_model(self) -> LanguageModel:
         """The model in the precision of training; it has the same parameters."""
         precision = self.config.train.precision
         if precision == "float32":
             return self.model
-        return _model(self.config, self.tokenizer, jnp.dtype(precision))
+        return _build_model(self.config, self.tokenizer, jnp.dtype(precision))
 
     def split(self, name: str) -> TokenizedSplit:
-        """The ids of a split, from the cache or made now."""
+        """The ids of a split, from the cache where they have been made before."""
         return tokenize_split(
             self.corpus,
             name,
@@ -88,31 +98,41 @@ class Run:
 
 
 def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
-    """The run that trains in `folder`; makes its tokenizer where it has none."""
-    corpus = _corpus(config)
+    """The run that trains in `folder`, whose tokenizer is made at the first start.
+
+    Raises:
+      UserError: the folder belongs to a run on another corpus.
+    """
+    opener = functools.cache(functools.partial(_open_corpus, config))
+    corpus = opener()
     workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
-    home = folder / workdir_lib.TOKENIZER
-    if home.is_dir():
-        tokenizer = load_tokenizer(home)
+    path = folder / workdir_lib.TOKENIZER
+    if path.is_dir():
+        tokenizer = load_tokenizer(path)
     else:
-        tokenizer = _tokenizer(config, corpus)
-        tokenizer.save(home)
-    run = _run(config, folder, tokenizer)
-    run.__dict__["corpus"] = corpus  # the cached property: it has been opened already
-    return run
+        tokenizer = _make_tokenizer(config, corpus)
+        tokenizer.save(path)
+    return _build_run(config, folder, tokenizer, opener)
 
 
 def open_run(folder: pathlib.Path) -> Run:
     """The run that has been trained in `folder`."""
     config = stored.read_config(folder / workdir_lib.CONFIG)
-    return _run(config, folder, load_tokenizer(folder / workdir_lib.TOKENIZER))
+    tokenizer = load_tokenizer(folder / workdir_lib.TOKENIZER)
+    opener = functools.cache(functools.partial(_open_corpus, config))
+    return _build_run(config, folder, tokenizer, opener)
 
 
-def _run(config: ConfigDict, folder: pathlib.Path, tokenizer: Tokenizer) -> Run:
-    return Run(config, folder, tokenizer, _model(config, tokenizer), data_mesh())
+def _build_run(
+    config: ConfigDict,
+    folder: pathlib.Path,
+    tokenizer: Tokenizer,
+    opener: Callable[[], Corpus],
+) -> Run:
+    return Run(config, folder, tokenizer, _build_model(config, tokenizer), data_mesh(), opener)
 
 
-def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:
+def _build_model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:
     settings = validation.model_settings(config)
     return build_model(
         settings,
@@ -122,7 +142,7 @@ def _model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> Langu
     )
 
 
-def _corpus(config: ConfigDict) -> Corpus:
+def _open_corpus(config: ConfigDict) -> Corpus:
     data = config.data
     spec = CorpusSpec(
         name=data.corpus,
@@ -139,16 +159,16 @@ def _corpus(config: ConfigDict) -> Corpus:
     return open_corpus(spec)
 
 
-def _tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
-    """From the cache, or trained on the training split and put there."""
+def _make_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
+    """The tokenizer of a config: from the cache, or trained on the training split."""
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
     if kind in ("wordpiece", "gpt2"):
         return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
-    home = stored.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
-    if home.is_dir():
-        return load_tokenizer(home)
+    path = stored.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
+    if path.is_dir():
+        return load_tokenizer(path)
     tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
-    tokenizer.save(home)
+    tokenizer.save(path)
     return tokenizer
 
 

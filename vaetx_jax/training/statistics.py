@@ -7,11 +7,12 @@ function of the step alone, so that a resumed run computes them where the uninte
 
 import functools
 import math
+from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from vaetx_jax.config import validation
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.text_vae import TextVAE, Variables
@@ -24,14 +25,14 @@ PER_EPOCH = 4  # updates an epoch where `train.statistics_every` is 0
 class SplitStatistics:
     """The statistics of a run whose model is standardised."""
 
-    def __init__(self, run: Run):
-        assert isinstance(run.model, TextVAE)
-        self._run = run
-        self._encode = jax.jit(
-            functools.partial(text_vae.summary, run.model),
-            in_shardings=(replicated(run.mesh), split_over_data(run.mesh)),
-            out_shardings=replicated(run.mesh),
-        )
+    def __init__(self, run: Run, model: TextVAE):
+        self._run, self._encode = run, _program(model, run.mesh)
+
+    @classmethod
+    def of(cls, run: Run) -> "SplitStatistics | None":
+        """The statistics of a run; None where its model has none."""
+        model = run.model
+        return cls(run, model) if isinstance(model, TextVAE) and model.is_standardised else None
 
     def updated(self, variables: Variables) -> Variables:
         """The variables with the statistics of their own encoder."""
@@ -60,6 +61,16 @@ class SplitStatistics:
         return np.asarray(exact_NxZ.mean(axis=0)), np.asarray(exact_NxZ.var(axis=0))
 
 
+@functools.lru_cache(maxsize=4)
+def _program(model: TextVAE, mesh: Mesh) -> Any:
+    """(variables, ids [B, S]) -> summaries [B, Z], traced once for all uses of a model."""
+    return jax.jit(
+        functools.partial(text_vae.summary, model),
+        in_shardings=(replicated(mesh), split_over_data(mesh)),
+        out_shardings=replicated(mesh),
+    )
+
+
 def _store(out_NxZ: np.ndarray, summary_BxZ: jax.Array, rows_B: jax.Array) -> None:
     rows = np.asarray(rows_B)
     out_NxZ[rows[rows >= 0]] = np.asarray(summary_BxZ)[rows >= 0]
@@ -70,19 +81,13 @@ def update_every(run: Run) -> int:
 
     A batch norm trains by its batches' statistics, and a fixed summary's never change.
     """
-    settings = validation.model_settings(run.config)
-    if not settings.channel_rate or not trains_summary(run):
+    model = run.model
+    if not isinstance(model, TextVAE) or not model.channel_rate or not _trains_summary(model):
         return 0
     every = run.config.train.statistics_every
     return int(every or math.ceil(run.train_batches.steps_per_epoch / PER_EPOCH))
 
 
-def is_standardised(run: Run) -> bool:
-    """Whether the model of a run has statistics."""
-    return isinstance(run.model, TextVAE) and run.model.is_standardised
-
-
-def trains_summary(run: Run) -> bool:
-    """Whether training changes the summaries: there is a layer between frozen encoder and them."""
-    frozen = getattr(run.model, "freeze", "none") == "encoder"
-    return not frozen or (isinstance(run.model, TextVAE) and run.model.mean_layer)
+def _trains_summary(model: TextVAE) -> bool:
+    """Whether training changes the summaries; a layer behind a frozen encoder does."""
+    return model.freeze != "encoder" or model.mean_layer
