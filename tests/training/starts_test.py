@@ -6,7 +6,12 @@ import pytest
 from tests.helpers import tiny
 from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.errors import UserError
-from vaetx_jax.training.starts import latent_semantics, token_counts, unigrams
+from vaetx_jax.training.starts import (
+    latent_output_kernel,
+    latent_semantics,
+    token_counts,
+    unigrams,
+)
 
 PIECES = tiny.sentences(30, longest=6)
 
@@ -57,3 +62,20 @@ def test_latent_semantics_are_numpys_singular_vectors_with_unit_variance():
 def test_more_dimensions_than_there_are_is_an_error_that_says_how_many():
     with pytest.raises(UserError, match=r"latent_dim = 40.* at most 19 dimensions in 30 sentences"):
         latent_semantics(token_counts(SPLIT, tiny.VOCABULARY), 40, seed=0)
+
+
+def test_the_outputs_projection_is_the_weighted_regression_written_out():
+    counts, noise = counted(), np.random.default_rng(0)
+    summary, kernel = noise.standard_normal((30, 2)), noise.standard_normal((tiny.VOCABULARY, 3))
+    u = (summary - summary.mean(axis=0)) / summary.std(axis=0)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    p, df = shares.mean(axis=0) + 1e-9, (counts > 0).sum(axis=0)
+    raises = np.array([[np.cov(share, one, bias=True)[0, 1] for one in u.T] for share in shares.T])
+    raises *= (df / (df + 10) / p)[:, None]
+    rows = (kernel - np.average(kernel, axis=0, weights=p)) * np.sqrt(p)[:, None]
+    ridge = np.sqrt(1e-3 * np.mean(np.sum(rows**2, axis=0))) * np.eye(3)
+    expected, *_ = np.linalg.lstsq(
+        np.vstack([rows, ridge]), np.vstack([raises * np.sqrt(p)[:, None], np.zeros((3, 2))])
+    )
+    got = latent_output_kernel(token_counts(SPLIT, tiny.VOCABULARY), summary, kernel)
+    np.testing.assert_allclose(got, 0.7 * expected.T, rtol=1e-5, atol=1e-8)

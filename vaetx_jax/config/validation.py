@@ -113,6 +113,10 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         rule(f"model.{key}", not heads or settings.dim % heads == 0, divides)
     if settings.encoder_start == "lsa":
         rule("model.encoder_start", encoder == "bag", "lsa is a start of the encoder bag alone")
+    if settings.latent_output_start == "regression":
+        must = "regression needs model.latent_output=True and model.channel_rate"
+        fits = bool(settings.latent_output and settings.channel_rate)
+        rule("model.latent_output_start", fits, must)
     if settings.freeze == "encoder":
         rule("model.freeze", has_latent(name), f"{name} has no encoder")
     if settings.mu_norm:

@@ -57,6 +57,8 @@ class ModelSettings:
         shift, so that the KL is at least Z gamma^2 / 2 nats (Zhu et al., 2020); 0: off.
       latent_attention: z enters each decoder layer by the latent-decoder attention.
       latent_output: z, projected, is also added to the decoder's output.
+      latent_output_start: of the projection of `latent_output`: zeros, or the regression of
+        `training.starts`, which needs a channel.
       freeze: the parameters that are not trained: see `models.freeze`.
       embed_dim: width of a recurrent model's embedding, whatever its hidden size.
       decoder_layers, decoder_heads: the size of GPT-2.
@@ -88,6 +90,7 @@ class ModelSettings:
     mu_norm: float | None = setting(None, least=0)
     latent_attention: bool | None = None
     latent_output: bool | None = None
+    latent_output_start: str | None = setting(None, choices=("zeros", "regression"))
     freeze: str | None = setting(None, choices=FREEZES)
     embed_dim: int | None = setting(None, least=1)
     decoder_layers: int | None = setting(None, least=1)
@@ -160,6 +163,7 @@ _ANY_LATENT: Choices = {
     "channel_norm": "split",
     "mu_norm": 0.0,
     "latent_output": False,
+    "latent_output_start": "zeros",
 }
 # What another encoder than the family's needs beside the fields of the family.
 _OTHER_ENCODER: dict[str, Choices] = {

@@ -44,6 +44,8 @@ class HostUpdates:
         """The state after `done` updates with the changes that are due."""
         if self._settings.warm_up and self._ends_warm_up(done):
             state = phases.second_phase(state, self._fresh(), self._settings.warm_up)
+            variables = starts.with_latent_output(self._run, state.variables)
+            state = state._replace(variables=variables)
         if self._statistics and self._updates_statistics(done):
             state = state._replace(variables=self._statistics.updated(state.variables))
         return state

@@ -1,4 +1,8 @@
-"""Starts computed from the training split: the output bias at its unigrams, a bag at its LSA."""
+"""Starts computed from the training split.
+
+The output bias at its unigrams, a bag-of-words encoder at its LSA, and the latent's projection to
+the output at a regression.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,20 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from vaetx_jax.config import validation
+from vaetx_jax.config.validation import model_settings
 from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.errors import UserError
+from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.channel import SHARPNESS
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
+from vaetx_jax.training.statistics import SplitStatistics
 
 if TYPE_CHECKING:
     import scipy.sparse
 
+STRENGTH = 0.7  # of the regression's start; the decoder says part of it by its other paths
 RARE = 10.0  # sentences: a token in fewer of them gets hardly more weight than one in none
 
 
@@ -47,7 +54,7 @@ def from_corpus(run: Run, variables: Variables) -> Variables:
     Raises:
       UserError: the split has too few sentences or tokens for an LSA of the latent's width.
     """
-    settings = validation.model_settings(run.config)
+    settings = model_settings(run.config)
     new: dict[tuple[str, ...], np.ndarray] = {}
     if settings.output_start == "unigrams":
         shares_V = unigrams(run.split("train"), run.tokenizer.size, sep=run.tokenizer.sep_id)
@@ -61,6 +68,56 @@ def from_corpus(run: Run, variables: Variables) -> Variables:
             squares_Z = np.square(found.singular_Z)
             new[PARAMS, "channel", "allocation"] = np.log(squares_Z / squares_Z.mean()) / SHARPNESS
     return replace(variables, new)
+
+
+def with_latent_output(run: Run, variables: Variables) -> Variables:
+    """The variables with the projection of `latent_output` where its start is the regression.
+
+    It depends on the encoder and on the output layer's kernel, so it comes after both are trained
+    or loaded.
+    """
+    statistics = SplitStatistics.of(run)
+    if statistics is None or model_settings(run.config).latent_output_start != "regression":
+        return variables
+    kernel_VxD, _ = text_vae.output(run.model, variables)
+    counts = token_counts(run.split("train"), run.tokenizer.size)
+    kernel_ZxD = latent_output_kernel(
+        counts, statistics.summaries(variables), np.asarray(kernel_VxD, np.float64)
+    )
+    return replace(variables, {(PARAMS, "output_projection", "kernel"): kernel_ZxD})
+
+
+def latent_output_kernel(
+    counts: scipy.sparse.csr_array, summary_NxZ: np.ndarray, kernel_VxD: np.ndarray
+) -> np.ndarray:
+    """A projection [Z, D] by which the standardised summary u raises the logits of its tokens.
+
+    To first order, u_j raises log p(v) by cov(share of v in a sentence, u_j) / p(v), shrunk for
+    rare tokens by df / (df + RARE). The projection is `STRENGTH` times the regression of these on
+    the rows of the output layer, weighted by p(v).
+
+    Args:
+      counts: [N, V].
+      summary_NxZ: not standardised.
+      kernel_VxD: the output layer's.
+    """
+    import scipy.sparse
+
+    u_NxZ = (summary_NxZ - summary_NxZ.mean(axis=0, dtype=np.float64)) / np.maximum(
+        summary_NxZ.std(axis=0, dtype=np.float64), 1e-6
+    )
+    lengths_N = np.maximum(counts.sum(axis=1), 1.0)
+    shares = (scipy.sparse.diags_array(1.0 / lengths_N) @ counts).tocsr()
+    p_V = np.asarray(shares.sum(axis=0)) / len(u_NxZ) + 1e-9
+    sentences_V = (counts > 0).sum(axis=0)
+    raises_VxZ = (shares.T @ u_NxZ) / len(u_NxZ) / p_V[:, None]
+    raises_VxZ = raises_VxZ * (sentences_V / (sentences_V + RARE))[:, None]
+    rows_VxD = kernel_VxD - (p_V @ kernel_VxD)[None] / p_V.sum()
+    gram_DxD = (rows_VxD * p_V[:, None]).T @ rows_VxD
+    ridge = 1e-3 * np.trace(gram_DxD) / len(gram_DxD)
+    moments_DxZ = (rows_VxD * p_V[:, None]).T @ raises_VxZ
+    solved_DxZ = np.linalg.solve(gram_DxD + ridge * np.eye(len(gram_DxD)), moments_DxZ)
+    return np.asarray(STRENGTH * solved_DxZ.T)
 
 
 def replace(variables: Variables, new: dict[tuple[str, ...], np.ndarray]) -> Variables:

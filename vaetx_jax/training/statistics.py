@@ -36,7 +36,7 @@ class SplitStatistics:
 
     def updated(self, variables: Variables) -> Variables:
         """The variables with the statistics of their own encoder."""
-        mean_Z, variance_Z = self._moments(replicate(variables, self._run.mesh))
+        mean_Z, variance_Z = self._moments(variables)
         statistics = dict(variables[STATISTICS])
         for name, value in (("mean", mean_Z), ("variance", variance_Z)):
             old = statistics[name]
@@ -45,6 +45,12 @@ class SplitStatistics:
 
     def _moments(self, variables: Variables) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the training split's summaries, [Z] float64."""
+        exact_NxZ = self.summaries(variables).astype(np.float64)
+        return np.asarray(exact_NxZ.mean(axis=0)), np.asarray(exact_NxZ.var(axis=0))
+
+    def summaries(self, variables: Variables) -> np.ndarray:
+        """The training split's summaries before they are standardised, [N, Z] float32."""
+        variables = replicate(variables, self._run.mesh)
         split = self._run.split("train")
         batches = self._run.eval_batches(split)
         summary_NxZ = np.zeros((len(split), self._run.model.latent_dim), np.float32)
@@ -57,8 +63,7 @@ class SplitStatistics:
                 _store(summary_NxZ, *pending.pop(0))
         for one in pending:
             _store(summary_NxZ, *one)
-        exact_NxZ = summary_NxZ.astype(np.float64)
-        return np.asarray(exact_NxZ.mean(axis=0)), np.asarray(exact_NxZ.var(axis=0))
+        return summary_NxZ
 
 
 @functools.lru_cache(maxsize=4)

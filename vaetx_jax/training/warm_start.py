@@ -15,7 +15,7 @@ from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.training.checkpoint import Checkpoints, choose
 from vaetx_jax.training.phases import DECODER, ENCODER
-from vaetx_jax.training.starts import from_corpus, replace
+from vaetx_jax.training.starts import from_corpus, replace, with_latent_output
 from vaetx_jax.training.state import TrainState, variables_like
 from vaetx_jax.training.statistics import SplitStatistics
 
@@ -31,10 +31,15 @@ def initialise(run: Run, state: TrainState) -> tuple[TrainState, str]:
       UserError: the config names a run whose parameters do not fit, or the training split is too
         small for the model's start.
     """
+    config = run.config
     variables = from_corpus(run, state.variables)
     if variables is not state.variables:
         state = state._replace(variables=variables)
     state, phrase = _load(run, state)
+    if not (config.train.init_from and config.train.init_parts == "all"):
+        variables = with_latent_output(run, state.variables)
+        if variables is not state.variables:
+            state = state._replace(variables=variables)
     statistics = SplitStatistics.of(run)
     if statistics:
         state = state._replace(variables=statistics.updated(state.variables))
