@@ -115,7 +115,8 @@ class LanguageModel(nn.Module):
 
     def setup(self) -> None:
         self.output_layer = OutputLayer(self.dim, self.vocab_size, self.tied)
-        self.output_drop = Dropout(self.output_dropout)
+        if self.output_dropout:
+            self.output_drop = Dropout(self.output_dropout)
 
     def encode(
         self, ids_BxS: jax.Array, *, deterministic: bool = True, weight_B: jax.Array | None = None
@@ -129,7 +130,9 @@ class LanguageModel(nn.Module):
     ) -> jax.Array:
         """h [B, S - 1, dim], the state that predicts ids[:, 1:], from ids[:, :-1] and z."""
         h_BxTxD = self.decoder(ids_BxS[:, :-1], z_BxZ, deterministic=deterministic)
-        return self.output_drop(h_BxTxD, deterministic=deterministic)
+        if self.output_dropout:
+            h_BxTxD = self.output_drop(h_BxTxD, deterministic=deterministic)
+        return h_BxTxD
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> Any:
         """The decoder's cache before the first token."""
