@@ -127,8 +127,8 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         must = "without it z needs model.latent_input or model.latent_output"
         rule("model.latent_attention", bool(paths), must)
     if name == "vae_gpt2" and settings.weights:
-        fits = "GPT-2's weights are of GPT-2's tokens: tokenizer.kind must be gpt2"
-        rule("model.weights", config.tokenizer.kind == "gpt2", fits)
+        must = "GPT-2's weights are of GPT-2's tokens: tokenizer.kind must be gpt2"
+        rule("model.weights", config.tokenizer.kind == "gpt2", must)
 
 
 def model_settings(config: ConfigDict) -> ModelSettings:

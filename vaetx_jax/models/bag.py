@@ -40,7 +40,7 @@ class BagEncoder(nn.Module):
         self, ids_BxT: jax.Array, mask_BxT: jax.Array, *, deterministic: bool
     ) -> jax.Array:
         """ids and mask [B, T] (true: [CLS] or a token) to [B, dim], float32."""
-        share_BxT = mask_BxT.at[:, 0].set(False).astype(jnp.float32)
+        share_BxT = jnp.asarray(mask_BxT, jnp.float32).at[:, 0].set(0.0)  # without [CLS]
         squares_BxT = share_BxT * jnp.square(self.weight.value[ids_BxT])
         length_Bx1 = jnp.sqrt(jnp.maximum(jnp.sum(squares_BxT, axis=1, keepdims=True), 1e-12))
         if self.word_dropout and not deterministic:
