@@ -273,6 +273,7 @@ SLOW_LIBRARIES = (
     "dash",
     "grain",
     "matplotlib",
+    "optax",
     "orbax",
     "scipy.stats",
     "sklearn",

@@ -63,6 +63,12 @@ def params_of(model: LanguageModel, seed: int = 0) -> Any:
     )
 
 
+def variables_of(model: LanguageModel, seed: int = 0) -> Any:
+    """`params_of` with the model's other collections as they start."""
+    variables = text_vae.init(model, jax.random.key(0))
+    return {**variables, "params": params_of(model, seed)}
+
+
 def sentences(count: int, *, longest: int = 9, seed: int = 0) -> list[list[int]]:
     """Pieces of `count` sentences of 1 to `longest` pieces, the first of all lengths there are."""
     noise = np.random.default_rng(seed)

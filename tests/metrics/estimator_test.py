@@ -67,7 +67,7 @@ class LinearGaussian(nn.Module):
     def _x(self, ids_BxS):
         return jnp.asarray(POINTS)[ids_BxS[:, 0]]
 
-    def encode(self, ids_BxS, deterministic=True):
+    def encode(self, ids_BxS, deterministic=True, weight_B=None):
         variance = WEIGHT**2 + NOISE**2
         mu = WEIGHT * self._x(ids_BxS) / variance + self.off
         logvar = jnp.full_like(mu, math.log(self.wider * NOISE**2 / variance))
@@ -142,7 +142,7 @@ class BinaryToken(LinearGaussian):
     slope: float = 1.7
     bias: float = -0.4
 
-    def encode(self, ids_BxS, deterministic=True):
+    def encode(self, ids_BxS, deterministic=True, weight_B=None):
         sign = jnp.where(ids_BxS[:, 1] == self.observed, 1.0, -1.0)
         mu = jnp.stack([0.5 * sign, 0.0 * sign], axis=1)
         return mu, jnp.full_like(mu, -0.2)

@@ -26,7 +26,7 @@ class CentredVAE(TextVAE):
         super().setup()
         self.mean = self.variable("statistics", "mean", jnp.zeros, (self.latent_dim,))
 
-    def encode(self, ids_BxS, *, deterministic=True):
+    def encode(self, ids_BxS, *, deterministic=True, weight_B=None):
         mu_BxZ, logvar_BxZ = super().encode(ids_BxS, deterministic=deterministic)
         if not deterministic and not self.is_initializing():
             now_Z = jax.lax.stop_gradient(jnp.mean(mu_BxZ, axis=0))

@@ -101,6 +101,15 @@ class TrainSettings:
     nonfinite: str = setting("stop", choices=("stop", "skip"))
     precision: str = setting("float32", choices=PRECISIONS)
     init_from: str = ""  # a work folder whose parameters this run starts from
+    # Which of them; parts may be those of a model with other settings.
+    init_parts: str = setting("all", choices=("all", "encoder", "decoder", "embeddings"))
+    # The first phase: the decoder as a language model, or the VAE as an autoencoder, whose decoder
+    # is then initialised again.
+    warm_up: str = setting("none", choices=("none", "language_model", "autoencoder"))
+    warm_up_share: float = setting(0.5, above=0, below=1)  # of the steps
+    warm_up_learning_rate: float = setting(0.0, least=0)  # 0: learning_rate
+    # Steps between updates of a channel's statistics; 0: four times an epoch.
+    statistics_every: int = setting(0, least=0)
     log_every: int = setting(50, least=1)  # steps
     # Steps; 0: every epoch. The ends of cycles are validated in any case.
     validate_every: int = setting(0, least=0)

@@ -11,10 +11,12 @@ from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.models.presets import (
     DECAY,
+    ENCODERS,
     MODELS,
     PRESET_FIELDS,
     PRESETS,
     ModelSettings,
+    choices_of,
     has_latent,
 )
 from vaetx_jax.settings import broken_rules, choices
@@ -88,11 +90,16 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         have = ", ".join(PRESETS[preset])
         rule("model.preset", False, f"{name} has no such preset; {have} have")
         return
+    encoder = config.model.encoder
+    if encoder is not None and encoder not in ENCODERS:
+        rule("model.encoder", False, choices(encoder, ENCODERS))
+        return
+    has = choices_of(preset, name, encoder)
+    whose = f"{name} with the encoder {encoder}" if encoder and has_latent(name) else name
     for field in PRESET_FIELDS:
-        if field.name not in PRESETS[preset][name]:
-            rule(
-                f"model.{field.name}", config.model[field.name] is None, f"{name} has no such field"
-            )
+        if field.name not in has:
+            unset = config.model[field.name] is None
+            rule(f"model.{field.name}", unset, f"{whose} has no such field")
     if has_latent(name):
         rule("model.latent_dim", (config.model.latent_dim or 0) >= 1, "must be at least 1")
     else:
@@ -104,6 +111,17 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         heads = getattr(settings, key)
         divides = f"{heads} heads (preset {preset}) do not divide model.dim = {settings.dim}"
         rule(f"model.{key}", not heads or settings.dim % heads == 0, divides)
+    if settings.encoder_start == "lsa":
+        rule("model.encoder_start", encoder == "bag", "lsa is a start of the encoder bag alone")
+    if settings.freeze == "encoder":
+        rule("model.freeze", has_latent(name), f"{name} has no encoder")
+    if settings.mu_norm:
+        must = "must be 0 where model.channel_rate is set; both scale the posterior's mean"
+        rule("model.mu_norm", not settings.channel_rate, must)
+    if settings.latent_attention is False:
+        paths = settings.latent_input or settings.latent_output
+        must = "without it z needs model.latent_input or model.latent_output"
+        rule("model.latent_attention", bool(paths), must)
     if name == "vae_gpt2" and settings.weights:
         fits = "GPT-2's weights are of GPT-2's tokens: tokenizer.kind must be gpt2"
         rule("model.weights", config.tokenizer.kind == "gpt2", fits)
@@ -111,7 +129,7 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
 
 def model_settings(config: ConfigDict) -> ModelSettings:
     """The model's settings with the preset's choices where the config leaves a key unset."""
-    chosen = PRESETS[config.model.preset][config.model.name]
+    chosen = choices_of(config.model.preset, config.model.name, config.model.encoder)
     values = {"name": config.model.name, "dim": config.model.dim}
     values["latent_dim"] = config.model.latent_dim or 0
     for name, choice in chosen.items():

@@ -57,6 +57,7 @@ def negative_elbo(
     objective: Objective,
     kl_weight: jax.Array,
     mesh: Mesh | None,
+    latent: bool = True,
 ) -> tuple[jax.Array, tuple[Terms, Variables]]:
     """The loss of a batch (Eq. 8), its terms, and the collections that the pass has updated.
 
@@ -66,12 +67,12 @@ def negative_elbo(
       key: gives the streams `dropout` and `latent` of this step.
       kl_weight: alpha(t); the annealing's own, or another replica's.
       mesh: the mesh the batch is split over; None: the whole batch is on each device.
+      latent: false: z is 0 and so is its KL, as of a language model.
     """
     ids_BxS, weight_B = batch["ids"], batch["weight"]
     dropout_key, latent_key = jax.random.split(key)
-    result, updated = text_vae.forward(
-        model, variables, ids_BxS, {"dropout": dropout_key, "latent": latent_key}
-    )
+    rngs = {"dropout": dropout_key, "latent": latent_key}
+    result, updated = text_vae.forward(model, variables, ids_BxS, weight_B, rngs, latent=latent)
     sentences = jnp.sum(weight_B)
     share_B = weight_B / jnp.maximum(sentences, 1.0)
     mask_BxT = token_mask(ids_BxS, model.pad_id) & (weight_B > 0)[:, None]

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 
 from vaetx_jax.models import gpt2
+from vaetx_jax.models.bag import BagEncoder
 from vaetx_jax.models.presets import POSITIONS, ModelSettings
 from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from vaetx_jax.models.text_vae import LanguageModel, TextVAE
@@ -28,32 +29,53 @@ def build_model(
         "vocab_size": vocab_size,
         "pad_id": pad_id,
         "tied": bool(settings.tied),
+        "output_dropout": settings.output_dropout or 0.0,
+        "freeze": settings.freeze or "none",
     }
     if not settings.latent_dim:
         return LanguageModel(**common)
-    encoder = _encoder(settings, vocab_size, dtype)
-    return TextVAE(**common, encoder=encoder, latent_dim=settings.latent_dim)
+    return TextVAE(
+        **common,
+        encoder=_encoder(settings, vocab_size, dtype),
+        latent_dim=settings.latent_dim,
+        latent_output=bool(settings.latent_output),
+        # A bag's summary is linear in its table already; standardised, it needs no other scale.
+        mean_layer=not (settings.encoder == "bag" and (settings.channel_rate or settings.mu_norm)),
+        mu_norm=settings.mu_norm or 0.0,
+        channel_rate=settings.channel_rate or 0.0,
+        channel_norm=settings.channel_norm or "split",
+    )
 
 
 _CELLS = {"vae_lstm": "lstm", "vae_gru": "gru", "lstm_lm": "lstm", "gru_lm": "gru"}
 
 
 def _encoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
-    if settings.name in _CELLS:
-        return RecurrentEncoder(**_recurrent(settings, vocab_size, dtype))
+    word_dropout = settings.encoder_word_dropout or 0.0
+    kind = settings.encoder or _CELLS.get(settings.name, "transformer")
+    if kind == "bag":
+        return BagEncoder(vocab_size, settings.latent_dim, word_dropout)
+    if kind in ("lstm", "gru"):
+        return RecurrentEncoder(
+            cell=kind, word_dropout=word_dropout, **_recurrent(settings, vocab_size, dtype)
+        )
     return TransformerEncoder(
         vocab_size=vocab_size,
         positions=POSITIONS,
         layers=settings.layers,
         shape=_shape(settings, dtype),
         pooling=settings.pooling or "cls",
+        word_dropout=word_dropout,
     )
 
 
 def _decoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
     if settings.name in _CELLS:
         return RecurrentDecoder(
-            **_recurrent(settings, vocab_size, dtype), latent_dim=settings.latent_dim
+            cell=_CELLS[settings.name],
+            latent_dim=settings.latent_dim,
+            word_dropout=settings.word_dropout or 0.0,
+            **_recurrent(settings, vocab_size, dtype),
         )
     if settings.name == "vae_gpt2":
         return TransformerDecoder(
@@ -66,6 +88,7 @@ def _decoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
             latent_dim=settings.latent_dim,
             latent_attention=False,
             latent_input=True,
+            word_dropout=settings.word_dropout or 0.0,
         )
     return TransformerDecoder(
         vocab_size=vocab_size,
@@ -73,6 +96,7 @@ def _decoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
         layers=settings.layers,
         shape=_shape(settings, dtype),
         latent_dim=settings.latent_dim,
+        latent_attention=settings.latent_attention is not False,
         latent_input=bool(settings.latent_input),
         word_dropout=settings.word_dropout or 0.0,
     )
@@ -81,7 +105,6 @@ def _decoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
 def _recurrent(settings: ModelSettings, vocab_size: int, dtype: Any) -> dict[str, Any]:
     """What a recurrent encoder and decoder have in common; `dim` is the hidden size."""
     return {
-        "cell": _CELLS[settings.name],
         "vocab_size": vocab_size,
         "embed_dim": settings.embed_dim,
         "hidden": settings.dim,

@@ -7,7 +7,9 @@ import jax
 import numpy as np
 
 # Weights used once per sentence and not once per token; their share is too small to count.
-_ONCE = frozenset({"mu", "logvar", "project", "slot_key", "slot_value", "pool"})
+_ONCE = frozenset(
+    {"mu", "logvar", "project", "slot_key", "slot_value", "pool", "output_projection"}
+)
 
 
 def forward_flops(params: Any, lengths_N: Sequence[int] | np.ndarray) -> float:

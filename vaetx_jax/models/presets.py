@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from vaetx_jax.models.channel import NORMS
+from vaetx_jax.models.freeze import FREEZES
 from vaetx_jax.settings import setting
 
 MODELS = (
@@ -14,6 +16,7 @@ MODELS = (
     "lstm_lm",
     "gru_lm",
 )
+ENCODERS = ("transformer", "lstm", "gru", "bag")
 POSITIONS = 512  # learned positions of the published models, whatever the length of the corpus
 
 
@@ -40,7 +43,21 @@ class ModelSettings:
       pooling: how an encoder's output becomes one vector: cls, mean or attention.
       latent_slots: of the latent-decoder attention.
       latent_input: z, projected, is also added to every input of the decoder.
-      word_dropout: share of the decoder's input tokens left out in training.
+      word_dropout, encoder_word_dropout: share of the decoder's and of the encoder's input tokens
+        left out in training.
+      output_dropout: on the decoder's output, before the output layer.
+      output_start: where the output layer's bias starts: at zeros, or at the log shares of the
+        training split's tokens (unigrams).
+      encoder: one of `ENCODERS`; None: the one of the model's family.
+      encoder_start: of the encoder `bag`: random, or latent semantic analysis (lsa).
+      channel_rate: R > 0: the posterior is a channel of R nats (`models.channel`); 0: it is learnt.
+      channel_norm: where the channel's KL is R: on average over the training `split`, or in every
+        `sentence`.
+      mu_norm: gamma > 0: batch norm on the posterior's mean with the fixed scale gamma and a learnt
+        shift, so that the KL is at least Z gamma^2 / 2 nats (Zhu et al., 2020); 0: off.
+      latent_attention: z enters each decoder layer by the latent-decoder attention.
+      latent_output: z, projected, is also added to the decoder's output.
+      freeze: the parameters that are not trained: see `models.freeze`.
       embed_dim: width of a recurrent model's embedding, whatever its hidden size.
       decoder_layers, decoder_heads: the size of GPT-2.
       weights: a folder with GPT-2's published weights, or a name to fetch them by; empty: none.
@@ -61,6 +78,17 @@ class ModelSettings:
     latent_slots: int | None = setting(None, least=1)
     latent_input: bool | None = None
     word_dropout: float | None = setting(None, least=0, below=1)
+    encoder_word_dropout: float | None = setting(None, least=0, below=1)
+    output_dropout: float | None = setting(None, least=0, below=1)
+    output_start: str | None = setting(None, choices=("zeros", "unigrams"))
+    encoder: str | None = setting(None, choices=ENCODERS)
+    encoder_start: str | None = setting(None, choices=("random", "lsa"))
+    channel_rate: float | None = setting(None, least=0)
+    channel_norm: str | None = setting(None, choices=NORMS)
+    mu_norm: float | None = setting(None, least=0)
+    latent_attention: bool | None = None
+    latent_output: bool | None = None
+    freeze: str | None = setting(None, choices=FREEZES)
     embed_dim: int | None = setting(None, least=1)
     decoder_layers: int | None = setting(None, least=1)
     decoder_heads: int | None = setting(None, least=1)
@@ -80,9 +108,13 @@ _PAPER_TRANSFORMER: Choices = {
     "learned_norm": False,
     "output_projection": False,
     "tied": False,
-    "word_dropout": 0.0,
 }
-_PAPER_LATENT: Choices = {"pooling": "cls", "latent_slots": 2, "latent_input": False}
+_PAPER_LATENT: Choices = {
+    "pooling": "cls",
+    "latent_slots": 2,
+    "latent_attention": True,
+    "latent_input": False,
+}
 _PAPER_RECURRENT: Choices = {"layers": 2, "dropout": 0.1, "embed_dim": 128}
 _PAPER_GPT2: Choices = {
     "layers": 2,
@@ -105,15 +137,39 @@ _MODERN_TRANSFORMER: Choices = {
     "learned_norm": True,  # lets a layer choose how much of its input it hears
     "output_projection": True,  # mixes the heads; without it each owns a part of the residual
     "tied": True,  # a third of the parameters, and rare tokens learn from both ends
-    "word_dropout": 0.0,  # 0.3 is a remedy against collapse that costs some nll
 }
 _MODERN_LATENT: Choices = {
     "pooling": "attention",  # all positions feed the posterior, not one
+    "latent_attention": True,
     "latent_slots": 4,  # room for the query to choose between aspects of z
     "latent_input": True,  # a path from z to every position that needs no attention to be learnt
 }
 
-PRESETS: dict[str, dict[str, Choices]] = {
+# What every model has, and every text VAE, whatever its preset.
+_ANY: Choices = {
+    "word_dropout": 0.0,  # 0.3 is a remedy against collapse that costs some nll
+    "output_dropout": 0.0,
+    "output_start": "zeros",
+    "freeze": "none",
+}
+_ANY_LATENT: Choices = {
+    "encoder": None,
+    "encoder_start": "random",
+    "encoder_word_dropout": 0.0,
+    "channel_rate": 0.0,
+    "channel_norm": "split",
+    "mu_norm": 0.0,
+    "latent_output": False,
+}
+# What another encoder than the family's needs beside the fields of the family.
+_OTHER_ENCODER: dict[str, Choices] = {
+    "transformer": {"heads": 2, "ff_dim": None, "pooling": "cls"},
+    "lstm": {"embed_dim": 128},
+    "gru": {"embed_dim": 128},
+    "bag": {},
+}
+
+_FAMILIES: dict[str, dict[str, Choices]] = {
     "paper": {
         "vae_transformer": _PAPER_TRANSFORMER | _PAPER_LATENT,
         "transformer_lm": _PAPER_TRANSFORMER,
@@ -128,6 +184,26 @@ PRESETS: dict[str, dict[str, Choices]] = {
         "transformer_lm": _MODERN_TRANSFORMER,
     },
 }
+PRESETS: dict[str, dict[str, Choices]] = {
+    preset: {
+        name: choices | _ANY | (_ANY_LATENT if has_latent(name) else {})
+        for name, choices in models.items()
+    }
+    for preset, models in _FAMILIES.items()
+}
+
+
+def choices_of(preset: str, name: str, encoder: str | None) -> Choices:
+    """The fields that a model with this encoder has, and the preset's choice of each."""
+    choices = PRESETS[preset][name]
+    if encoder is None or not has_latent(name):
+        return choices
+    choices = _OTHER_ENCODER[encoder] | choices
+    if encoder != "transformer":
+        choices = {field: choice for field, choice in choices.items() if field != "pooling"}
+    return choices
+
+
 # What AdamW's weight decay takes: every parameter, as PyTorch's does, or matrices only.
 DECAY = {"paper": "all", "modern": "matrices"}
 

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaetx_jax.models.dropout import Dropout
+from vaetx_jax.models.dropout import Dropout, keep_mask
 from vaetx_jax.models.layers import dense, embedding, transposed_kernel_init
 from vaetx_jax.models.recurrent_cell import (
     GATES,
@@ -119,6 +119,7 @@ class RecurrentEncoder(nn.Module):
       layers: bidirectional layers.
       dropout: share of values dropped on embeddings and between layers.
       dtype: of the products' operands (None: the parameters'); states and sums are float32.
+      word_dropout: share of the input tokens whose embedding is left out in training.
     """
 
     cell: str
@@ -128,6 +129,7 @@ class RecurrentEncoder(nn.Module):
     layers: int = 2
     dropout: float = 0.1
     dtype: Any = None
+    word_dropout: float = 0.0
 
     def setup(self) -> None:
         self.embedding = embedding(self.vocab_size, self.embed_dim)
@@ -147,6 +149,9 @@ class RecurrentEncoder(nn.Module):
         after_TxB = jnp.concatenate([mask_TxB[1:], jnp.zeros_like(mask_TxB[:1])])
         last_TxB = mask_TxB & ~after_TxB
         x_DxTxB = _embedded(self.embedding, ids_BxT)
+        if self.word_dropout and not deterministic:
+            kept_TxB = keep_mask(self.make_rng("dropout"), self.word_dropout, x_DxTxB.shape[1:])
+            x_DxTxB = jnp.where(kept_TxB[None], x_DxTxB, 0)
         summary = []
         for forward, backward in zip(self.forward, self.backward, strict=True):
             x_DxTxB = self.drop(x_DxTxB, deterministic=deterministic)
@@ -174,6 +179,7 @@ class RecurrentDecoder(nn.Module):
       dropout: share of values dropped on embeddings and on each layer's output.
       latent_dim: width of z.
       dtype: of the products' operands (None: the parameters'); states and sums are float32.
+      word_dropout: share of the input tokens whose embedding is left out in training.
     """
 
     cell: str
@@ -184,6 +190,7 @@ class RecurrentDecoder(nn.Module):
     dropout: float = 0.1
     latent_dim: int = 0
     dtype: Any = None
+    word_dropout: float = 0.0
 
     def setup(self) -> None:
         self.embedding = embedding(self.vocab_size, self.embed_dim)
@@ -198,6 +205,9 @@ class RecurrentDecoder(nn.Module):
     def __call__(self, ids_BxT: jax.Array, z_BxZ: jax.Array, *, deterministic: bool) -> jax.Array:
         """h [B, T, hidden], in `dtype`; position t sees ids up to and with t, and the latent."""
         x_DxTxB = _embedded(self.embedding, ids_BxT)
+        if self.word_dropout and not deterministic:
+            kept_TxB = keep_mask(self.make_rng("dropout"), self.word_dropout, x_DxTxB.shape[1:])
+            x_DxTxB = jnp.where(kept_TxB[None], x_DxTxB, 0)
         x_DxTxB = self.drop(x_DxTxB, deterministic=deterministic)
         for layer, state in zip(self.layer, self.start(z_BxZ, ids_BxT.shape[1]), strict=True):
             x_DxTxB = self.drop(layer(x_DxTxB, state), deterministic=deterministic)

@@ -16,10 +16,15 @@ import jax
 import jax.numpy as jnp
 
 from vaetx_jax.models import gaussian
+from vaetx_jax.models.bag import STATISTICS
+from vaetx_jax.models.channel import Channel
+from vaetx_jax.models.dropout import Dropout
+from vaetx_jax.models.freeze import stop_frozen
 from vaetx_jax.models.layers import dense, transposed_kernel_init
 
 Variables = dict[str, Any]  # collection -> tree of arrays; "params" are what is optimised
 PARAMS = "params"
+LEAST_VARIANCE = 1e-8  # is added to a variance, so that a constant dimension stays finite
 
 
 class OutputWeights(NamedTuple):
@@ -41,6 +46,27 @@ class ForwardOutput(NamedTuple):
 def token_mask(ids_BxS: jax.Array, pad_id: int) -> jax.Array:
     """[B, S - 1], true where position t has a token to predict; also what the encoder may see."""
     return ids_BxS[:, 1:] != pad_id
+
+
+class Moments(NamedTuple):
+    """Mean and variance of each latent dimension's summaries."""
+
+    mean_Z: jax.Array
+    variance_Z: jax.Array
+
+
+def batch_moments(x_BxZ: jax.Array, weight_B: jax.Array) -> Moments:
+    """The moments of the rows whose weight is above 0; of the global batch under a mesh."""
+    real_B = (weight_B > 0).astype(jnp.float32)
+    share_Bx1 = (real_B / jnp.maximum(jnp.sum(real_B), 1.0))[:, None]
+    mean_Z = jnp.sum(share_Bx1 * x_BxZ, axis=0)
+    return Moments(mean_Z, jnp.sum(share_Bx1 * jnp.square(x_BxZ - mean_Z[None]), axis=0))
+
+
+def standardise(x_BxZ: jax.Array, moments: Moments) -> jax.Array:
+    """(x - mean) / deviation."""
+    deviation_Z = jnp.sqrt(moments.variance_Z + LEAST_VARIANCE)
+    return (x_BxZ - moments.mean_Z[None]) / deviation_Z[None]
 
 
 class OutputLayer(nn.Module):
@@ -73,6 +99,8 @@ class LanguageModel(nn.Module):
       vocab_size: tokens in the vocabulary.
       pad_id: the id of [PAD].
       tied: the output layer's kernel is the decoder's token embedding.
+      output_dropout: share of the values of h that are dropped in training.
+      freeze: the parameters that are not trained: see `models.freeze`.
     """
 
     decoder: nn.Module
@@ -80,13 +108,18 @@ class LanguageModel(nn.Module):
     vocab_size: int
     pad_id: int
     tied: bool = False
+    output_dropout: float = 0.0
+    freeze: str = "none"
 
     latent_dim = 0
 
     def setup(self) -> None:
         self.output_layer = OutputLayer(self.dim, self.vocab_size, self.tied)
+        self.output_drop = Dropout(self.output_dropout)
 
-    def encode(self, ids_BxS: jax.Array, *, deterministic: bool = True) -> tuple[Any, Any]:
+    def encode(
+        self, ids_BxS: jax.Array, *, deterministic: bool = True, weight_B: jax.Array | None = None
+    ) -> tuple[Any, Any]:
         """The empty posterior: mu and log-variance [B, 0]."""
         empty = jnp.zeros((ids_BxS.shape[0], 0), jnp.float32)
         return empty, empty
@@ -95,7 +128,8 @@ class LanguageModel(nn.Module):
         self, ids_BxS: jax.Array, z_BxZ: jax.Array, *, deterministic: bool = True
     ) -> jax.Array:
         """h [B, S - 1, dim], the state that predicts ids[:, 1:], from ids[:, :-1] and z."""
-        return self.decoder(ids_BxS[:, :-1], z_BxZ, deterministic=deterministic)
+        h_BxTxD = self.decoder(ids_BxS[:, :-1], z_BxZ, deterministic=deterministic)
+        return self.output_drop(h_BxTxD, deterministic=deterministic)
 
     def start(self, z_BxZ: jax.Array, max_len: int) -> Any:
         """The decoder's cache before the first token."""
@@ -104,17 +138,34 @@ class LanguageModel(nn.Module):
     def step(self, ids_B: jax.Array, position: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
         """Logits [B, V] of the token after `ids_B`, and the new cache."""
         h_BxD, cache = self.decoder.step(ids_B, position, cache)
+        return self._logits(h_BxD), cache
+
+    def _logits(self, h_BxD: jax.Array) -> jax.Array:
         kernel_VxD, bias_V = self.output()
-        return jnp.dot(h_BxD.astype(jnp.float32), kernel_VxD.T) + bias_V[None], cache
+        return jnp.dot(h_BxD.astype(jnp.float32), kernel_VxD.T) + bias_V[None]
 
     def output(self) -> OutputWeights:
         """The output layer's arrays."""
         return self.output_layer(self.decoder.token_table() if self.tied else None)
 
-    def __call__(self, ids_BxS: jax.Array, *, deterministic: bool = False) -> ForwardOutput:
-        """Encode, draw z (stream `latent`), decode (stream `dropout`)."""
-        mu, logvar = self.encode(ids_BxS, deterministic=deterministic)
-        z = gaussian.sample(self.make_rng("latent"), mu, logvar) if self.latent_dim else mu
+    def __call__(
+        self,
+        ids_BxS: jax.Array,
+        weight_B: jax.Array | None = None,
+        *,
+        deterministic: bool = False,
+        latent: bool = True,
+    ) -> ForwardOutput:
+        """Encode, draw z (stream `latent`), decode (stream `dropout`).
+
+        Without `latent`, z is 0, and the posterior is the prior, whose KL is 0.
+        """
+        if latent:
+            mu, logvar = self.encode(ids_BxS, deterministic=deterministic, weight_B=weight_B)
+        else:
+            mu = logvar = jnp.zeros((ids_BxS.shape[0], self.latent_dim), jnp.float32)
+        drawn = latent and self.latent_dim
+        z = gaussian.sample(self.make_rng("latent"), mu, logvar) if drawn else mu
         h = self.decode(ids_BxS, z, deterministic=deterministic)
         return ForwardOutput(mu, logvar, h, self.output())
 
@@ -125,26 +176,106 @@ class TextVAE(LanguageModel, kw_only=True):
     Attributes:
       encoder: ids [B, T], mask [B, T] -> a summary [B, E].
       latent_dim: width of z.
+      latent_output: z, projected, is added to the decoder's output after its dropout. The
+        projection starts at zero.
+      mean_layer: a linear layer makes the posterior's mean from the summary; false: the summary,
+        of width `latent_dim`, is the mean before it is standardised.
+      mu_norm, channel_rate, channel_norm: see `ModelSettings`. With either, the mean is
+        standardised: by the collection `statistics`, or, for `mu_norm` in training, by the batch.
     """
 
     encoder: nn.Module
     latent_dim: int
+    latent_output: bool = False
+    mean_layer: bool = True
+    mu_norm: float = 0.0
+    channel_rate: float = 0.0
+    channel_norm: str = "split"
+
+    @property
+    def is_standardised(self) -> bool:
+        """Whether the model has the statistics `mean` and `variance` of its summaries."""
+        return bool(self.mu_norm or self.channel_rate)
 
     def setup(self) -> None:
         super().setup()
-        self.mu = dense(self.latent_dim)
-        self.logvar = dense(self.latent_dim)
+        shape = (self.latent_dim,)
+        if self.mean_layer:
+            self.mu = dense(self.latent_dim)
+        if self.is_standardised:
+            self.mean = self.variable(STATISTICS, "mean", jnp.zeros, shape)
+            self.variance = self.variable(STATISTICS, "variance", jnp.ones, shape)
+        if self.channel_rate:
+            self.channel = Channel(self.latent_dim, self.channel_rate, self.channel_norm)
+        else:
+            self.logvar = dense(self.latent_dim)
+        if self.mu_norm:
+            self.mu_shift = self.param("mu_shift", nn.initializers.zeros, shape)
+        if self.latent_output:
+            zeros = nn.initializers.zeros
+            self.output_projection = nn.Dense(self.dim, use_bias=False, kernel_init=zeros)
 
     def encode(
-        self, ids_BxS: jax.Array, *, deterministic: bool = True
+        self, ids_BxS: jax.Array, *, deterministic: bool = True, weight_B: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """mu and log-variance [B, Z] of q(z|x) from [CLS] x1 .. xn (without [SEP])."""
+        """mu and log-variance [B, Z] of q(z|x) from [CLS] x1 .. xn (without [SEP]).
+
+        Args:
+          weight_B: 1 for a sentence, 0 for filler: `mu_norm` standardises by these sentences, the
+            whole batch's; None: by the collection `statistics`.
+        """
+        summary_BxE = self._summary(ids_BxS, deterministic)
+        mean_BxZ = self.mu(summary_BxE) if self.mean_layer else summary_BxE
+        if self.channel_rate:
+            return self.channel(
+                standardise(mean_BxZ, Moments(self.mean.value, self.variance.value))
+            )
+        if self.mu_norm:
+            moments = Moments(self.mean.value, self.variance.value)
+            if weight_B is not None:
+                moments = batch_moments(mean_BxZ, weight_B)
+            mean_BxZ = self.mu_norm * standardise(mean_BxZ, moments) + self.mu_shift[None]
+        return mean_BxZ, self.logvar(summary_BxE)
+
+    def summary(self, ids_BxS: jax.Array) -> jax.Array:
+        """[B, Z], what `statistics` are of: the mean before it is standardised; no dropout."""
+        summary_BxE = self._summary(ids_BxS, deterministic=True)
+        mean_BxZ: jax.Array = self.mu(summary_BxE) if self.mean_layer else summary_BxE
+        return mean_BxZ
+
+    def _summary(self, ids_BxS: jax.Array, deterministic: bool) -> jax.Array:
         mask_BxT = token_mask(ids_BxS, self.pad_id)
-        summary = self.encoder(ids_BxS[:, :-1], mask_BxT, deterministic=deterministic)
-        summary = summary.astype(
-            jnp.float32
-        )  # the latent is exact whatever the encoder computes in
-        return self.mu(summary), self.logvar(summary)
+        summary_BxE = self.encoder(ids_BxS[:, :-1], mask_BxT, deterministic=deterministic)
+        # The latent is exact whatever the encoder computes in.
+        return summary_BxE.astype(jnp.float32)
+
+    def _heard(self, z_BxZ: jax.Array) -> jax.Array:
+        """What the decoder gets of z: a channel's E[u | z], which damps what is mostly noise."""
+        return z_BxZ * self.channel.gains()[None] if self.channel_rate else z_BxZ
+
+    def decode(
+        self, ids_BxS: jax.Array, z_BxZ: jax.Array, *, deterministic: bool = True
+    ) -> jax.Array:
+        """As `LanguageModel.decode`, with the latent's part of the output."""
+        z_BxZ = self._heard(z_BxZ)
+        h_BxTxD = super().decode(ids_BxS, z_BxZ, deterministic=deterministic)
+        if not self.latent_output:
+            return h_BxTxD
+        return h_BxTxD + self.output_projection(z_BxZ)[:, None, :].astype(h_BxTxD.dtype)
+
+    def start(self, z_BxZ: jax.Array, max_len: int) -> Any:
+        """The decoder's cache; with `latent_output`, what is added to each output beside it."""
+        z_BxZ = self._heard(z_BxZ)
+        cache = super().start(z_BxZ, max_len)
+        return (cache, self.output_projection(z_BxZ)) if self.latent_output else cache
+
+    def step(self, ids_B: jax.Array, position: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+        """Logits [B, V] of the token after `ids_B`, and the new cache."""
+        if not self.latent_output:
+            return super().step(ids_B, position, cache)
+        inner, added_BxD = cache
+        h_BxD, inner = self.decoder.step(ids_B, position, inner)
+        return self._logits(h_BxD + added_BxD.astype(h_BxD.dtype)), (inner, added_BxD)
 
 
 def init(model: LanguageModel, key: jax.Array) -> Variables:
@@ -155,18 +286,39 @@ def init(model: LanguageModel, key: jax.Array) -> Variables:
 
 
 def forward(
-    model: LanguageModel, variables: Variables, ids_BxS: jax.Array, rngs: dict[str, jax.Array]
+    model: LanguageModel,
+    variables: Variables,
+    ids_BxS: jax.Array,
+    weight_B: jax.Array,
+    rngs: dict[str, jax.Array],
+    *,
+    latent: bool = True,
 ) -> tuple[ForwardOutput, Variables]:
     """A training pass, and the collections other than `params` as it leaves them.
 
     Args:
+      weight_B: 1 for a sentence, 0 for filler.
       rngs: keys of the streams `dropout` and `latent`.
+      latent: false: a language model's pass, z = 0.
     """
     others = [name for name in variables if name != PARAMS]
+    variables = {**variables, PARAMS: stop_frozen(variables[PARAMS], model.freeze)}
     result, updated = model.apply(
-        variables, ids_BxS, deterministic=False, rngs=rngs, mutable=others
+        variables,
+        ids_BxS,
+        weight_B,
+        deterministic=False,
+        latent=latent,
+        rngs=rngs,
+        mutable=others,
     )
     return result, dict(updated)
+
+
+def summary(model: TextVAE, variables: Variables, ids_BxS: jax.Array) -> jax.Array:
+    """What a standardised model's statistics are of, [B, Z]: no dropout, not standardised."""
+    summary_BxZ: jax.Array = model.apply(variables, ids_BxS, method="summary")  # type: ignore[assignment]
+    return summary_BxZ
 
 
 def encode(

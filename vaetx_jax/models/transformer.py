@@ -191,9 +191,10 @@ class TransformerEncoder(nn.Module):
     layers: int
     shape: LayerShape
     pooling: str = "cls"
+    word_dropout: float = 0.0
 
     def setup(self) -> None:
-        self.embedding = Embedding(self.vocab_size, self.positions, self.shape)
+        self.embedding = Embedding(self.vocab_size, self.positions, self.shape, self.word_dropout)
         self.layer = [TransformerLayer(self.shape) for _ in range(self.layers)]
         if self.shape.pre_norm:
             self.last_norm = layer_norm(learned=self.shape.learned_norm)
@@ -222,7 +223,7 @@ class TransformerDecoder(nn.Module):
 
     `latent_dim = 0` is the language model: no latent-decoder attention and no projection of z.
     A latent enters by the latent-decoder attention of each layer (`latent_attention`), as z
-    projected and added to every input embedding (`latent_input`), or both.
+    projected and added to every input embedding (`latent_input`), both, or not here at all.
     """
 
     vocab_size: int
@@ -238,7 +239,7 @@ class TransformerDecoder(nn.Module):
         self.embedding = Embedding(self.vocab_size, self.positions, self.shape, self.word_dropout)
         attended = self.latent_dim if self.latent_attention else 0
         self.layer = [TransformerLayer(self.shape, attended) for _ in range(self.layers)]
-        if self.latent_dim:
+        if self.latent_dim and (self.latent_attention or self.latent_input):
             self.project = dense(self.shape.dim, dtype=self.shape.dtype)
         if self.shape.pre_norm:
             self.last_norm = layer_norm(learned=self.shape.learned_norm)
@@ -246,7 +247,7 @@ class TransformerDecoder(nn.Module):
     def _latent(self, z_BxZ: jax.Array) -> tuple[jax.Array | None, list[KeysValues | None]]:
         """What is added to every input [B, D], and each layer's keys and values."""
         memories: list[KeysValues | None] = [None] * self.layers
-        if not self.latent_dim:
+        if not self.latent_dim or not (self.latent_attention or self.latent_input):
             return None, memories
         projected_BxD = self.project(z_BxZ)
         if self.latent_attention:

@@ -145,8 +145,8 @@ def _notes(grid: Grid, rows: Sequence[dict[str, Any]]) -> list[str]:
     notes = [
         f"{layout}BCE in nats (cross entropy where there are more than two classes). Protocol: "
         f"{'; '.join(sorted(protocols))}.",
-        f"Ours: encoders of {trained} (the paper: {paper.EPOCHS}), seeds "
-        f"{', '.join(map(str, seeds))}; {training_note(grid.results)}.",
+        f"Ours: encoders of {trained} (the paper: {paper.EPOCHS} epochs), "
+        f"seeds {', '.join(map(str, seeds))}; {training_note(grid.results)}.",
     ]
     if grid.missing:
         notes.append(missing_note(grid))

@@ -12,7 +12,6 @@ import jax
 
 from vaetx_jax.data.bucketing import Batch
 from vaetx_jax.errors import UserError
-from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.metrics.summary import split_facts, summary
 from vaetx_jax.models.text_vae import Variables
@@ -24,6 +23,7 @@ from vaetx_jax.runtime.mesh import replicate
 from vaetx_jax.training import step as step_lib
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
 from vaetx_jax.training.nonfinite import keep_batch
+from vaetx_jax.training.schedule import Schedule
 from vaetx_jax.training.state import TrainState
 from vaetx_jax.training.step import StepMetrics, StepSettings
 
@@ -56,7 +56,7 @@ class Recorder:
         self._run, self._settings, self._checkpoints = run, settings, checkpoints
         self._label, self._together = f"{label}  " * bool(label), together
         self._validator = Validator(run)
-        self._validated = _validated_steps(run, settings)
+        self._schedule = Schedule(run, settings)
         self._unsaved = False  # the last save failed: the next comes at the next logged step
         self._skipped = 0  # steps in a row that were not finite
         self._writer = MetricWriter(run.folder, step=first) if processes.is_first() else None
@@ -74,9 +74,8 @@ class Recorder:
 
     def is_due(self, done: int) -> bool:
         """Whether a checkpoint (and perhaps a validation) is due after `done` updates."""
-        train = self._run.config.train
-        every = train.log_every if self._unsaved else train.checkpoint_every
-        return done in self._validated or bool(every and done % every == 0)
+        again = self._unsaved and done % self._settings.window == 0
+        return again or self._schedule.saves(done)
 
     def read(self, done: int, metrics: StepMetrics, batch: Batch) -> None:
         """Checks that a step was finite, and logs its metrics where that is due.
@@ -103,11 +102,9 @@ class Recorder:
           UnsavedError: the last state cannot be saved.
         """
         began = time.monotonic()
-        perplexity = self._validate(done, state) if done in self._validated else None
-        objective, total = self._settings.objective, self._settings.total_steps
-        annealing = ANNEALINGS[objective.annealing]
-        candidate = annealing.may_be_best(done, total, objective.cycles)
-        pauses = SAVE_AGAIN if stopping or done == total else ()
+        perplexity = self._validate(done, state) if self._schedule.validates(done) else None
+        candidate = self._schedule.may_be_best(done)
+        pauses = SAVE_AGAIN if stopping or done == self._settings.total_steps else ()
         self._save(state, CheckpointInfo(done, perplexity, candidate=candidate), pauses)
         self._window.leave_out(time.monotonic() - began)
 
@@ -217,14 +214,6 @@ class Validator:
         )
         progress.clear()
         return summary(estimates, split_facts(self._split), iw_samples=0)
-
-
-def _validated_steps(run: Run, settings: StepSettings) -> frozenset[int]:
-    """The numbers of updates after which to validate, the ends of cycles included."""
-    objective, total = settings.objective, settings.total_steps
-    every = run.config.train.validate_every or run.train_batches.steps_per_epoch
-    ends = ANNEALINGS[objective.annealing].validated_ends(total, objective.cycles)
-    return frozenset(range(every, total + 1, every)) | frozenset(ends)
 
 
 class _Window:

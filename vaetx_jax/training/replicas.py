@@ -20,6 +20,8 @@ from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.runtime.mesh import data_mesh, put_replicated
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training.checkpoint import Checkpoints
+from vaetx_jax.training.host_updates import HostUpdates
+from vaetx_jax.training.phases import trains_language_model
 from vaetx_jax.training.recorder import Pending, Recorder
 from vaetx_jax.training.state import TrainState
 from vaetx_jax.training.step import StepMetrics, init_replicas, make_replica_step
@@ -40,7 +42,15 @@ class Replicas:
         self._checkpoints = [Checkpoints(run.folder / CHECKPOINTS, writable=True) for run in runs]
         self._broken: dict[int, UserError] = {}
         self._mesh = _mesh_for(len(runs))
-        self._step = make_replica_step(runs[0].training_model(), self._settings, self._mesh)
+        model = runs[0].training_model()
+        self._step = make_replica_step(model, self._settings, self._mesh)
+        self._language_model_step = make_replica_step(
+            model, self._settings, self._mesh, latent=False
+        )
+        self._updates = [
+            HostUpdates(run, settings, init_key)
+            for run, settings, (init_key, _) in zip(runs, self._settings, keys, strict=True)
+        ]
 
     def common_step(self) -> int | None:
         """The latest step that all runs can go on from; 0: all from the beginning.
@@ -98,11 +108,18 @@ class Replicas:
                 own.append(initialise(run, like)[0])
         if all(mine is like for mine, like in zip(own, fresh, strict=True)):
             return states
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(jax.device_get, own))
-        placed: TrainState = jax.tree.map(
-            lambda new, old: jax.device_put(new, old.sharding), stacked, states
-        )
-        return placed
+        return _stack(own, states)
+
+    def _apply_updates(self, done: int, states: TrainState) -> TrainState:
+        """The states with what the host changes in each after `done` updates."""
+        if not any(updates.due(done) for updates in self._updates):
+            return states
+        own = []
+        for number, updates in enumerate(self._updates):
+            state = self._select(states, number)
+            goes_on = number not in self._broken
+            own.append(updates.apply(done, state) if goes_on else state)
+        return _stack(own, states)
 
     def _steps(
         self, states: TrainState, first: int, recorders: Sequence[Recorder], stop: StopSignals
@@ -114,7 +131,10 @@ class Replicas:
         for index, batch in read_ahead(self._batches, first, self._total):
             done = index + 1
             arrays = put_replicated({"ids": batch["ids"], "weight": batch["weight"]}, self._mesh)
-            states, metrics = self._step(states, arrays, self._keys_R)
+            of_lm = trains_language_model(self._settings[0].warm_up, index)
+            step = self._language_model_step if of_lm else self._step
+            states, metrics = step(states, arrays, self._keys_R)
+            states = self._apply_updates(done, states)
             pending.push(done, metrics, batch)
             if not self._finite(recorders):
                 return
@@ -147,6 +167,15 @@ class Replicas:
         alone = jax.device_get(jax.tree.map(lambda leaf: leaf[number], states))
         placed: TrainState = put_replicated(alone, self._runs[number].mesh)
         return placed
+
+
+def _stack(own: Sequence[TrainState], like: TrainState) -> TrainState:
+    """The states of several runs as one, placed as `like`."""
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(jax.device_get, own))
+    placed: TrainState = jax.tree.map(
+        lambda new, old: jax.device_put(new, old.sharding), stacked, like
+    )
+    return placed
 
 
 def _mesh_for(replicas: int) -> Mesh:

@@ -95,7 +95,7 @@ def init_state(
 def fresh_state(model: LanguageModel, optimizer: OptimizerSettings, key: jax.Array) -> TrainState:
     """The state before the first step, inside a compiled function."""
     variables = text_vae.init(model, key)
-    moments = make_optimizer(optimizer).init(variables[PARAMS])
+    moments = make_optimizer(optimizer, model.freeze).init(variables[PARAMS])
     return TrainState(jnp.int32(0), variables, moments, no_sums())
 
 

@@ -14,12 +14,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from vaetx_jax.config.defaults import OptimizerSettings
-from vaetx_jax.losses import annealing, elbo
+from vaetx_jax.losses import elbo
 from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.metrics.summary import perplexity
 from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import DATA_AXIS, replicated, split_longest, split_over_data
-from vaetx_jax.training.optimizer import learning_rate, make_optimizer
+from vaetx_jax.training import phases
+from vaetx_jax.training.optimizer import make_optimizer
+from vaetx_jax.training.phases import WarmUp
 from vaetx_jax.training.state import Sums, TrainState, fresh_state, no_sums, state_shardings
 
 
@@ -31,6 +33,7 @@ class StepSettings:
       objective, optimizer: of the loss and of the updates.
       total_steps: T, over which the schedules are laid.
       window: steps over which logged sums run.
+      warm_up: the first phase; None: there is none.
       skip_nonfinite: a step that is not finite counts as done without an update; else it is not
         done, and the host stops.
     """
@@ -40,6 +43,7 @@ class StepSettings:
     total_steps: int
     window: int
     skip_nonfinite: bool
+    warm_up: WarmUp | None = None
 
 
 class StepMetrics(NamedTuple):
@@ -65,19 +69,28 @@ class Placement:
 
 
 def make_train_step(
-    model: LanguageModel, settings: StepSettings, mesh: Mesh, *, shard_state: bool = False
+    model: LanguageModel,
+    settings: StepSettings,
+    mesh: Mesh,
+    *,
+    shard_state: bool = False,
+    latent: bool = True,
 ) -> Any:
     """The compiled step: (state, batch, root key) -> (state, StepMetrics).
 
     The old state's memory is given to the new one. A step whose loss or gradient is not finite
     changes nothing (with `skip_nonfinite`, nothing but the number of steps) but says so, so that no
     such state can ever be saved.
+
+    Args:
+      shard_state: see `state_shardings`.
+      latent: false: the step trains the decoder as a language model, with z = 0.
     """
     placement = Placement(batch=mesh, params=mesh if shard_state else None)
 
     def step(state: TrainState, batch: dict, key: jax.Array) -> tuple[TrainState, StepMetrics]:
         schedules = _schedules(settings, state.step)
-        return _step(model, settings, placement, state, batch, key, *schedules)
+        return _step(model, settings, placement, latent, state, batch, key, *schedules)
 
     shardings = state_shardings(model, settings.optimizer, mesh, shard_state=shard_state)
     return jax.jit(
@@ -88,7 +101,9 @@ def make_train_step(
     )
 
 
-def make_replica_step(model: LanguageModel, settings: Sequence[StepSettings], mesh: Mesh) -> Any:
+def make_replica_step(
+    model: LanguageModel, settings: Sequence[StepSettings], mesh: Mesh, *, latent: bool = True
+) -> Any:
     """One compiled step for R runs at once: (states, batch, root keys [R]) -> (states, metrics).
 
     The runs share their batches and may differ in seed, annealing and learning rate; each has the
@@ -101,7 +116,7 @@ def make_replica_step(model: LanguageModel, settings: Sequence[StepSettings], me
     if len({_shared(one) for one in settings}) != 1:
         raise ValueError("replicas may differ in annealing and learning rate alone")
 
-    one = functools.partial(_step, model, settings[0], Placement(batch=None, params=None))
+    one = functools.partial(_step, model, settings[0], Placement(batch=None, params=None), latent)
     apart, whole = PartitionSpec(DATA_AXIS), PartitionSpec()
     each = jax.shard_map(
         jax.vmap(one, in_axes=(0, None, 0, 0, 0)),
@@ -139,33 +154,22 @@ def _shared(settings: StepSettings) -> StepSettings:
     """The settings without those in which the runs of one program may differ."""
     objective = dataclasses.replace(settings.objective, annealing="none", ratio=1.0)
     optimizer = dataclasses.replace(settings.optimizer, learning_rate=0.0, final_learning_rate=0.0)
-    return dataclasses.replace(settings, objective=objective, optimizer=optimizer)
+    warm_up = settings.warm_up and dataclasses.replace(settings.warm_up, learning_rate=0.0)
+    return dataclasses.replace(settings, objective=objective, optimizer=optimizer, warm_up=warm_up)
 
 
 def _schedules(settings: StepSettings, step: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(alpha, learning rate) of an update."""
-    objective, optimizer = settings.objective, settings.optimizer
-    alpha = annealing.kl_weight(
-        step,
-        annealing=objective.annealing,
-        total_steps=settings.total_steps,
-        cycles=objective.cycles,
-        ratio=objective.ratio,
-    )
-    rate = learning_rate(
-        step,
-        peak=optimizer.learning_rate,
-        final=optimizer.final_learning_rate,
-        total_steps=settings.total_steps,
-        cycles=objective.cycles,
-    )
-    return alpha, rate
+    objective, total, warm_up = settings.objective, settings.total_steps, settings.warm_up
+    rate = phases.rate(step, settings.optimizer, total, objective.cycles, warm_up)
+    return phases.kl_weight(step, objective, total, warm_up), rate
 
 
 def _step(
     model: LanguageModel,
     settings: StepSettings,
     placement: Placement,
+    latent: bool,
     state: TrainState,
     batch: dict[str, jax.Array],
     key: jax.Array,
@@ -177,16 +181,19 @@ def _step(
         model,
         batch=batch,
         key=jax.random.fold_in(key, state.step),
-        objective=settings.objective,
+        objective=settings.objective if latent else Objective(),
         kl_weight=alpha,
         mesh=placement.batch,
+        latent=latent,
     )
     gradient, terms, updated = _gradient(loss, state.variables, placement.params)
     norm = _norm(gradient)
     finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
 
     def taken(state: TrainState, gradient: Any, updated: Variables) -> TrainState:
-        params, moments = _update(settings.optimizer, state, gradient, rate)
+        params, moments = _update(settings.optimizer, model.freeze, state, gradient, rate)
+        if not latent:
+            params = phases.keep_all_but_decoder(params, state.params)
         sums = _add(state, _sums(terms, norm), settings.window)
         return TrainState(state.step + 1, {**updated, PARAMS: params}, moments, sums)
 
@@ -224,11 +231,12 @@ def _gradient(
 
 
 def _update(
-    optimizer: OptimizerSettings, state: TrainState, gradient: Any, rate: jax.Array
+    optimizer: OptimizerSettings, freeze: str, state: TrainState, gradient: Any, rate: jax.Array
 ) -> tuple[Any, Any]:
     """The parameters and the optimizer's state after an update."""
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
-        updates, moments = make_optimizer(optimizer).update(gradient, state.optimizer, state.params)
+        adamw = make_optimizer(optimizer, freeze)
+        updates, moments = adamw.update(gradient, state.optimizer, state.params)
     return jax.tree.map(lambda p, u: p - rate * u, state.params, updates), moments
 
 

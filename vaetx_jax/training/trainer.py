@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 
 import jax
@@ -17,6 +18,8 @@ from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.mesh import put_batch
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training.checkpoint import Checkpoints
+from vaetx_jax.training.host_updates import HostUpdates
+from vaetx_jax.training.phases import trains_language_model, warm_up_of
 from vaetx_jax.training.recorder import Pending, Recorder
 from vaetx_jax.training.state import TrainState, init_state
 from vaetx_jax.training.step import StepSettings, make_train_step
@@ -42,7 +45,7 @@ def step_settings(config: ConfigDict, steps_per_epoch: int) -> StepSettings:
     """The settings of a run's steps.
 
     Raises:
-      ConfigError: there are more cycles than steps.
+      ConfigError: there are more cycles than steps, or a phase has too few.
     """
     total = config.train.steps or config.train.epochs * steps_per_epoch
     if config.objective.cycles > total:
@@ -56,6 +59,7 @@ def step_settings(config: ConfigDict, steps_per_epoch: int) -> StepSettings:
         total_steps=total,
         window=config.train.log_every,
         skip_nonfinite=config.train.nonfinite == "skip",
+        warm_up=warm_up_of(config.train, total, cycles=config.objective.cycles),
     )
 
 
@@ -78,8 +82,16 @@ class Trainer:
         self.settings = step_settings(run.config, self.batches.steps_per_epoch)
         self._init_key, self.key = root_keys(run.config)
         self._shard_state = bool(run.config.mesh.shard_state)
-        self.train_step = make_train_step(
-            run.training_model(), self.settings, run.mesh, shard_state=self._shard_state
+        make_step = functools.partial(
+            make_train_step,
+            run.training_model(),
+            self.settings,
+            run.mesh,
+            shard_state=self._shard_state,
+        )
+        self.train_step, self._language_model_step = make_step(), make_step(latent=False)
+        self._updates = HostUpdates(
+            run, self.settings, self._init_key, shard_state=self._shard_state
         )
         self._checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=True)
 
@@ -114,7 +126,11 @@ class Trainer:
         for index, batch in read_ahead(self.batches, first, total):
             done = index + 1
             arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, self._run.mesh)
-            state, metrics = self.train_step(state, arrays, self.key)
+            of_lm = trains_language_model(self.settings.warm_up, index)
+            step = self._language_model_step if of_lm else self.train_step
+            state, metrics = step(state, arrays, self.key)
+            if self._updates.due(done):
+                state = self._updates.apply(done, state)
             pending.push(done, metrics, batch)
             stops = _must_stop(done, stop)
             if recorder.is_due(done) or stops:

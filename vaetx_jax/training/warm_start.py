@@ -3,16 +3,21 @@
 import pathlib
 
 import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
 
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.errors import UserError
 from vaetx_jax.models import gpt2
 from vaetx_jax.models.presets import ModelSettings
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.training.checkpoint import Checkpoints, choose
-from vaetx_jax.training.state import TrainState
+from vaetx_jax.training.phases import DECODER, ENCODER
+from vaetx_jax.training.starts import from_corpus, replace
+from vaetx_jax.training.state import TrainState, variables_like
+from vaetx_jax.training.statistics import SplitStatistics
 
 
 def initialise(run: Run, state: TrainState) -> tuple[TrainState, str]:
@@ -23,13 +28,30 @@ def initialise(run: Run, state: TrainState) -> tuple[TrainState, str]:
       state: a state with random parameters.
 
     Raises:
-      UserError: the config names a run with another model or another vocabulary.
+      UserError: the config names a run whose parameters do not fit, or the training split is too
+        small for the model's start.
     """
+    variables = from_corpus(run, state.variables)
+    if variables is not state.variables:
+        state = state._replace(variables=variables)
+    state, phrase = _load(run, state)
+    statistics = SplitStatistics.of(run)
+    if statistics:
+        state = state._replace(variables=statistics.updated(state.variables))
+    return state, phrase
+
+
+def _load(run: Run, state: TrainState) -> tuple[TrainState, str]:
+    """The state with the parameters that the config names, if any, and a phrase for them."""
     config = run.config
     if config.train.init_from:
-        source = pathlib.Path(config.train.init_from)
-        variables, step = _load_run(source, run, state.variables)
-        return state._replace(variables=variables), f"starts from {source}, step {step:,}"
+        source, parts = pathlib.Path(config.train.init_from), config.train.init_parts
+        if parts == "all":
+            variables, step = _load_run(source, run, state.variables)
+            return state._replace(variables=variables), f"starts from {source}, step {step:,}"
+        variables, step = _load_parts(source, run, state.variables, parts)
+        phrase = f"starts from the {parts} of {source}, step {step:,}, and random parameters"
+        return state._replace(variables=variables), phrase
     settings = model_settings(config)
     if settings.weights is not None:
         return _load_pretrained(state, settings)
@@ -47,6 +69,86 @@ def _load_run(source: pathlib.Path, run: Run, like: Variables) -> tuple[Variable
     Raises:
       UserError: the other run has another model or another vocabulary.
     """
+    other = _open_source(source, run)
+    if other.model != run.model:
+        raise UserError(
+            f"config.train.init_from = {source}: its model has other settings "
+            f"(there: {dict(other.config.model)}; here: {dict(run.config.model)}); "
+            "config.train.init_parts takes what fits"
+        )
+    checkpoints = Checkpoints(source / CHECKPOINTS, writable=False)
+    step, _ = choose(checkpoints, "best")
+    return checkpoints.restore_variables(step, like), step
+
+
+def _load_parts(
+    source: pathlib.Path, run: Run, like: Variables, parts: str
+) -> tuple[Variables, int]:
+    """The variables with a part of another run's at its best checkpoint, and their step.
+
+    Raises:
+      UserError: it has another vocabulary, or a leaf of the part is missing or of another shape.
+    """
+    other = _open_source(source, run)
+    checkpoints = Checkpoints(source / CHECKPOINTS, writable=False)
+    step, _ = choose(checkpoints, "best")
+    theirs = checkpoints.restore_variables(step, variables_like(other.model, run.mesh))
+    taken = take_part(like, theirs, parts, source=f"config.train.init_from = {source}")
+    return taken, step
+
+
+def take_part(mine: Variables, theirs: Variables, part: str, *, source: str) -> Variables:
+    """Variables with a part of others in them.
+
+    What either model has for its latent alone, between encoder and decoder, may be missing in the
+    other: a language model's decoder fits a text VAE's.
+
+    Args:
+      part: encoder (with the posterior's layers), decoder (with the output layer) or embeddings.
+      source: starts the message of an error.
+
+    Raises:
+      UserError: a leaf of the part does not fit; the message names it.
+    """
+    flat_mine, flat_theirs = flatten_dict(mine), flatten_dict(theirs)
+    wanted = {path for path in flat_mine if _is_of(path, part)}
+    given = {path for path in flat_theirs if _is_of(path, part)}
+    lone = {path for path in wanted ^ given if not _LATENT_PATHS.intersection(path)}
+    for path in sorted(lone):
+        where = "the other model" if path in wanted else "this model"
+        raise UserError(f"{source}: {where} has no {'.'.join(path)}, so the {part} does not fit")
+    for path in sorted(wanted & given):
+        here, there = flat_mine[path].shape, flat_theirs[path].shape
+        if here != there:
+            raise UserError(
+                f"{source}: {'.'.join(path)} has the shape {list(there)} there and {list(here)} "
+                f"here, so the {part} does not fit"
+            )
+    if not wanted & given:
+        raise UserError(f"{source}: the two models have no {part} in common")
+    new = {path: np.asarray(flat_theirs[path]) for path in wanted & given}
+    return replace(mine, new)
+
+
+# Modules that lead the latent into a decoder.
+_LATENT_PATHS = {"project", "latent_attention", "latent_residual", "output_projection"}
+
+
+def _is_of(path: tuple[str, ...], part: str) -> bool:
+    """Whether a leaf of the variables belongs to a part."""
+    if part == "embeddings":
+        return path[0] == PARAMS and "embedding" in path
+    if path[0] != PARAMS:
+        return part == "encoder"  # statistics are all of the encoder
+    return path[1] in (ENCODER if part == "encoder" else (*DECODER, "output_projection"))
+
+
+def _open_source(source: pathlib.Path, run: Run) -> Run:
+    """The run that another starts from.
+
+    Raises:
+      UserError: it has another vocabulary.
+    """
     other = open_run(source)
     mine, theirs = run.tokenizer, other.tokenizer
     if mine.fingerprint != theirs.fingerprint:
@@ -55,14 +157,7 @@ def _load_run(source: pathlib.Path, run: Run, like: Variables) -> tuple[Variable
             f"tokens) is not this run's ({mine.kind}, {mine.size:,} tokens); its parameters would "
             "stand for other tokens"
         )
-    if other.model != run.model:
-        raise UserError(
-            f"config.train.init_from = {source}: its model has other settings "
-            f"(there: {dict(other.config.model)}; here: {dict(run.config.model)})"
-        )
-    checkpoints = Checkpoints(source / CHECKPOINTS, writable=False)
-    step, _ = choose(checkpoints, "best")
-    return checkpoints.restore_variables(step, like), step
+    return other
 
 
 def _load_pretrained(state: TrainState, settings: ModelSettings) -> tuple[TrainState, str]:

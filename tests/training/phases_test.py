@@ -1,0 +1,127 @@
+"""A run of two phases: its schedules, what a step of each trains, and the switch between them."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.helpers import tiny
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.errors import ConfigError
+from vaetx_jax.losses import annealing
+from vaetx_jax.training import phases
+from vaetx_jax.training.optimizer import learning_rate
+from vaetx_jax.training.phases import WarmUp, warm_up_of
+from vaetx_jax.training.state import init_state
+from vaetx_jax.training.step import make_train_step
+
+MODEL = tiny.vae(layers=1)
+WARM_UP = WarmUp("language_model", steps=8, learning_rate=0.5)
+SETTINGS = dataclasses.replace(tiny.step_settings(), warm_up=WARM_UP)  # 20 steps, 2 cycles
+KEY = jax.random.key(0)
+BATCH = tiny.on_device(tiny.batch_of(tiny.sentences(4, longest=4), length=6))
+
+
+def fresh():
+    return init_state(MODEL, SETTINGS.optimizer, KEY, tiny.one_device())
+
+
+def host(tree):
+    return jax.tree.map(np.array, tree)
+
+
+# Schedules -------------------------------------------------------------------------------------
+
+
+def alpha_and_rate(step):
+    objective, optimizer = SETTINGS.objective, SETTINGS.optimizer
+    alpha = phases.kl_weight(step, objective, 20, WARM_UP)
+    return float(alpha), float(phases.rate(step, optimizer, 20, objective.cycles, WARM_UP))
+
+
+def test_the_warm_up_has_no_kl_and_a_cosine_of_its_own():
+    for step in range(8):
+        alpha, rate = alpha_and_rate(step)
+        assert alpha == 0
+        final = SETTINGS.optimizer.final_learning_rate
+        expected = final + 0.5 * (0.5 - final) * (1 + np.cos(np.pi * step / 8))
+        assert rate == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_second_phase_has_the_schedules_of_a_run_of_its_length():
+    objective, optimizer = SETTINGS.objective, SETTINGS.optimizer
+    for step in range(8, 20):
+        alpha = annealing.kl_weight(
+            step - 8, annealing="cyclic", total_steps=12, cycles=2, ratio=objective.ratio
+        )
+        rate = learning_rate(
+            step - 8,
+            peak=optimizer.learning_rate,
+            final=optimizer.final_learning_rate,
+            total_steps=12,
+            cycles=2,
+        )
+        assert alpha_and_rate(step) == pytest.approx((float(alpha), float(rate)), rel=1e-6)
+
+
+def test_a_warm_up_takes_its_share_of_the_steps():
+    train = default_config().train
+    train.warm_up, train.warm_up_share = "autoencoder", 0.3
+    assert warm_up_of(train, 50, cycles=2) == WarmUp("autoencoder", 15, train.learning_rate)
+    train.warm_up = "none"
+    assert warm_up_of(train, 50, cycles=2) is None
+
+
+def test_a_share_that_leaves_too_little_to_a_phase_is_refused():
+    train = default_config().train
+    train.warm_up, train.warm_up_share = "language_model", 0.9
+    with pytest.raises(ConfigError, match=r"warm_up_share = 0.9: of 10 steps it leaves 9 .* 1 to"):
+        warm_up_of(train, 10, cycles=2)
+
+
+# Steps -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def language_model_step():
+    return make_train_step(MODEL, SETTINGS, tiny.one_device(), latent=False)
+
+
+def test_a_language_models_step_trains_the_decoder_alone(language_model_step):
+    before = host(fresh().params)
+    state, metrics = language_model_step(fresh(), BATCH, KEY)
+    for name, tree in host(state.params).items():
+        same = [
+            np.array_equal(*pair)
+            for pair in zip(*map(jax.tree.leaves, (tree, before[name])), strict=True)
+        ]
+        assert all(same) == (name not in phases.DECODER), name
+    assert float(metrics.sums.kl) == 0
+    assert float(metrics.sums.loss) == pytest.approx(float(metrics.sums.nll) / 4, rel=1e-5)
+
+
+# The switch ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["language_model", "autoencoder"])
+def test_the_switch_resets_the_moments_and_an_autoencoders_decoder(kind, language_model_step):
+    trained, _ = language_model_step(fresh(), BATCH, KEY)
+    trained = trained.with_params(jax.tree.map(lambda leaf: leaf + 1, trained.params))
+    start = fresh()
+    state = phases.second_phase(trained, start, dataclasses.replace(WARM_UP, kind=kind))
+    assert int(state.step) == 1
+    jax.tree.map(np.testing.assert_array_equal, host(state.optimizer), host(start.optimizer))
+    for name, tree in state.params.items():
+        kept = kind == "language_model" or name not in phases.DECODER
+        expected = trained.params[name] if kept else start.params[name]
+        jax.tree.map(np.testing.assert_array_equal, host(tree), host(expected))
+
+
+def test_two_warm_ups_of_one_program_may_differ_in_their_learning_rate():
+    other = dataclasses.replace(WARM_UP, learning_rate=0.1)
+    step = jnp.int32(0)
+    first = phases.rate(step, SETTINGS.optimizer, 20, 2, WARM_UP)
+    second = phases.rate(step, SETTINGS.optimizer, 20, 2, other)
+    assert float(first) == pytest.approx(5 * float(second), rel=1e-5)

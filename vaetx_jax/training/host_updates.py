@@ -1,0 +1,71 @@
+"""What the host changes in a state between two steps: the phase of the run, and its statistics.
+
+All of it depends on the step and the state alone, so that a resumed run is the uninterrupted one,
+bit for bit. A checkpoint of a step holds the state after these changes.
+"""
+
+import jax
+
+from vaetx_jax.run.run import Run
+from vaetx_jax.training import phases, starts
+from vaetx_jax.training.schedule import Schedule
+from vaetx_jax.training.state import TrainState, init_state
+from vaetx_jax.training.statistics import SplitStatistics, update_every
+from vaetx_jax.training.step import StepSettings
+
+
+class HostUpdates:
+    """The changes of one run.
+
+    The statistics are exact in every state that is saved or validated as scheduled. A state that is
+    saved elsewhere, because a signal stops the run, has those of the last update of them.
+
+    Args:
+      run: the run.
+      settings: of its steps.
+      init_key: the key of its initialisation.
+      shard_state: see `init_state`.
+    """
+
+    def __init__(
+        self, run: Run, settings: StepSettings, init_key: jax.Array, *, shard_state: bool = False
+    ):
+        self._run, self._settings = run, settings
+        self._init_key, self._shard_state = init_key, shard_state
+        self._statistics = SplitStatistics.of(run)
+        self._every = update_every(run) if self._statistics else 0
+        self._schedule = Schedule(run, settings)
+
+    def due(self, done: int) -> bool:
+        """Whether the state after `done` updates is changed."""
+        return self._ends_warm_up(done) or self._updates_statistics(done)
+
+    def apply(self, done: int, state: TrainState) -> TrainState:
+        """The state after `done` updates with the changes that are due."""
+        if self._settings.warm_up and self._ends_warm_up(done):
+            state = phases.second_phase(state, self._fresh(), self._settings.warm_up)
+        if self._statistics and self._updates_statistics(done):
+            state = state._replace(variables=self._statistics.updated(state.variables))
+        return state
+
+    def _ends_warm_up(self, done: int) -> bool:
+        warm_up = self._settings.warm_up
+        return warm_up is not None and done == warm_up.steps
+
+    def _updates_statistics(self, done: int) -> bool:
+        if self._statistics is None:
+            return False
+        between = self._every > 0 and done % self._every == 0
+        return between or self._ends_warm_up(done) or self._schedule.saves(done)
+
+    def _fresh(self) -> TrainState:
+        """The state before the first step of the run."""
+        run = self._run
+        state = init_state(
+            run.model,
+            self._settings.optimizer,
+            self._init_key,
+            run.mesh,
+            shard_state=self._shard_state,
+        )
+        return state._replace(variables=starts.from_corpus(run, state.variables))

@@ -1,0 +1,135 @@
+"""Starts computed from the training split: the output bias at its unigrams, a bag at its LSA."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from vaetx_jax.config import validation
+from vaetx_jax.data.tokenized import TokenizedSplit
+from vaetx_jax.errors import UserError
+from vaetx_jax.models.bag import STATISTICS
+from vaetx_jax.models.channel import SHARPNESS
+from vaetx_jax.models.text_vae import PARAMS, Variables
+from vaetx_jax.run.run import Run
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+RARE = 10.0  # sentences: a token in fewer of them gets hardly more weight than one in none
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentSemantics:
+    """Latent semantic analysis of a split, as a bag-of-words encoder holds it.
+
+    Attributes:
+      table_VxZ: each token's vector, its weight multiplied in. Over the split's sentences, each
+        coordinate of the sum over a sentence's tokens / length of their weights has variance 1.
+      weight_V: each token's weight, 1 / sqrt(sentences that hold it + RARE).
+      singular_Z: the singular values, falling.
+    """
+
+    table_VxZ: np.ndarray
+    weight_V: np.ndarray
+    singular_Z: np.ndarray
+
+
+def from_corpus(run: Run, variables: Variables) -> Variables:
+    """Fresh variables with what the model's settings start from the training split.
+
+    Args:
+      variables: of the run's model, on its mesh; they give the places of the new ones.
+
+    Raises:
+      UserError: the split has too few sentences or tokens for an LSA of the latent's width.
+    """
+    settings = validation.model_settings(run.config)
+    new: dict[tuple[str, ...], np.ndarray] = {}
+    if settings.output_start == "unigrams":
+        shares_V = unigrams(run.split("train"), run.tokenizer.size, sep=run.tokenizer.sep_id)
+        new[PARAMS, "output_layer", "bias"] = np.log(shares_V)
+    if settings.encoder_start == "lsa":
+        counts = token_counts(run.split("train"), run.tokenizer.size)
+        found = latent_semantics(counts, settings.latent_dim, seed=run.config.seed)
+        new[PARAMS, "encoder", "embedding", "embedding"] = found.table_VxZ
+        new[STATISTICS, "encoder", "weight"] = found.weight_V
+        if settings.channel_rate:  # shares of the budget as the squared singular values have them
+            squares_Z = np.square(found.singular_Z)
+            new[PARAMS, "channel", "allocation"] = np.log(squares_Z / squares_Z.mean()) / SHARPNESS
+    return replace(variables, new)
+
+
+def replace(variables: Variables, new: dict[tuple[str, ...], np.ndarray]) -> Variables:
+    """The variables with other values at some paths, placed as the old ones are."""
+    if not new:
+        return variables
+
+    def leaf(path: tuple[jax.tree_util.DictKey, ...], old: jax.Array) -> jax.Array:
+        value = new.get(tuple(str(key.key) for key in path))
+        if value is None:
+            return old
+        assert value.shape == old.shape, path
+        return jax.device_put(np.asarray(value, old.dtype), old.sharding)
+
+    replaced: Variables = jax.tree_util.tree_map_with_path(leaf, variables)
+    return replaced
+
+
+def unigrams(split: TokenizedSplit, vocab_size: int, *, sep: int) -> np.ndarray:
+    """The share of each token among a split's targets, [V] float64; half a count is added to each.
+
+    Args:
+      sep: the id that ends each sentence and is a target, too.
+    """
+    counts_V = np.bincount(np.asarray(split.tokens, np.int64), minlength=vocab_size) + 0.5
+    counts_V[sep] += len(split)
+    return np.asarray(counts_V / counts_V.sum())
+
+
+def token_counts(split: TokenizedSplit, vocab_size: int) -> scipy.sparse.csr_array:
+    """How often each sentence holds each token, [N, V]."""
+    import scipy.sparse  # here, as below, because a run that needs none starts sooner
+
+    # Copies: duplicates are summed in place.
+    offsets, tokens = np.array(split.offsets, np.int64), np.array(split.tokens, np.int64)
+    ones = np.ones(len(tokens), np.float64)
+    counts = scipy.sparse.csr_array((ones, tokens, offsets), shape=(len(split), vocab_size))
+    counts.sum_duplicates()
+    return counts
+
+
+def latent_semantics(counts: scipy.sparse.csr_array, dim: int, *, seed: int) -> LatentSemantics:
+    """A truncated singular value decomposition of weighted sentences (Deerwester et al., 1990).
+
+    A sentence's row holds weight * count of each token, divided by the L2 norm of its tokens'
+    weights. The inverse square root of the document frequency keeps more of what labels depend on
+    than the logarithm of tf-idf.
+
+    Args:
+      counts: [N, V].
+      seed: of the randomised decomposition (Halko et al., 2011).
+
+    Raises:
+      UserError: there are not so many dimensions.
+    """
+    import scipy.sparse
+    from sklearn.utils.extmath import randomized_svd
+
+    sentences, tokens = counts.shape[0], int(np.count_nonzero(counts.sum(axis=0)))
+    if dim > min(sentences, tokens):
+        raise UserError(
+            f"config.model.latent_dim = {dim}: model.encoder_start=lsa finds at most "
+            f"{min(sentences, tokens):,} dimensions in {sentences:,} sentences of {tokens:,} "
+            "different tokens"
+        )
+    weight_V = 1.0 / np.sqrt((counts > 0).sum(axis=0) + RARE)
+    length_N = np.sqrt(np.maximum(counts @ np.square(weight_V), 1e-12))
+    rows = scipy.sparse.diags_array(1.0 / length_N) @ counts @ scipy.sparse.diags_array(weight_V)
+    _, singular_Z, axes_ZxV = randomized_svd(rows.tocsr(), dim, random_state=seed)
+    deviation_Z = np.std(rows @ axes_ZxV.T, axis=0)
+    table_VxZ = weight_V[:, None] * axes_ZxV.T / np.maximum(deviation_Z, 1e-12)
+    return LatentSemantics(table_VxZ, weight_V, singular_Z)

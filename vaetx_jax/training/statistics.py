@@ -1,0 +1,93 @@
+"""The mean and variance of the training split's summaries, by which a latent is standardised.
+
+They are exact: float64 sums over every sentence, encoded without dropout. They are computed at the
+start, before scheduled validations and checkpoints and every few steps in between, always as a
+function of the step alone, so that a resumed run computes them where the uninterrupted one does.
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from vaetx_jax.models import text_vae
+from vaetx_jax.models.bag import STATISTICS
+from vaetx_jax.models.text_vae import TextVAE, Variables
+from vaetx_jax.run.run import Run
+from vaetx_jax.runtime.mesh import put_batch, replicate, replicated, split_over_data
+
+PER_EPOCH = 4  # updates an epoch where `train.statistics_every` is 0
+
+
+class SplitStatistics:
+    """The statistics of a run whose model is standardised."""
+
+    def __init__(self, run: Run, model: TextVAE):
+        self._run, self._encode = run, _program(model, run.mesh)
+
+    @classmethod
+    def of(cls, run: Run) -> "SplitStatistics | None":
+        """The statistics of a run; None where its model has none."""
+        model = run.model
+        return cls(run, model) if isinstance(model, TextVAE) and model.is_standardised else None
+
+    def updated(self, variables: Variables) -> Variables:
+        """The variables with the statistics of their own encoder."""
+        mean_Z, variance_Z = self._moments(replicate(variables, self._run.mesh))
+        statistics = dict(variables[STATISTICS])
+        for name, value in (("mean", mean_Z), ("variance", variance_Z)):
+            old = statistics[name]
+            statistics[name] = jax.device_put(value.astype(np.float32), old.sharding)
+        return {**variables, STATISTICS: statistics}
+
+    def _moments(self, variables: Variables) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the training split's summaries, [Z] float64."""
+        split = self._run.split("train")
+        batches = self._run.eval_batches(split)
+        summary_NxZ = np.zeros((len(split), self._run.model.latent_dim), np.float32)
+        pending: list[tuple[jax.Array, jax.Array]] = []
+        for i in range(len(batches)):
+            ids_BxS = put_batch({"ids": batches[i]["ids"]}, self._run.mesh)["ids"]
+            rows_B = jax.device_put(batches[i]["index"], replicated(self._run.mesh))
+            pending.append((self._encode(variables, ids_BxS), rows_B))
+            if len(pending) > 1:  # one batch late, so that the devices are never idle
+                _store(summary_NxZ, *pending.pop(0))
+        for one in pending:
+            _store(summary_NxZ, *one)
+        exact_NxZ = summary_NxZ.astype(np.float64)
+        return np.asarray(exact_NxZ.mean(axis=0)), np.asarray(exact_NxZ.var(axis=0))
+
+
+@functools.lru_cache(maxsize=4)
+def _program(model: TextVAE, mesh: Mesh) -> Any:
+    """(variables, ids [B, S]) -> summaries [B, Z], traced once for all uses of a model."""
+    return jax.jit(
+        functools.partial(text_vae.summary, model),
+        in_shardings=(replicated(mesh), split_over_data(mesh)),
+        out_shardings=replicated(mesh),
+    )
+
+
+def _store(out_NxZ: np.ndarray, summary_BxZ: jax.Array, rows_B: jax.Array) -> None:
+    rows = np.asarray(rows_B)
+    out_NxZ[rows[rows >= 0]] = np.asarray(summary_BxZ)[rows >= 0]
+
+
+def update_every(run: Run) -> int:
+    """Steps between two updates of the statistics besides those of validations; 0: none.
+
+    A batch norm trains by its batches' statistics, and a fixed summary's never change.
+    """
+    model = run.model
+    if not isinstance(model, TextVAE) or not model.channel_rate or not _trains_summary(model):
+        return 0
+    every = run.config.train.statistics_every
+    return int(every or math.ceil(run.train_batches.steps_per_epoch / PER_EPOCH))
+
+
+def _trains_summary(model: TextVAE) -> bool:
+    """Whether training changes the summaries; a layer behind a frozen encoder does."""
+    return model.freeze != "encoder" or model.mean_layer
