@@ -15,6 +15,7 @@ from vaetx_jax.data.batches import EvalBatches, TrainBatches
 from vaetx_jax.data.bucketing import Buckets, ProcessShare, make_buckets
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
+from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.models.build import build_model
@@ -153,6 +154,8 @@ def _open_corpus(config: ConfigDict) -> Corpus:
         test=data.test,
         valid_share=data.valid_share,
         test_share=data.test_share,
+        fields=Fields.of(data.text_column, data.label_column),
+        on_error=data.on_error,
         sentences=data.sentences,
         held_out=data.held_out,
     )
