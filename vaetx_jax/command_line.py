@@ -15,6 +15,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from vaetx_jax.config.keys import flatten, value_of
+from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.runtime import signals
 from vaetx_jax.settings import closest
@@ -208,6 +209,19 @@ def default_workdir(root: str) -> pathlib.Path:
     path, _, argument = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
     name = f"{pathlib.PurePath(path).stem}-{argument}" if argument else pathlib.PurePath(path).stem
     return pathlib.Path(root) / re.sub(r"[^\w.=,-]", "-", name)
+
+
+def define_columns(values: flags.FlagValues = flags.FLAGS) -> None:
+    """The flags that say which columns of a file are read."""
+    text = "The column of the sentences of a file, by name or by number from 1; text by default."
+    flags.DEFINE_string("text_column", "", text, flag_values=values)
+    label = "That of their labels; several with commas. By default label, if there is one."
+    flags.DEFINE_string("label_column", "", label, flag_values=values)
+
+
+def fields() -> Fields:
+    """The columns that those flags choose."""
+    return Fields.of(flags.FLAGS.text_column, flags.FLAGS.label_column)
 
 
 def require(flag: str) -> str:

@@ -63,7 +63,8 @@ class CsvRows:
             raise UserError(str(self._broken or self._bad(first, error))) from error
 
     def _feed(self) -> Iterator[str]:
-        for self._number, text, broken in self._lines:
+        for number, text, broken in self._lines:
+            self._number = number
             if broken is not None and not text:
                 # Cut short: where the row ends is not known any more.
                 raise UserError(str(broken))

@@ -15,14 +15,11 @@ LABEL = "label"  # the label field, unless a column is chosen
 _OWN_FEATURES = ("text", "log_prob")  # a corpus calls something else so
 
 # Names by which the first line of a table is known as its heading.
-_TEXT_NAMES = frozenset(
-    "text texts sentence sentences review comment content message body tweet document description "
-    "title headline question utterance smiles sequence input".split()
-)
-_LABEL_NAMES = frozenset(
-    "label labels class category sentiment target topic intent polarity rating score split "
-    "gold_label output".split()
-)
+_TEXT_NAMES = {"text", "texts", "sentence", "sentences", "review", "comment", "content", "message"}
+_TEXT_NAMES |= {"body", "tweet", "document", "description", "title", "headline", "question"}
+_TEXT_NAMES |= {"utterance", "smiles", "sequence", "input"}
+_LABEL_NAMES = {"label", "labels", "class", "category", "sentiment", "target", "topic", "intent"}
+_LABEL_NAMES |= {"polarity", "rating", "score", "split", "gold_label", "output"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +58,9 @@ class Fields:
         """Whether all columns are given by number, as a file without a heading needs."""
         chosen = [name for name in (self.text, *self.labels) if name]
         return bool(chosen) and all(name.isdecimal() for name in chosen)
+
+
+ANY_FIELDS = Fields()
 
 
 class Places(NamedTuple):
@@ -152,8 +152,8 @@ def unnamed_heading(name: str, heading: Sequence[str]) -> UserError:
     label = label or next(n for n in names if n != text)
     return UserError(
         f"{name}, line 1: this is a heading ({_listed(names)}) and it is not known which column is "
-        f"which. Say so with data.text_column={text} data.label_column={label} (in generate and "
-        "explore --text_column, --label_column)."
+        f"which. Say so with data.text_column={text} data.label_column={label} (--text_column and "
+        "--label_column of a command without a config)."
     )
 
 
@@ -173,7 +173,7 @@ def _no_column(name: str, names: Sequence[str], key: str) -> UserError:
     return UserError(
         f"{name}, line 1: no column {key!r} in the heading ({_listed(names)}). The first line must "
         "name the columns, separated by commas; say which column is which with data.text_column "
-        "and data.label_column (in generate and explore --text_column, --label_column)."
+        "and data.label_column (--text_column and --label_column of a command without a config)."
     )
 
 

@@ -33,6 +33,7 @@ from vaetx_jax.data.decoded_lines import (
     too_long,
 )
 from vaetx_jax.data.fields import (
+    ANY_FIELDS,
     LABEL,
     TEXT,
     Fields,
@@ -46,7 +47,6 @@ from vaetx_jax.data.fields import (
 from vaetx_jax.errors import UserError
 
 KINDS = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".parquet")
-ANY_FIELDS = Fields()
 HEADING_LINES = "heading lines"  # what `read_lines` counts under
 _NO_LABELS: Mapping[str, str] = types.MappingProxyType({})
 
@@ -183,7 +183,7 @@ def _csv_lines(
 ) -> Iterator[Line]:
     # What is wrong with the heading is wrong with the file: `refuse`.
     before_heading: list[Callable[[LineError], None]] = [refuse]
-    rows = iter(CsvRows(name, lines, lambda error: before_heading[-1](error)))
+    rows: Iterator[CsvRow] = iter(CsvRows(name, lines, lambda error: before_heading[-1](error)))
     heading = next(rows, CsvRow(1, 1, []))
     before_heading.append(on_error)
     if fields.by_number and len(keys) == 1:
@@ -205,7 +205,7 @@ def _tsv_lines(
     on_error: Callable[[LineError], None],
     counts: collections.Counter[str],
 ) -> Iterator[Line]:
-    rows = (CsvRow(number, number, text.split("\t")) for number, text in lines)
+    rows: Iterator[CsvRow] = (CsvRow(number, number, text.split("\t")) for number, text in lines)
     first = next(rows, None)
     if first is None:
         return
@@ -310,7 +310,7 @@ def _of_value(
         missing = [key for key in (*keys, *(labels if chosen else ())) if key not in value]
         if missing:
             have = ", ".join(map(repr, value))[:200] or "nothing"
-            raise LineError(f"no {missing[0]!r} here, which has {have}")
+            raise LineError(f"the object has no {missing[0]!r}; it has {have}")
         found = {field_name(key): _label(key, value.get(key)) for key in labels}
         value = [value[key] for key in keys]
     texts = tuple(value) if isinstance(value, list) else (value,)

@@ -35,7 +35,8 @@ def parquet_rows(
                 number += 1
                 yield number, {key: row[column] for key, column in columns.items()}
     except (OSError, ValueError) as error:  # pyarrow's own errors are both
-        raise UserError(f"{name}, after row {number}: damaged ({error}). Write it again.") from error
+        where = f"{name}, after row {number}"
+        raise UserError(f"{where}: damaged ({error}). Write it again.") from error
 
 
 def _open(name: str, path: pathlib.Path) -> Any:

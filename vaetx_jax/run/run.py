@@ -167,7 +167,9 @@ def _make_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
     if kind in ("wordpiece", "gpt2"):
         return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
-    path = stored.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
+    # The 2: before, tabs and the names of special tokens were not in the vocabulary.
+    name = f"{corpus.fingerprint[:24]}-{kind}-{size}-2"
+    path = stored.cache_dir(config) / "tokenizers" / name
     if path.is_dir():
         return load_tokenizer(path)
     tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")

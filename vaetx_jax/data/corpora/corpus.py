@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.source import Source
 from vaetx_jax.data.corpora.text_files import TextFiles
-from vaetx_jax.data.fields import Fields
+from vaetx_jax.data.fields import ANY_FIELDS, Fields
 from vaetx_jax.data.grammar import grammar
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class CorpusSpec:
     test: str = ""
     valid_share: float = 0.1
     test_share: float = 0.1
-    fields: Fields = Fields()
+    fields: Fields = ANY_FIELDS
     on_error: str = "fatal"
     sentences: int = 20_000
     held_out: int = 2_000

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vaetx_jax.data.corpora.splits import SPLITS, rank_splits, split_of
 from vaetx_jax.data.decoded_lines import OPENERS, LineError, Source
-from vaetx_jax.data.fields import LABEL, TEXT, Fields
+from vaetx_jax.data.fields import ANY_FIELDS, LABEL, TEXT, Fields
 from vaetx_jax.data.line_reader import KINDS, Line, kind_of, read_lines, refuse
 from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.manifest import sha256_of
@@ -53,7 +53,7 @@ class TextFiles:
     test: str = ""
     valid_share: float = 0.1
     test_share: float = 0.1
-    fields: Fields = Fields()
+    fields: Fields = ANY_FIELDS
     on_error: str = "fatal"
 
     def check(self) -> None:
