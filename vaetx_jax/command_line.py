@@ -219,6 +219,26 @@ def define_columns(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("label_column", "", label, flag_values=values)
 
 
+def define_data() -> None:
+    """The flags that give a file of sentences instead of a run's corpus."""
+    flags.DEFINE_string("data", None, "A file of sentences instead of the run's corpus.")
+    define_columns()
+
+
+def data_name() -> str:
+    """The name by which the sentences of --data are called; empty without it.
+
+    Raises:
+      ConfigError: columns are given without a file.
+    """
+    if not flags.FLAGS.data:
+        if fields():
+            raise ConfigError("--text_column and --label_column go with --data=FILE")
+        return ""
+    name = pathlib.PurePath(flags.FLAGS.data).name
+    return re.sub(r"[^\w.=,-]", "-", name)
+
+
 def fields() -> Fields:
     """The columns that those flags choose."""
     return Fields.of(flags.FLAGS.text_column, flags.FLAGS.label_column)

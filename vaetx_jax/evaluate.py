@@ -1,4 +1,9 @@
-"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model."""
+"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model.
+
+--data=FILE evaluates on all sentences of a file instead, as a folder made by `export` needs, which
+has no corpus; with --split as well, on that share of the file. The metrics are written under the
+file's name, beside those of the corpus.
+"""
 
 from vaetx_jax.runtime import signals
 
@@ -6,6 +11,7 @@ if __name__ == "__main__":
     signals.exit_immediately()
 
 # isort: split
+import dataclasses
 import json
 import math
 import pathlib
@@ -19,21 +25,29 @@ from rich.table import Table
 from vaetx_jax import command_line
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.tokenized import TokenizedSplit
+from vaetx_jax.inference import exported
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.metrics.estimator import Estimates, Estimator
 from vaetx_jax.metrics.summary import split_facts, summary
 from vaetx_jax.run.metric_log import finite_or_none
+from vaetx_jax.run.run import on_file
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training.state import count_parameters
 
 
-def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any], Estimates]:
+def evaluate(
+    model: TextModel, split_name: str = "test", *, data: str = ""
+) -> tuple[dict[str, Any], Estimates]:
     """Evaluates a model on a split and writes `evaluation-SPLIT.json` and `evaluation.json`.
+
+    The `evaluation.json` of a folder made by `export` is left as it is.
 
     Args:
       model: the model; `config.evaluation` of its run says how many samples to take.
       split_name: `train`, `valid` or `test`.
+      data: a name of sentences that are not the run's corpus: `evaluation-data-NAME.json` alone is
+        written.
 
     Returns:
       The fields of `evaluation.json`, and the estimates of every sentence.
@@ -52,6 +66,7 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
     progress.clear()
     metrics = {
         "split": split_name,
+        **({"data": data} if data else {}),
         "checkpoint": model.step,
         "checkpoint_is": model.source,
         **summary(estimates, split_facts(split), iw_samples=settings.iw_samples),
@@ -64,9 +79,15 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         "seed": run.config.seed,
     }
     text = json.dumps({k: finite_or_none(v) for k, v in metrics.items()}, indent=2) + "\n"
-    write_text(run.folder / f"evaluation-{split_name}.json", text)
-    write_text(run.folder / "evaluation.json", text)
+    write_text(result_path(run.folder, split_name, data), text)
+    if not data and not exported.is_shared(run.folder):
+        write_text(run.folder / "evaluation.json", text)
     return metrics, estimates
+
+
+def result_path(folder: pathlib.Path, split_name: str, data: str = "") -> pathlib.Path:
+    """The file of an evaluation: of a split, or of other sentences by their name."""
+    return folder / f"evaluation-{f'data-{data}' if data else split_name}.json"
 
 
 def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any]:
@@ -102,17 +123,24 @@ def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any
 def define_flags() -> None:
     """The command's flags."""
     flags.DEFINE_string("workdir", None, "The folder of a trained run.")
-    flags.DEFINE_enum("split", "test", SPLITS, "The split to evaluate on.")
+    flags.DEFINE_enum("split", None, SPLITS, "The split to evaluate on; test by default.")
     flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
+    command_line.define_data()
 
 
 def main() -> None:
     """The command."""
     folder = pathlib.Path(command_line.require("workdir"))
-    split = flags.FLAGS.split
-    metrics, _ = evaluate(load(folder, checkpoint=flags.FLAGS.checkpoint), split)
+    split, data = flags.FLAGS.split or "test", command_line.data_name()
+    model = load(folder, checkpoint=flags.FLAGS.checkpoint)
+    if data:
+        whole = flags.FLAGS.split is None
+        run = on_file(model.run, flags.FLAGS.data, command_line.fields(), whole=whole)
+        model = dataclasses.replace(model, run=run)
+        data = data if whole else f"{data}-{split}"
+    metrics, _ = evaluate(model, split, data=data)
     print_evaluation(metrics)
-    print(f"written: {folder / f'evaluation-{split}.json'}")
+    print(f"written: {result_path(folder, split, data)}")
 
 
 _ROWS = (
@@ -136,10 +164,17 @@ _ROWS = (
 )
 
 
+def _place(metrics: dict[str, Any]) -> str:
+    """The sentences of an evaluation, in words."""
+    if "data" in metrics:
+        return f"the file {metrics['data']}"
+    return f"{metrics['corpus']}, {metrics['split']} split"
+
+
 def print_evaluation(metrics: dict[str, Any]) -> None:
     """Prints the fields of `evaluation.json` as a table."""
     title = (
-        f"{metrics['model']} on {metrics['corpus']}, {metrics['split']} split, "
+        f"{metrics['model']} on {_place(metrics)}, "
         f"step {metrics['checkpoint']:,} ({metrics['checkpoint_is']})"
     )
     table = Table(title=title, title_justify="left")

@@ -25,7 +25,7 @@ from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
-from vaetx_jax.run.run import Run, create_run
+from vaetx_jax.run.run import Run, create_run, prepare
 from vaetx_jax.runtime import distributed, processes
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.runtime.console import duration
@@ -87,8 +87,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
 def _prepare(config: ConfigDict, folder: pathlib.Path, stack: contextlib.ExitStack) -> None:
     """Claims the folder, and makes the files that all processes then read."""
     stack.enter_context(workdir.claim(folder))
-    for notice in workdir.keep_config(folder, config):
+    for notice in prepare(config, folder):
         print(f"note: {notice}")
+    workdir.keep_config(folder, config)
     if jax.process_count() > 1:
         run = create_run(config, folder)
         for name in SPLITS:

@@ -251,7 +251,8 @@ def _rows_of(
             # The cell itself, as spaces are a text of their own.
             yield Line(row.last, (cells[0] if cells else "",) * len(places.texts))
         elif not fits:
-            problem = f"{len(cells)} columns where {places.width} are expected. {advice}"
+            expected = "1 is" if places.width == 1 else f"{places.width} are"
+            problem = f"{len(cells)} columns where {expected} expected. {advice}"
             on_error(LineError(f"{name}, line {row.first}: {problem}"))
         else:
             labels = {

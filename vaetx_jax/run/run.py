@@ -98,6 +98,27 @@ class Run:
         )
 
 
+def prepare(config: ConfigDict, folder: pathlib.Path) -> list[str]:
+    """Makes a run's corpus and tokenizer in the cache, and checks that `folder` may have the run.
+
+    Whatever is wrong with them is so refused before anything is written to the folder.
+
+    Returns:
+      Notices of settings that have changed, as `workdir.check_config` has them.
+
+    Raises:
+      UserError: the corpus or the tokenizer cannot be made, or the folder belongs to another run.
+    """
+    notices = workdir_lib.check_config(folder, config)
+    corpus = _open_corpus(config)
+    if workdir_lib.has_checkpoint(folder):
+        workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
+    corpus.prepare()
+    if not workdir_lib.has_checkpoint(folder):
+        _make_tokenizer(config, corpus)
+    return notices
+
+
 def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     """The run that trains in `folder`, whose tokenizer is made at the first start.
 
@@ -117,11 +138,39 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
 
 
 def open_run(folder: pathlib.Path) -> Run:
-    """The run that has been trained in `folder`."""
+    """The run that has been trained in `folder`.
+
+    Its corpus, when it is opened, must be the one that it was trained on.
+    """
     config = stored.read_config(folder / workdir_lib.CONFIG)
     tokenizer = load_tokenizer(folder / workdir_lib.TOKENIZER)
+
+    def open_checked() -> Corpus:
+        corpus = _open_corpus(config)
+        workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
+        return corpus
+
+    return _build_run(config, folder, tokenizer, functools.cache(open_checked))
+
+
+def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
+    """The same run with a file of sentences in the place of its corpus.
+
+    Args:
+      fields: the file's columns.
+      whole: every split is the whole file; else they are shares of it, as in training.
+
+    Raises:
+      ConfigError: a setting does not go with it.
+    """
+    config = run.config.copy_and_resolve_references()
+    data = config.data
+    data.corpus, data.train = "text", file
+    data.valid = data.test = file if whole else ""
+    data.text_column, data.label_column = fields.text, ",".join(fields.labels)
+    validation.validate(config)
     opener = functools.cache(functools.partial(_open_corpus, config))
-    return _build_run(config, folder, tokenizer, opener)
+    return dataclasses.replace(run, config=config, open_corpus=opener)
 
 
 def _build_run(
