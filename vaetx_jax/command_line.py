@@ -3,22 +3,26 @@
 import contextlib
 import errno
 import functools
+import logging as standard_logging
 import os
 import pathlib
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from vaetx_jax.config.keys import flatten, value_of
+from vaetx_jax.config.keys import check_local, expand_paths, flatten, value_of
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.runtime import signals
+from vaetx_jax.runtime import paths, signals, streams
 from vaetx_jax.settings import closest
+
+_PATH_FLAGS = ("workdir", "input", "output", "corpus", "sentences", "data", "to")
 
 CRASHED = 70  # exit status: 'not the user's fault'; supervisors start it again
 
@@ -43,6 +47,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
     Exit status: what `main` returns, 1 or 2 for the user's errors, 75 when stopped, 70 for a fault
     that is not the user's.
     """
+    streams.repair()
     quiet()
     define_flags()
     app.run(lambda _: sys.exit(_status(main)), flags_parser=_parse)
@@ -52,6 +57,7 @@ def run_with_words(
     main: Callable[[Sequence[str]], int | None], define_flags: Callable[[], None]
 ) -> None:
     """Runs a command that takes words besides its flags, in any order: `main` gets the words."""
+    streams.repair()
     quiet()
     define_flags()
     flags.FLAGS.set_gnu_getopt(True)
@@ -60,8 +66,15 @@ def run_with_words(
 
 
 def quiet() -> None:
-    """Silences the libraries that log every step at INFO."""
+    """Silences the libraries: what they log and warn of is nothing that a user can put right.
+
+    Warnings stay where they were asked for (`python -W`, PYTHONWARNINGS).
+    """
     logging.set_verbosity(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        # matplotlib logs besides: of fonts that are missing, for one.
+        standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
 
 
 def _guarded(main: Callable[[], int | None]) -> int:
@@ -103,6 +116,7 @@ def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
         with _config_errors(argv):
             left = flags.FLAGS(list(argv))
             _check_config()
+            _expand_paths()
         if len(left) > 1 and not words:
             # '--config.x false' would otherwise read as true, the rest being dropped in silence.
             raise ConfigError(
@@ -147,6 +161,17 @@ def _check_config() -> None:
     for key in config_flags.get_override_values(flags.FLAGS["config"]):
         if isinstance(value_of(config, key), ConfigDict):
             raise ConfigError(f"--config.{key} is a group of keys; set one of them")
+
+
+def _expand_paths() -> None:
+    """Expands `~` in every flag and setting that is a path: here, once, for all that follows."""
+    for name in _PATH_FLAGS:
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if path:
+            check_local(f"--{name}", path)
+            flags.FLAGS[name].value = paths.expand(path)
+    if "config" in flags.FLAGS and flags.FLAGS["config"].present:
+        expand_paths(flags.FLAGS["config"].value)
 
 
 def _place_in_config(error: BaseException | None) -> str | None:

@@ -154,5 +154,6 @@ def _settings(model: str, chosen: Mapping[str, Any]) -> ConfigDict:
             raise ConfigError(
                 f"config.{key} = {value!r}: of the wrong type ({type(value).__name__}){wanted}"
             ) from None
+    keys.expand_paths(config)
     validation.validate(config)
     return config

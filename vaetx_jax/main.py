@@ -15,6 +15,7 @@ import pathlib
 import platform
 
 import jax
+import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -33,6 +34,8 @@ from vaetx_jax.runtime.mesh import check_batch_size, data_mesh
 from vaetx_jax.training.state import count_parameters
 from vaetx_jax.training.trainer import StoppedError, Trainer
 from vaetx_jax.version import __version__
+
+FEW = 1_000  # sentences; with fewer to train on a note says so
 
 
 def define_flags() -> None:
@@ -109,7 +112,7 @@ def greet(run: Run, trainer: Trainer) -> None:
         f"{len(devices)} device(s): {devices[0].device_kind}{_describe_mesh(run)}\n"
         f"folder     {run.folder}\n"
         f"corpus     {run.corpus.describe()}\n"
-        f"tokenizer  {run.tokenizer.kind}, {run.tokenizer.size:,} tokens\n"
+        f"tokenizer  {run.tokenizer.kind}, {run.tokenizer.size:,} tokens{_describe_unknown(run)}\n"
         f"sentences  {len(train):,} to train on, {len(valid):,} to validate; {cut:,} longer than "
         f"{config.data.max_len} tokens were cut\n"
         f"model      {config.model.name} ({config.model.preset}), "
@@ -120,6 +123,19 @@ def greet(run: Run, trainer: Trainer) -> None:
         f"annealing {objective.annealing}, {objective.cycles} cycles",
         flush=True,
     )
+    if config.data.corpus == "text" and len(train) < FEW:
+        print(
+            f"note: {len(train):,} sentences to train on are few; a model that is worth having "
+            "needs some thousands",
+            flush=True,
+        )
+
+
+def _describe_unknown(run: Run) -> str:
+    """How many of the training tokens are [UNK]; empty where none is."""
+    tokens, unknown = run.split("train").tokens, run.tokenizer.unk_id
+    count = int(np.count_nonzero(tokens == unknown)) if unknown >= 0 else 0
+    return f"; {count:,} of {len(tokens):,} in the training split are [UNK]" if count else ""
 
 
 def _describe_mesh(run: Run) -> str:

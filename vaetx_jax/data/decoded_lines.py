@@ -122,8 +122,6 @@ def broken_data(name: str, where: str, error: Exception) -> UserError:
 @contextlib.contextmanager
 def _open(source: Source) -> Iterator[BinaryIO]:
     if source == "-":
-        if sys.stdin is None:  # closed before the program began
-            raise UserError("standard input is closed; give the sentences as a file")
         yield sys.stdin.buffer
         return
     with open_bytes(pathlib.Path(source).expanduser()) as stream:
