@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import itertools
 import logging as standard_logging
 import os
 import pathlib
@@ -112,6 +113,7 @@ def fail(message: str, status: int) -> int:
 
 def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
     """absl's flags, with one clear line for everything that is wrong with them."""
+    argv = [_find_config(argument, before) for before, argument in itertools.pairwise(["", *argv])]
     try:
         with _config_errors(argv):
             left = flags.FLAGS(list(argv))
@@ -125,6 +127,27 @@ def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
     except UserError as error:
         sys.exit(fail(str(error), error.exit_status))
     return left
+
+
+def _find_config(argument: str, before: str) -> str:
+    """The argument, with the file that the package or the clone has for a bare name of a config.
+
+    Args:
+      argument: `--config=NAME[:MODEL]`, or what follows `--config`; any other stays as it is.
+      before: the argument before it.
+    """
+    flag, given = re.match(r"(--?config=|)(.*)", argument, re.DOTALL).groups()  # type: ignore[union-attr]
+    if not flag and before not in ("--config", "-config"):
+        return argument
+    name, colon, model = given.partition(":")
+    if not name or pathlib.Path(paths.expand(name)).exists():
+        return f"{flag}{paths.expand(name)}{colon}{model}"
+    bare = pathlib.PurePath(name.removeprefix("configs/").removesuffix(".py") + ".py")
+    package = pathlib.Path(__file__).parent
+    for folder in (package / "configs", package.parent / "configs"):
+        if not bare.is_absolute() and ".." not in bare.parts and (folder / bare).is_file():
+            return f"{flag}{folder / bare}{colon}{model}"
+    return argument
 
 
 @contextlib.contextmanager

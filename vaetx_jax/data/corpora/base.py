@@ -185,9 +185,11 @@ def _describe(name: str, facts: dict[str, Any]) -> str:
                 for label, count in zip(names, counts, strict=True)
             )
             parts.append(f"train{of} " + ", ".join(shares))
-        labelled = sum(sum(counts[field]) for counts in facts["label_counts"].values())
-        if labelled < sum(facts["rows"].values()):
-            parts.append(f"{sum(facts['rows'].values()) - labelled:,} rows without{of} a label")
+        missing = sum(facts["rows"].values())
+        missing -= sum(sum(counts[field]) for counts in facts["label_counts"].values())
+        if missing:
+            whose = f" ({field})" if of else ""
+            parts.append(f"{missing:,} rows without a label{whose}")
     if facts["dropped"]:
         dropped = (f"{count:,} {what}" for what, count in facts["dropped"].items())
         parts.append("dropped " + ", ".join(dropped))
