@@ -37,7 +37,7 @@ from vaetx_jax.training.state import count_parameters
 
 
 def evaluate(
-    model: TextModel, split_name: str = "test", *, data: str = ""
+    model: TextModel, split_name: str = "test", *, data: str = "", whole: bool = False
 ) -> tuple[dict[str, Any], Estimates]:
     """Evaluates a model on a split and writes `evaluation-SPLIT.json` and `evaluation.json`.
 
@@ -48,6 +48,7 @@ def evaluate(
       split_name: `train`, `valid` or `test`.
       data: a name of sentences that are not the run's corpus: `evaluation-data-NAME.json` alone is
         written.
+      whole: whether the split is all of them.
 
     Returns:
       The fields of `evaluation.json`, and the estimates of every sentence.
@@ -65,7 +66,7 @@ def evaluate(
     )
     progress.clear()
     metrics = {
-        "split": split_name,
+        "split": "all" if whole else split_name,
         **({"data": data} if data else {}),
         "checkpoint": model.step,
         "checkpoint_is": model.source,
@@ -132,13 +133,13 @@ def main() -> None:
     """The command."""
     folder = pathlib.Path(command_line.require("workdir"))
     split, data = flags.FLAGS.split or "test", command_line.data_name()
+    whole = bool(data) and flags.FLAGS.split is None
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
     if data:
-        whole = flags.FLAGS.split is None
         run = on_file(model.run, flags.FLAGS.data, command_line.fields(), whole=whole)
         model = dataclasses.replace(model, run=run)
         data = data if whole else f"{data}-{split}"
-    metrics, _ = evaluate(model, split, data=data)
+    metrics, _ = evaluate(model, split, data=data, whole=whole)
     print_evaluation(metrics)
     print(f"written: {result_path(folder, split, data)}")
 
