@@ -193,7 +193,7 @@ class TextVAE(LanguageModel, kw_only=True):
     mean_layer: bool = True
     mu_norm: float = 0.0
     channel_rate: float = 0.0
-    channel_norm: str = "split"
+    channel_norm: str = "sentence"
 
     @property
     def is_standardised(self) -> bool:
