@@ -72,7 +72,8 @@ class TokenizerSettings:
     """`config.tokenizer`."""
 
     kind: str = setting("bpe", choices=TOKENIZERS)
-    vocab_size: int = setting(30_522, least=5)  # at most; a small corpus gives fewer tokens
+    # At most; a small corpus gives fewer tokens. 0: chosen from the number of its words.
+    vocab_size: int = setting(30_522, least=0)
     vocab_dir: str = ""  # holds bert/vocab.txt, gpt2/...; empty: data.manual_dir
 
 
@@ -97,6 +98,7 @@ class TrainSettings:
 
     epochs: int = setting(50, least=0)
     steps: int = setting(0, least=0)  # wins over epochs if positive
+    max_steps: int = setting(0, least=0)  # that the epochs take at most; 0: without a limit
     # At a loss or gradient that is not finite: stop the run, or skip the step.
     nonfinite: str = setting("stop", choices=("stop", "skip"))
     precision: str = setting("float32", choices=PRECISIONS)

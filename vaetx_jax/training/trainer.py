@@ -48,6 +48,8 @@ def step_settings(config: ConfigDict, steps_per_epoch: int) -> StepSettings:
       ConfigError: there are more cycles than steps, or a phase has too few.
     """
     total = config.train.steps or config.train.epochs * steps_per_epoch
+    if config.train.max_steps and not config.train.steps:
+        total = min(total, config.train.max_steps)
     if config.objective.cycles > total:
         raise ConfigError(
             f"config.objective.cycles = {config.objective.cycles}: more cycles than the {total} "
