@@ -115,7 +115,7 @@ def test_a_language_models_step_trains_the_decoder_alone(language_model_step):
 
 
 @pytest.mark.parametrize("kind", ["language_model", "autoencoder"])
-def test_the_switch_resets_moments_and_an_autoencoders_decoder_or_makes_z_quiet(
+def test_the_switch_resets_moments_and_either_the_decoder_or_the_size_of_z(
     kind, language_model_step
 ):
     trained, _ = language_model_step(fresh(), BATCH, KEY)

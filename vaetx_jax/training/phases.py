@@ -1,9 +1,9 @@
 """The two phases of a run with `train.warm_up`: a language model or an autoencoder first, the VAE.
 
 Each phase has its own cosine of the learning rate; the cycles of annealing are those of the second.
-After the last step of the warm-up the optimizer's moments are reset and the learning rate rises from
-zero again. An autoencoder's decoder is initialised again (Li et al., 2019), so that the VAE starts
-from the encoder alone; a language model's gets little of z at first, so that it stays one.
+After the last step of the warm-up the optimizer's moments are reset and the learning rate rises
+from zero again. An autoencoder's decoder is initialised again (Li et al., 2019), so that the VAE
+starts from the encoder alone; a language model's gets little of z at first, so that it stays one.
 """
 
 import dataclasses

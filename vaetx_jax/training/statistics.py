@@ -2,7 +2,8 @@
 
 They are exact: float64 sums over every sentence, encoded without dropout. They are computed at the
 start, before scheduled validations and checkpoints and every few steps in between, more often at
-first, always as a function of the step alone, so that a resumed run computes them where the uninterrupted one does.
+first, always as a function of the step alone, so that a resumed run computes them where the
+uninterrupted one does.
 """
 
 import functools
