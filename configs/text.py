@@ -1,6 +1,6 @@
 """Your own sentences, one a line (.txt), or with labels (.tsv, .csv); each also gzipped.
 
-    python -m vaetx_jax.main --config=configs/text.py --config.data.train=FILE --workdir=runs/text
+    python -m vaetx_jax.main --config=configs/text.py --config.data.train=FILE
 
 A tenth each is held out by hash to validate and to test on, unless --config.data.valid and
 --config.data.test name files. The settings suit some ten thousand to a million short sentences and

@@ -74,7 +74,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
         try:
             _train(trainer)
         except StoppedError as stopped:
-            print(f"{stopped}. Start the same command again to go on.")
+            print(f"{stopped}. Run the same command again to resume.")
             distributed.leave()
             return signals.STOPPED
         model = load(folder).on_local_devices()
