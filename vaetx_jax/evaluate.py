@@ -38,7 +38,8 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
     """Evaluates a model on a split and writes `evaluation-SPLIT.json` and `evaluation.json`.
 
     Args:
-      model: the model; `config.evaluation` of its run says how many samples to take.
+      model: the model; `config.evaluation` of its run says how many samples to take, and against
+        which language model to measure it.
       split_name: `train`, `valid` or `test`.
 
     Returns:
@@ -145,13 +146,21 @@ def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The folder of a trained run.")
     flags.DEFINE_enum("split", "test", SPLITS, "The split to evaluate on.")
     flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
+    flags.DEFINE_string("reference", None, "In place of the run's evaluation.reference.")
+    flags.DEFINE_integer(
+        "iw_samples", None, "In place of the run's evaluation.iw_samples.", lower_bound=0
+    )
 
 
 def main() -> None:
     """The command."""
     folder = pathlib.Path(command_line.require("workdir"))
     split = flags.FLAGS.split
-    metrics, _ = evaluate(load(folder, checkpoint=flags.FLAGS.checkpoint), split)
+    model = load(folder, checkpoint=flags.FLAGS.checkpoint)
+    for name in ("reference", "iw_samples"):
+        if flags.FLAGS[name].value is not None:
+            model.run.config.evaluation[name] = flags.FLAGS[name].value
+    metrics, _ = evaluate(model, split)
     print_evaluation(metrics)
     print(f"written: {folder / f'evaluation-{split}.json'}")
 

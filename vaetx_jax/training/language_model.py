@@ -39,7 +39,10 @@ def keep_nll(run: Run, variables: Variables) -> None:
 def kept_nll(run: Run, split: str) -> np.ndarray | None:
     """What `keep_nll` wrote, [N]; None where there is nothing that fits the split."""
     try:
-        with np.load(run.folder / FILE, allow_pickle=False) as file:
+        with (
+            (run.folder / FILE).open("rb") as stream,  # np.load leaves a damaged file open
+            np.load(stream, allow_pickle=False) as file,
+        ):
             nll_N: np.ndarray = file[split]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
