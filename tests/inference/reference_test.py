@@ -13,7 +13,8 @@ from vaetx_jax.evaluate import evaluate
 from vaetx_jax.export import export
 from vaetx_jax.inference.reference import check_reference, reference_nll
 from vaetx_jax.inference.text_model import load
-from vaetx_jax.run.run import open_run
+from vaetx_jax.run import workdir
+from vaetx_jax.run.run import create_run, open_run
 
 
 def language_model_config(config):
@@ -109,7 +110,9 @@ def changed(language_model, tmp_path, key, value):
 def test_another_tokenizer_is_refused(trained, language_model, config, tmp_path):
     other = language_model_config(config)
     other.tokenizer.vocab_size = 100
-    fit(other, tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    workdir.keep_config(tmp_path / "other", other)
+    create_run(other, tmp_path / "other")
     refused(trained, tmp_path / "other", "its tokenizer .bpe, 100 tokens. is not this run's")
 
 
