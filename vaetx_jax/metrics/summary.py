@@ -79,14 +79,19 @@ def with_samples(name: str, samples: int | str) -> str:
     return f"{name} (K={samples})" if name.startswith("ppl_iw") else name
 
 
+def near_limit(metrics: dict[str, Any]) -> bool:
+    """Whether `mi` is within half a nat of the limit of its estimate, ln N."""
+    mi, limit = metrics.get("mi"), metrics.get("mi_limit")
+    return mi is not None and limit is not None and mi > limit - NEAR_LIMIT
+
+
 def notes(metrics: dict[str, Any]) -> list[str]:
     """What a reader of an evaluation's metrics should know, in sentences without a full stop."""
-    mi, limit = metrics.get("mi"), metrics.get("mi_limit")
     found = []
-    if mi is not None and limit is not None and mi > limit - NEAR_LIMIT:
+    if near_limit(metrics):
         found.append(
-            f"mi = {mi:.2f} is near its limit, ln N = {limit:.2f}, so it says 'at least this "
-            "much'; marginal_kl is then at most what it says"
+            f"mi = {metrics['mi']:.2f} is near its limit, ln N = {metrics['mi_limit']:.2f}, so it "
+            "says 'at least this much'; marginal_kl is then at most what it says"
         )
     if metrics.get("reference"):
         found.append(f"the reference of gain and behind_lm: {metrics['reference']}")

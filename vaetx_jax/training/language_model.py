@@ -33,7 +33,7 @@ def keep_nll(run: Run, variables: Variables) -> None:
         found[name] = estimator.nll_at(variables, run.eval_batches(split), z_NxZ)
     if processes.is_first():
         with open_atomic(run.folder / FILE) as stream:
-            np.savez(stream, **found)
+            np.savez(stream, valid=found["valid"], test=found["test"])
 
 
 def kept_nll(run: Run, split: str) -> np.ndarray | None:
