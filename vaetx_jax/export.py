@@ -93,6 +93,10 @@ KINDS = {
     "ppl_elbo": "exp((nll + kl) / tokens), an upper bound on perplexity",
     "ppl_iw": "the importance-weighted bound on perplexity, with {iw_samples} samples",
     "ppl_iw_word": "the same per word",
+    "use": "nll with another sentence's z minus nll with its own, nats per sentence",
+    "gain": "nll of a language model minus nll with z, nats per sentence ({reference})",
+    "behind_lm": "the bound's nats per sentence behind that language model",
+    "marginal_kl": "kl - mi: KL of the aggregated posterior to the prior, nats per sentence",
     "mi": "mutual information of sentence and latent, nats; at most {mi_limit}",
     "au": "active latent units of {latent_dim}: variance of the posterior mean above 0.01",
 }

@@ -23,6 +23,7 @@ from vaetx_jax.config import keys, validation
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
+from vaetx_jax.inference.reference import check_reference
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, create_run
@@ -69,6 +70,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     with contextlib.ExitStack() as stack:
         distributed.first_does(lambda: _prepare(config, folder, stack))
         run = create_run(config, folder)
+        check_reference(run)
         trainer = Trainer(run)
         greet(run, trainer)
         try:

@@ -126,3 +126,40 @@ def test_a_mean_over_fewer_seeds_than_the_others_is_said(tmp_path):
     notes = language_table(results, CYCLIC, NONE)[0].notes
     assert "Over fewer seeds: ptb vae_transformer, none (seeds 1)." in notes
     assert "3 cells, trained in 0:03:00 on 1 cpu" in notes[1]
+
+
+USED = {"use": 2.5, "marginal_kl": 1.25, "nll": 80.0}
+
+
+def test_the_latents_use_is_a_table_of_its_own_without_language_models(tmp_path):
+    results = [result_of(tmp_path, *CYCLIC, seed=s, **(USED | {"use": 2.0 + s})) for s in (0, 1)]
+    results += [result_of(tmp_path, *LM, nll=81.0, seed=s) for s in (0, 1)]
+    _, _, third = language_table(results, CYCLIC, LM)
+    names = ["use", "gain", "behind_lm", "kl", "mi", "marginal_kl", "au"]
+    assert [head.split()[1] for head in third.columns[1:]] == names
+    (line,) = third.shown
+    assert line[:3] == ["vae_transformer, cyclic", "2.50 ± 0.71", "1.00 ± 0.00"]
+    assert "the grid's transformer_lm of the same seed" in third.notes[1]
+
+
+def test_without_a_language_model_there_is_no_gain(tmp_path):
+    _, _, third = language_table([result_of(tmp_path, *CYCLIC, **USED)], CYCLIC)
+    assert "gain" not in " ".join([*third.columns, *third.notes])
+
+
+def test_evaluations_of_earlier_versions_make_two_tables(tmp_path):
+    assert len(language_table([result_of(tmp_path, *CYCLIC)], CYCLIC)) == 2
+
+
+def test_the_weighted_bounds_head_has_its_samples(tmp_path):
+    results = [result_of(tmp_path, *CYCLIC, iw_samples=500)]
+    results += [result_of(tmp_path, *NONE, iw_samples=20)]
+    heads = language_table(results, CYCLIC, NONE)[1].columns
+    assert "ptb ppl_iw (K=20 or 500)" in heads and "ptb ppl_iw_word (K=20 or 500)" in heads
+
+
+def test_a_mutual_information_near_its_limit_is_noted(tmp_path):
+    results = [result_of(tmp_path, *CYCLIC, mi=3.5), result_of(tmp_path, *NONE, mi=3.0)]
+    notes = language_table(results, CYCLIC, NONE)[0].notes
+    (note,) = [note for note in notes if "limit" in note]
+    assert note.endswith("'at least this much': ptb vae_transformer, cyclic.")

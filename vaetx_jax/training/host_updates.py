@@ -7,7 +7,7 @@ bit for bit. A checkpoint of a step holds the state after these changes.
 import jax
 
 from vaetx_jax.run.run import Run
-from vaetx_jax.training import phases, starts
+from vaetx_jax.training import language_model, phases, starts
 from vaetx_jax.training.schedule import Schedule
 from vaetx_jax.training.state import TrainState, init_state
 from vaetx_jax.training.statistics import SplitStatistics, update_every, updates_between
@@ -44,6 +44,8 @@ class HostUpdates:
     def apply(self, done: int, state: TrainState) -> TrainState:
         """The state after `done` updates with the changes that are due."""
         if self._settings.warm_up and self._ends_warm_up(done):
+            if self._settings.warm_up.kind == "language_model":
+                language_model.keep_nll(self._run, state.variables)
             state = phases.second_phase(state, self._fresh(), self._settings.warm_up)
             variables = starts.with_latent_output(self._run, state.variables)
             state = state._replace(variables=variables)
