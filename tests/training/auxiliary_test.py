@@ -85,7 +85,9 @@ def test_a_steps_multiplier_follows_its_kl_and_is_logged(whole):
 @pytest.fixture(scope="module")
 def bag_alone():
     """The metrics of 30 steps on one batch with a bag-of-words loss and no multiplier."""
-    settings = tiny.step_settings(bow=1.0, annealing="none", window=1, total_steps=30, cycles=1)
+    settings = tiny.step_settings(
+        bow=1.0, annealing="none", window=1, total_steps=30, cycles=1, learning_rate=0.1
+    )
     mesh, objective = tiny.one_device(), settings.objective
     state = init_state(MODEL, settings.optimizer, KEY, mesh, objective=objective)
     return steps(make_train_step(MODEL, settings, mesh), state, BATCHES[:1] * 30)

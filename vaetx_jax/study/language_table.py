@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaetx_jax import paper
+from vaetx_jax.config.study_rows import Row, rows_of
 from vaetx_jax.models.presets import has_latent
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.study.results import (
@@ -23,7 +24,7 @@ METRICS = (
     *("ppl_rec_word", "ppl_elbo_word", "ppl_iw_word", "mi", "au"),
 )
 
-Key = tuple[str, str, str]  # corpus, model, annealing
+Key = tuple[str, str, str, str]  # corpus; model, annealing and name of the row
 
 
 def language_tables(study: Any, grid: Grid) -> list[StudyTable]:
@@ -34,11 +35,11 @@ def language_tables(study: Any, grid: Grid) -> list[StudyTable]:
     """
     groups: dict[Key, list[Result]] = {}
     for result in grid.results:
-        cell = result.cell
-        groups.setdefault((cell.corpus, cell.model, cell.annealing), []).append(result)
+        groups.setdefault((result.cell.corpus, *result.cell.key), []).append(result)
     published = {64: paper.LATENT_64, 32: paper.LATENT_32}.get(study.latent_dim, {})
     rows = {key: _row(key, group, published) for key, group in groups.items()}
-    models = [row for row in map(tuple, study.rows) if any(key[1:] == row for key in rows)]
+    every = [(row.model, row.annealing, row.name) for row in rows_of(study)]
+    models = [row for row in every if any(key[1:] == row for key in rows)]
     corpora = [corpus for corpus in study.corpora if any(key[0] == corpus for key in rows)]
     notes = _notes(study, grid, rows)
     first = StudyTable(
@@ -69,13 +70,14 @@ def language_tables(study: Any, grid: Grid) -> list[StudyTable]:
 
 
 def _row(key: Key, group: Sequence[Result], published: Any) -> dict[str, Any]:
-    corpus, model, annealing = key
+    corpus, model, annealing, name = key
     theirs = _published_metrics(published, key)
     first = group[0].metrics
     return {
         "corpus": corpus,
         "model": model,
         "annealing": annealing,
+        **({"name": name, "settings": _settings(group[0])} if name else {}),
         "latent_dim": group[0].cell.latent_dim or None,
         "seeds": [result.cell.seed for result in group],
         "epochs": _epochs(group[0]),
@@ -87,6 +89,11 @@ def _row(key: Key, group: Sequence[Result], published: Any) -> dict[str, Any]:
         "sentences": first["sentences"],
         "cells": [result.cell.name for result in group],
     }
+
+
+def _settings(result: Result) -> dict[str, Any]:
+    """What a named row sets."""
+    return dict(result.cell.row.settings) if result.cell.row else {}
 
 
 def _epochs(result: Result) -> float | None:
@@ -105,7 +112,7 @@ def _head(corpora: Sequence[str], names: Sequence[str], rows: dict[Key, Any]) ->
 
 
 def _text_rows(
-    models: Sequence[tuple[str, str]],
+    models: Sequence[tuple[str, str, str]],
     corpora: Sequence[str],
     rows: dict[Key, Any],
     names: Sequence[str],
@@ -116,7 +123,7 @@ def _text_rows(
     Our value is above the published one, which is shown for cells that were not run, too; without
     `published` it is alone.
     """
-    shown = [[_name(*model)] for model in models]
+    shown = [[Row(*model).title] for model in models]
     for corpus in corpora:
         keys = [(corpus, *model) for model in models]
         for name in names:
@@ -131,13 +138,11 @@ def _text_rows(
     return shown
 
 
-def _name(model: str, annealing: str) -> str:
-    return f"{model}, {annealing}" if has_latent(model) else model
-
-
 def _published_metrics(published: Any, key: Key) -> Any:
     """The paper's metrics of a row on a corpus; None where it has none."""
-    corpus, model, annealing = key
+    corpus, model, annealing, name = key
+    if name:  # no settings of the paper
+        return None
     return published.get((model, annealing if has_latent(model) else None), {}).get(corpus)
 
 
@@ -197,8 +202,8 @@ def _notes(study: Any, grid: Grid, rows: dict[Key, Any]) -> list[str]:
         counts = ", ".join(f"{r['model']} {r['parameters']:,}" for r in _first_of_each(of_corpus))
         notes.append(f"{corpus}: {'; '.join(kinds)}; parameters: {counts}.")
     fewer = [
-        f"{corpus} {_name(model, annealing)} (seeds {', '.join(map(str, row['seeds']))})"
-        for (corpus, model, annealing), row in rows.items()
+        f"{key[0]} {Row(*key[1:]).title} (seeds {', '.join(map(str, row['seeds']))})"
+        for key, row in rows.items()
         if len(row["seeds"]) < len(seeds)
     ]
     if fewer:
