@@ -3,7 +3,17 @@
 import json
 import math
 
-from tests.helpers.finished_cells import CYCLIC, LINEAR, LM, NONE, grid_of, result_of, study_of
+from tests.helpers.finished_cells import (
+    CYCLIC,
+    LINEAR,
+    LM,
+    NONE,
+    grid_of,
+    in_row,
+    result_of,
+    study_of,
+)
+from vaetx_jax.config.study_rows import rows_of
 from vaetx_jax.study.language_table import language_tables
 
 
@@ -126,3 +136,13 @@ def test_a_mean_over_fewer_seeds_than_the_others_is_said(tmp_path):
     notes = language_table(results, CYCLIC, NONE)[0].notes
     assert "Over fewer seeds: ptb vae_transformer, none (seeds 1)." in notes
     assert "3 cells, trained in 0:03:00 on 1 cpu" in notes[1]
+
+
+def test_a_named_row_is_a_line_of_its_own_with_nothing_published(tmp_path):
+    row = (*CYCLIC, "free bits", {"objective.free_bits": 0.5})
+    results = [result_of(tmp_path, *CYCLIC, ppl_rec=70.5)]
+    results.append(in_row(result_of(tmp_path, *CYCLIC, ppl_rec=60.5), rows_of(study_of((row,)))[0]))
+    table, _ = language_table(results, CYCLIC, row)
+    assert [line[0] for line in table.shown] == ["vae_transformer, cyclic", "free bits"]
+    assert table.shown[1][1] == "**60.50**\n–"
+    assert table.rows[1]["settings"] == {"objective.free_bits": 0.5}

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from vaetx_jax.config.defaults import PRECISIONS, default_config
 from vaetx_jax.config.keys import differences
@@ -200,10 +200,7 @@ KINDS: dict[str, Kind] = {
 def _defaults(declared: type) -> ConfigDict:
     """A config whose section `study` has the fields of a dataclass."""
     config = ConfigDict()
-    values = {
-        field.name: {} if field.default is dataclasses.MISSING else field.default
-        for field in dataclasses.fields(declared)
-    }
+    values = {field.name: _value(field) for field in dataclasses.fields(declared)}
     # A dict stays one: its keys may have dots.
     config.study = ConfigDict(values, convert_dict=False)
     return config
@@ -227,3 +224,10 @@ def _unknown(key: str, values: Collection[str], names: Collection[str]) -> list[
 
 def _is_sequence(value: Any, length: int) -> bool:
     return isinstance(value, tuple | list) and len(value) == length
+
+
+def _value(field: dataclasses.Field[Any]) -> Any:
+    """A field's default; a dict as an object, which a flag can set, as it cannot a dict."""
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return FieldReference({}, field_type=object)

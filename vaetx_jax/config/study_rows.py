@@ -48,8 +48,11 @@ class Row:
 
     @property
     def slug(self) -> str:
-        """Its name as a part of a label: letters, digits, `_`, `-` and `.` alone."""
-        return re.sub(r"[^\w.-]+", "_", self.name)
+        """Its name as a part of a label: letters, digits, `_`, `-` and `.` alone.
+
+        A label says model and annealing already.
+        """
+        return re.sub(r"[^\w.-]+", "_", self.name.removeprefix(f"{self.model}, {self.annealing}, "))
 
 
 def rows_of(study: ConfigDict) -> list[Row]:

@@ -55,6 +55,15 @@ class Objective:
     mmd: float = setting(0.0, least=0)
     aggressive: float = setting(0.0, least=0, most=1)
 
+    def remedies(self) -> list[str]:
+        """What it sets besides annealing, cycles and ratio, as 'free_bits 0.5'."""
+        schedule = ("annealing", "cycles", "ratio")
+        return [
+            f"{field.name} {getattr(self, field.name)}"
+            for field in dataclasses.fields(self)
+            if field.name not in schedule and getattr(self, field.name) != field.default
+        ]
+
 
 class Terms(NamedTuple):
     """The terms of a training step; sums over the batch's real sentences."""
