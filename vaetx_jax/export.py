@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from vaetx_jax import command_line
+from vaetx_jax.config import validation
 from vaetx_jax.data.corpora.corpus import SOURCES
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported
@@ -205,6 +206,8 @@ def _training(config: Any) -> list[str]:
             f"Annealing of the KL: {objective.annealing}, {objective.cycles} cycles; free bits "
             f"{objective.free_bits:g} per dimension."
         )
+        if remedies := validation.objective(config).remedies():
+            lines.append(f"Set in the objective: {', '.join(remedies)}.")
     return lines
 
 

@@ -118,7 +118,8 @@ def greet(run: Run, trainer: Trainer) -> None:
         f"batches    {config.data.batch_size} sentences in rows of {_lengths(batches.shapes)} "
         f"tokens, {batches.padding:.1%} padding\n"
         f"steps      {settings.total_steps:,}, {batches.steps_per_epoch:,} per epoch; "
-        f"annealing {objective.annealing}, {objective.cycles} cycles",
+        f"annealing {objective.annealing}, {objective.cycles} cycles"
+        f"{''.join(f', {remedy}' for remedy in objective.remedies())}",
         flush=True,
     )
 

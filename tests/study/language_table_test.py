@@ -3,7 +3,17 @@
 import json
 import math
 
-from tests.helpers.finished_cells import CYCLIC, LINEAR, LM, NONE, grid_of, result_of, study_of
+from tests.helpers.finished_cells import (
+    CYCLIC,
+    LINEAR,
+    LM,
+    NONE,
+    grid_of,
+    in_row,
+    result_of,
+    study_of,
+)
+from vaetx_jax.config.study_rows import rows_of
 from vaetx_jax.study.language_table import language_tables
 
 
@@ -163,3 +173,13 @@ def test_a_mutual_information_near_its_limit_is_noted(tmp_path):
     notes = language_table(results, CYCLIC, NONE)[0].notes
     (note,) = [note for note in notes if "limit" in note]
     assert note.endswith("'at least this much': ptb vae_transformer, cyclic.")
+
+
+def test_a_named_row_is_a_line_of_its_own_with_nothing_published(tmp_path):
+    row = (*CYCLIC, "free bits", {"objective.free_bits": 0.5})
+    results = [result_of(tmp_path, *CYCLIC, ppl_rec=70.5)]
+    results.append(in_row(result_of(tmp_path, *CYCLIC, ppl_rec=60.5), rows_of(study_of((row,)))[0]))
+    table, _ = language_table(results, CYCLIC, row)
+    assert [line[0] for line in table.shown] == ["vae_transformer, cyclic", "free bits"]
+    assert table.shown[1][1] == "**60.50**\n–"
+    assert table.rows[1]["settings"] == {"objective.free_bits": 0.5}

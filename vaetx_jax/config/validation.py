@@ -60,6 +60,9 @@ def validate(config: ConfigDict) -> None:
             config.objective.cycles <= config.train.steps,
             f"more cycles than train.steps = {config.train.steps}",
         )
+    zero, ratio = config.objective.zero, config.objective.ratio
+    fits = not zero or config.objective.annealing == "none" or zero + ratio <= 1
+    rule("objective.zero", fits, f"with objective.ratio = {ratio} it is more than a whole cycle")
     rule(
         "train.final_learning_rate",
         config.train.final_learning_rate <= config.train.learning_rate,

@@ -79,6 +79,8 @@ def kl_weight(
         total_steps=total_steps - before,
         cycles=objective.cycles,
         ratio=objective.ratio,
+        zero=objective.zero,
+        beta=objective.beta,
     )
     return jnp.where(step < before, jnp.float32(0.0), alpha) if warm_up else alpha
 

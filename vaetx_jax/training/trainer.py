@@ -101,7 +101,12 @@ class Trainer:
         """The state to go on from, and a phrase that says where it comes from."""
         run, optimizer = self._run, self.settings.optimizer
         state = init_state(
-            run.model, optimizer, self._init_key, run.mesh, shard_state=self._shard_state
+            run.model,
+            optimizer,
+            self._init_key,
+            run.mesh,
+            shard_state=self._shard_state,
+            objective=self.settings.objective,
         )
         latest = self._checkpoints.latest()
         if latest is not None:
