@@ -101,14 +101,14 @@ def _usage(
 
 
 def _text(model: TextModel, split_name: str) -> dict[str, Any] | None:
-    """Metrics of the sentences that `config.samples` draws; None where it draws none."""
-    settings = model.run.config.samples
-    if not settings.count:
+    """Metrics of sentences drawn as `config.samples` says; None where there are to be none."""
+    settings, count = model.run.config.samples, model.run.config.evaluation.text_samples
+    if not count:
         return None
-    samples = model.sample(settings.count, temperature=settings.temperature, seed=settings.seed)
+    samples = model.sample(count, temperature=settings.temperature, seed=settings.seed)
     rows = model.run.corpus.split(split_name)
     order_N = np.random.default_rng(settings.seed).permutation(len(rows))
-    order_N = order_N[: max(settings.count, CORPUS_SENTENCES)]
+    order_N = order_N[: max(count, CORPUS_SENTENCES)]
     return text_metrics(samples, [rows[int(i)].text for i in order_N])
 
 

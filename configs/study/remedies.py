@@ -24,6 +24,17 @@ def get_config() -> ConfigDict:
     start = {"train.warm_up": "autoencoder", "train.warm_up_share": 0.3}
     bits = {"objective.free_bits": 0.25}  # 8 nats over 32 dimensions
     rate = {"objective.target_rate": RATE}
+    channel = {"model.channel_rate": RATE}
+    recipe = channel | {
+        "train.warm_up": "language_model",
+        "train.warm_up_share": 0.6,
+        "model.encoder": "bag",
+        "model.encoder_start": "lsa",
+        "model.freeze": "encoder",
+        "model.latent_attention": False,
+        "model.latent_output": True,
+        "model.latent_output_start": "regression",
+    }
     config.study.rows = (
         (MODEL, "none", "plain ELBO", {}),
         (MODEL, "cyclic", "cyclic", {"objective.cycles": 4}),
@@ -32,7 +43,8 @@ def get_config() -> ConfigDict:
         (MODEL, "none", "target rate, hinge", rate),
         (MODEL, "none", "target rate, lagrange", rate | {"objective.rate_mode": "lagrange"}),
         (MODEL, "none", "mu_norm", {"model.mu_norm": 0.6}),  # at least 32 * 0.6^2 / 2 = 5.8 nats
-        (MODEL, "none", "channel", {"model.channel_rate": RATE}),
+        (MODEL, "none", "channel", channel),
+        (MODEL, "none", "language model start, LSA, channel", recipe),
         (MODEL, "none", "bag of words", {"objective.bow": 1.0}),
         (MODEL, "none", "mmd", {"objective.beta": 0.25, "objective.mmd": 10.0}),
         (MODEL, "none", "aggressive", {"objective.aggressive": 0.3}),

@@ -23,7 +23,7 @@ def language_model_config(config):
     lm.tokenizer.update(config.tokenizer)
     lm.evaluation.update(config.evaluation)
     lm.model.dim, lm.train.steps, lm.objective.cycles = 8, 2, 1
-    lm.samples.count = 0
+    lm.samples.count = lm.evaluation.text_samples = 0
     return lm
 
 

@@ -38,7 +38,7 @@ def test_gain_and_behind_lm_are_taken_from_the_language_model_of_the_grid(tmp_pa
 
 
 def test_the_figures_of_an_evaluation_come_first(tmp_path):
-    own = {"gain": 1.5, "behind_lm": 0.25, "use": 4.0}
+    own = {"gain": 1.5, "behind_lm": 0.25, "use": 4.0, "reference": "a named model"}
     (table,) = tables([free(tmp_path, **own), result_of(tmp_path, *LM, nll=42.0)])
     ours = shown(table, "free bits")
     assert [ours[name] for name in ("gain", "behind_lm", "use")] == ["1.50", "0.25", "4.00"]

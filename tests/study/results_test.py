@@ -5,6 +5,7 @@ import math
 import pytest
 
 from tests.helpers.finished_cells import LM, NONE, grid_of, result_of
+from vaetx_jax.inference.reference import OWN
 from vaetx_jax.study.results import against_language_model
 
 SPLIT = {"sentences": 40, "tokens": 400}
@@ -47,3 +48,9 @@ def test_a_reference_of_its_own_stays(tmp_path):
 def test_a_language_model_is_against_nothing(tmp_path):
     lm = result_of(tmp_path, *LM, **SPLIT)
     assert against_language_model(lm, grid_of([lm])) == lm.metrics
+
+
+def test_the_grids_language_model_comes_before_a_runs_own(tmp_path):
+    vae, lm = vae_of(tmp_path, gain=0.25, reference=OWN), result_of(tmp_path, *LM, nll=81.5)
+    assert against_language_model(vae, grid_of([vae, lm]))["gain"] != 0.25
+    assert against_language_model(vae, grid_of([vae])) == vae.metrics

@@ -125,6 +125,8 @@ class EvaluationSettings:
     batch_size: int = setting(32, least=1)
     iw_samples: int = setting(50, least=0)  # of the importance-weighted bound; 0: leave it out
     seed: int = setting(0, least=0)
+    # Sentences drawn from the prior for the metrics of sampled text; 0: leave them out.
+    text_samples: int = setting(200, least=0)
     # The folder of a language model over the same corpus and tokens, to measure a VAE against.
     reference: str = ""
 

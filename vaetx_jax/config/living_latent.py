@@ -6,6 +6,8 @@ generalises where an encoder that is trained on some thousand sentences memorise
 enters at every input and, by a regression on the tokens, at the output.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from vaetx_jax.models.presets import PRESETS, choices_of, has_latent
@@ -15,7 +17,7 @@ LANGUAGE_MODEL_EPOCHS, VAE_EPOCHS = 9, 5
 LANGUAGE_MODEL_RATE, VAE_RATE = 2e-3, 1.5e-3  # learning rates
 DROPOUT = 0.3
 
-_LATENT = {
+_LATENT: dict[str, Any] = {
     "encoder": "bag",
     "encoder_start": "lsa",
     "freeze": "encoder",

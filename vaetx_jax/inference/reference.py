@@ -15,6 +15,8 @@ from vaetx_jax.run.workdir import CORPUS
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.training.language_model import kept_nll
 
+OWN = "own language model, at the end of its phase"
+
 
 def reference_nll(model: TextModel, split: str) -> tuple[np.ndarray, str] | None:
     """-log p(x) of each sentence of a split under the reference, [N] nats, and what that is.
@@ -37,7 +39,7 @@ def reference_nll(model: TextModel, split: str) -> tuple[np.ndarray, str] | None
         if run.config.train.warm_up != "language_model":
             return None
         own_N = kept_nll(run, split)
-        return None if own_N is None else (own_N, "own language model, at the end of its phase")
+        return None if own_N is None else (own_N, OWN)
     check_reference(run)
     if jax.process_count() > 1:
         notify("note: gain and behind_lm are left out; evaluate again in one process to have them")

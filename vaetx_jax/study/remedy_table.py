@@ -5,13 +5,19 @@ beside the language model of the same grid: `gain`, by which z makes its sentenc
 language model does, and `behind_lm`, by which the model of text as a whole is worse.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from vaetx_jax.config.study_rows import Row, rows_of
 from vaetx_jax.reports.tables import StudyTable
-from vaetx_jax.study.results import Grid, Result, missing_note, summary_over_seeds, training_note
+from vaetx_jax.study.results import (
+    Grid,
+    Result,
+    against_language_model,
+    missing_note,
+    summary_over_seeds,
+    training_note,
+)
 
 # The order of the columns; those that no row has are left out.
 COLUMNS = ("kl", "mi", "au", "use", "gain", "nll", "ppl_iw", "behind_lm")
@@ -40,7 +46,7 @@ def remedy_tables(study: Any, grid: Grid) -> list[StudyTable]:
         if not results:
             continue
         rows = [
-            row_of(group, results)
+            row_of(group, grid)
             for title in titles
             if (group := [result for result in results if result.cell.title == title])
         ]
@@ -57,15 +63,15 @@ def remedy_tables(study: Any, grid: Grid) -> list[StudyTable]:
     return tables
 
 
-def row_of(group: Sequence[Result], of_corpus: Sequence[Result]) -> dict[str, Any]:
+def row_of(group: Sequence[Result], grid: Grid) -> dict[str, Any]:
     """A row's metrics as means over its seeds.
 
     Args:
       group: its cells.
-      of_corpus: all cells of the corpus, among them those of language models.
+      grid: has the language models that they are compared with.
     """
     cell, first = group[0].cell, group[0].metrics
-    metrics = [_metrics(result, _reference(result, of_corpus)) for result in group]
+    metrics = [against_language_model(result, grid) for result in group]
     return {
         "what": "remedy",
         "corpus": cell.corpus,
@@ -75,42 +81,12 @@ def row_of(group: Sequence[Result], of_corpus: Sequence[Result]) -> dict[str, An
         "settings": dict(cell.row.settings) if cell.row else {},
         "latent_dim": cell.latent_dim or None,
         "seeds": [result.cell.seed for result in group],
-        "ours": {name: summary_over_seeds([one[name] for one in metrics]) for name in COLUMNS},
+        "ours": {name: summary_over_seeds([one.get(name) for one in metrics]) for name in COLUMNS},
         "iw_samples": first["iw_samples"],
         "mi_limit": first["mi_limit"],
         "seconds": sum(result.training.get("seconds", 0.0) for result in group),
         "cells": [result.cell.name for result in group],
     }
-
-
-def _reference(result: Result, of_corpus: Sequence[Result]) -> Result | None:
-    """The language model that a VAE is compared with: of its seed, and over its tokens."""
-
-    def tokens(one: Result) -> tuple[Any, ...]:
-        return tuple(one.metrics[name] for name in ("tokenizer", "vocab_size", "tokens"))
-
-    fitting = [
-        other
-        for other in of_corpus
-        if not other.cell.latent_dim
-        and other.cell.seed == result.cell.seed
-        and tokens(other) == tokens(result)
-    ]
-    return min(fitting, key=lambda other: float(other.metrics["nll"]), default=None)
-
-
-def _metrics(result: Result, reference: Result | None) -> dict[str, float | None]:
-    """The columns of one cell; an evaluation's own `gain` and `behind_lm` come first."""
-    metrics: dict[str, float | None] = {name: result.metrics.get(name) for name in COLUMNS}
-    if not result.cell.latent_dim or reference is None:
-        return metrics
-    likelihood, nll = float(reference.metrics["nll"]), float(result.metrics["nll"])
-    if metrics["gain"] is None:
-        metrics["gain"] = likelihood - nll
-    if metrics["behind_lm"] is None and result.metrics["ppl_iw"] is not None:
-        lengths = result.metrics["tokens"] / result.metrics["sentences"]
-        metrics["behind_lm"] = math.log(result.metrics["ppl_iw"]) * lengths - likelihood
-    return metrics
 
 
 def _text(summary: dict[str, Any] | None, name: str) -> str:

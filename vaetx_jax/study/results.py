@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from vaetx_jax.inference.reference import OWN
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.study.cells import Cell
 from vaetx_jax.study.seal import EVALUATION, PROBE, SEAL
@@ -73,11 +74,11 @@ def summary_over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
 def against_language_model(result: Result, grid: Grid) -> dict[str, Any]:
     """A cell's metrics with `gain` and `behind_lm`, where there is a language model for them.
 
-    Where its evaluation named no reference, that is the grid's language model of the same family,
-    corpus and seed, if it has scored the same tokens.
+    That is the reference that its config names, else the grid's language model of the same family,
+    corpus and seed, if it has scored the same tokens, else the run's own from its warm-up.
     """
     metrics, cell = result.metrics, result.cell
-    if not cell.latent_dim or metrics.get("gain") is not None:
+    if not cell.latent_dim or metrics.get("reference") not in (None, OWN):
         return metrics
     family = f"{cell.model.removeprefix('vae_')}_lm"
     same = ("sentences", "tokens", "tokenizer", "vocab_size", "split")
@@ -90,7 +91,7 @@ def against_language_model(result: Result, grid: Grid) -> dict[str, Any]:
         ) or any(lm.get(name) != metrics.get(name) for name in same):
             continue
         bound = metrics.get("ppl_iw") or metrics.get("ppl_elbo")
-        if None in (bound, lm["nll"], metrics["nll"]):  # a sum was not finite
+        if bound is None or None in (lm["nll"], metrics["nll"]):  # a sum was not finite
             return metrics
         behind = math.log(bound) * metrics["tokens"] / metrics["sentences"] - lm["nll"]
         found = {"gain": lm["nll"] - metrics["nll"], "behind_lm": behind}
