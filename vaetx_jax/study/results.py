@@ -90,7 +90,7 @@ def against_language_model(result: Result, grid: Grid) -> dict[str, Any]:
         ) or any(lm.get(name) != metrics.get(name) for name in same):
             continue
         bound = metrics.get("ppl_iw") or metrics.get("ppl_elbo")
-        if None in (bound, lm["nll"], metrics["nll"]):  # a sum was not finite
+        if bound is None or lm["nll"] is None or metrics["nll"] is None:  # a sum was not finite
             return metrics
         behind = math.log(bound) * metrics["tokens"] / metrics["sentences"] - lm["nll"]
         found = {"gain": lm["nll"] - metrics["nll"], "behind_lm": behind}
