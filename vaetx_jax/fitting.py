@@ -42,8 +42,8 @@ def fit(
 ) -> TextModel:
     """Trains a model on sentences and returns it ready to use.
 
-    Its defaults keep the latent alive (free bits, mean pooling, the latent at every input, word
-    dropout). A tenth of the different sentences is the validation split and a tenth the
+    Its defaults keep the latent alive (`config.living_latent`): a language model first, then a
+    latent of a fixed rate. A tenth of the different sentences is the validation split and a tenth the
     test split, chosen by a hash.
 
     Args:
