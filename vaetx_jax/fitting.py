@@ -43,8 +43,8 @@ def fit(
     """Trains a model on sentences and returns it ready to use.
 
     Its defaults keep the latent alive (`config.living_latent`): a language model first, then a
-    latent of a fixed rate. A tenth of the different sentences is the validation split and a tenth the
-    test split, chosen by a hash.
+    latent of a fixed rate. A tenth of the different sentences is the validation split and a tenth
+    the test split, chosen by a hash.
 
     Args:
       sentences: at least three different ones; blank ones are left out.
