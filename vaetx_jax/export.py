@@ -202,12 +202,11 @@ def _training(config: Any) -> list[str]:
         f"{train.learning_rate:g}, {train.precision}."
     ]
     if config.model.latent_dim:
+        remedies = validation.objective(config).remedies()
         lines.append(
-            f"Annealing of the KL: {objective.annealing}, {objective.cycles} cycles; free bits "
-            f"{objective.free_bits:g} per dimension."
+            f"Annealing of the KL: {objective.annealing}, {objective.cycles} cycles; further in "
+            f"the objective: {', '.join(remedies) or 'nothing'}."
         )
-        if remedies := validation.objective(config).remedies():
-            lines.append(f"Set in the objective: {', '.join(remedies)}.")
     return lines
 
 

@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     """Eleven rows with a latent and one without, one seed."""
     config = default_study("remedies", "grid")
     config.study.title = "Remedies against posterior collapse"
-    config.study.show = ("remedies", "curves")
+    config.study.show = ("remedies",)
     config.study.corpora = ("grammar", "sst2")
     start = {"train.warm_up": "autoencoder", "train.warm_up_share": 0.3}
     bits = {"objective.free_bits": 0.25}  # 8 nats over 32 dimensions

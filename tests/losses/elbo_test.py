@@ -246,6 +246,12 @@ def test_each_remedy_adds_its_term_to_the_loss_and_leaves_the_reported_terms(par
         assert terms._replace(loss=plain.loss) == plain
 
 
+def test_the_remedies_of_an_objective_are_what_it_sets_besides_the_schedule():
+    assert elbo.Objective(annealing="linear", cycles=2, ratio=0.3).remedies() == []
+    set_two = elbo.Objective(free_bits=0.5, target_rate=8.0, rate_mode="lagrange")
+    assert set_two.remedies() == ["free_bits 0.5", "target_rate 8.0", "rate_mode lagrange"]
+
+
 def test_a_sentences_nll_is_that_of_a_plain_softmax_and_zero_for_filler(params):
     rows = batch(filler=3)
     z_BxZ = jnp.asarray(np.random.default_rng(0).standard_normal((12, tiny.LATENT)), jnp.float32)
