@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from vaetx_jax.models.presets import PRESETS, choices_of, has_latent
 
 RATE = 6.5  # nats per sentence
-LANGUAGE_MODEL_EPOCHS, VAE_EPOCHS = 9, 5
+LANGUAGE_MODEL_EPOCHS, VAE_EPOCHS = 12, 12
 LANGUAGE_MODEL_RATE, VAE_RATE = 2e-3, 1.5e-3  # learning rates
 DROPOUT = 0.3
 
