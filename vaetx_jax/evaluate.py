@@ -1,4 +1,9 @@
-"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model."""
+"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model.
+
+--data=FILE evaluates on all sentences of a file instead, as a folder made by `export` needs, which
+has no corpus; with --split as well, on that share of the file. The metrics are written under the
+file's name, beside those of the corpus.
+"""
 
 from vaetx_jax.runtime import signals
 
@@ -6,6 +11,7 @@ if __name__ == "__main__":
     signals.exit_immediately()
 
 # isort: split
+import dataclasses
 import json
 import math
 import pathlib
@@ -20,6 +26,7 @@ from rich.table import Table
 from vaetx_jax import command_line
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.tokenized import TokenizedSplit
+from vaetx_jax.inference import exported
 from vaetx_jax.inference.reference import reference_nll
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.metrics import usage
@@ -27,6 +34,7 @@ from vaetx_jax.metrics.estimator import Estimates, Estimator
 from vaetx_jax.metrics.summary import notes, split_facts, summary, with_samples
 from vaetx_jax.metrics.text import text_metrics
 from vaetx_jax.run.metric_log import finite_or_none
+from vaetx_jax.run.run import on_file
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training.state import count_parameters
@@ -34,13 +42,19 @@ from vaetx_jax.training.state import count_parameters
 CORPUS_SENTENCES = 10_000  # at most so many stand for a split beside samples
 
 
-def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any], Estimates]:
+def evaluate(
+    model: TextModel, split_name: str = "test", *, data: str = ""
+) -> tuple[dict[str, Any], Estimates]:
     """Evaluates a model on a split and writes `evaluation-SPLIT.json` and `evaluation.json`.
+
+    The `evaluation.json` of a folder made by `export` is left as it is.
 
     Args:
       model: the model; `config.evaluation` of its run says how many samples to take, and against
         which language model to measure it.
       split_name: `train`, `valid` or `test`.
+      data: a name of sentences that are not the run's corpus: `evaluation-data-NAME.json` alone is
+        written.
 
     Returns:
       The fields of `evaluation.json`, and the estimates of every sentence.
@@ -61,10 +75,11 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
     measured = summary(estimates, split_facts(split), iw_samples=settings.iw_samples)
     metrics = {
         "split": split_name,
+        **({"data": data} if data else {}),
         "checkpoint": model.step,
         "checkpoint_is": model.source,
         **measured,
-        **_usage(model, estimator, estimates, split_name, mi=measured["mi"]),
+        **_usage(model, estimator, estimates, split_name, mi=measured["mi"], data=data),
         **behind_entropy(estimates, split),
         "corpus": run.config.data.corpus,
         "model": run.config.model.name,
@@ -75,13 +90,20 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         "text": _text(model, split_name),
     }
     text = json.dumps({k: finite_or_none(v) for k, v in metrics.items()}, indent=2) + "\n"
-    write_text(run.folder / f"evaluation-{split_name}.json", text)
-    write_text(run.folder / "evaluation.json", text)
+    write_text(result_path(run.folder, split_name, data), text)
+    if not data and not exported.is_shared(run.folder):
+        write_text(run.folder / "evaluation.json", text)
     return metrics, estimates
 
 
 def _usage(
-    model: TextModel, estimator: Estimator, estimates: Estimates, split_name: str, *, mi: Any
+    model: TextModel,
+    estimator: Estimator,
+    estimates: Estimates,
+    split_name: str,
+    *,
+    mi: Any,
+    data: str,
 ) -> dict[str, Any]:
     """The figures that say whether the decoder uses z, null for a language model."""
     if not model.latent_dim:
@@ -93,7 +115,7 @@ def _usage(
         batches = run.eval_batches(run.split(split_name))
         nll_other_N = estimator.nll_at(model.variables, batches, estimates.z_NxZ[others_N])
     metrics = usage.latent_use(estimates, nll_other_N, mi=mi) | usage.NO_REFERENCE
-    reference = reference_nll(model, split_name)
+    reference = None if data else reference_nll(model, split_name)
     if reference is not None:
         nll_N, name = reference
         metrics |= usage.against_reference(estimates, nll_N) | {"reference": name}
@@ -110,6 +132,11 @@ def _text(model: TextModel, split_name: str) -> dict[str, Any] | None:
     order_N = np.random.default_rng(settings.seed).permutation(len(rows))
     order_N = order_N[: max(count, CORPUS_SENTENCES)]
     return text_metrics(samples, [rows[int(i)].text for i in order_N])
+
+
+def result_path(folder: pathlib.Path, split_name: str, data: str = "") -> pathlib.Path:
+    """The file of an evaluation: of a split, or of other sentences by their name."""
+    return folder / f"evaluation-{f'data-{data}' if data else split_name}.json"
 
 
 def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any]:
@@ -144,25 +171,31 @@ def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any
 def define_flags() -> None:
     """The command's flags."""
     flags.DEFINE_string("workdir", None, "The folder of a trained run.")
-    flags.DEFINE_enum("split", "test", SPLITS, "The split to evaluate on.")
+    flags.DEFINE_enum("split", None, SPLITS, "The split to evaluate on; test by default.")
     flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
     flags.DEFINE_string("reference", None, "In place of the run's evaluation.reference.")
     flags.DEFINE_integer(
         "iw_samples", None, "In place of the run's evaluation.iw_samples.", lower_bound=0
     )
+    command_line.define_data()
 
 
 def main() -> None:
     """The command."""
     folder = pathlib.Path(command_line.require("workdir"))
-    split = flags.FLAGS.split
+    split, data = flags.FLAGS.split or "test", command_line.data_name()
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
     for name in ("reference", "iw_samples"):
         if flags.FLAGS[name].value is not None:
             model.run.config.evaluation[name] = flags.FLAGS[name].value
-    metrics, _ = evaluate(model, split)
+    if data:
+        whole = flags.FLAGS.split is None
+        run = on_file(model.run, flags.FLAGS.data, command_line.fields(), whole=whole)
+        model = dataclasses.replace(model, run=run)
+        data = data if whole else f"{data}-{split}"
+    metrics, _ = evaluate(model, split, data=data)
     print_evaluation(metrics)
-    print(f"written: {folder / f'evaluation-{split}.json'}")
+    print(f"written: {result_path(folder, split, data)}")
 
 
 _ROWS = (
@@ -221,10 +254,17 @@ def _error(metrics: dict[str, Any], name: str) -> str:
     return "" if error is None else f" (± {error:.2f})"
 
 
+def _place(metrics: dict[str, Any]) -> str:
+    """The sentences of an evaluation, in words."""
+    if "data" in metrics:
+        return f"the file {metrics['data']}"
+    return f"{metrics['corpus']}, {metrics['split']} split"
+
+
 def print_evaluation(metrics: dict[str, Any]) -> None:
     """Prints the fields of `evaluation.json` as a table."""
     title = (
-        f"{metrics['model']} on {metrics['corpus']}, {metrics['split']} split, "
+        f"{metrics['model']} on {_place(metrics)}, "
         f"step {metrics['checkpoint']:,} ({metrics['checkpoint_is']})"
     )
     table = Table(title=title, title_justify="left")

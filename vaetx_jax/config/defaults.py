@@ -15,6 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from vaetx_jax.data.corpora.corpus import CORPORA
+from vaetx_jax.data.corpora.text_files import ON_ERROR
 from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.elbo import Objective
@@ -51,6 +52,12 @@ class Data:
     train: str = ""  # the files of the corpus `text`
     valid: str = ""
     test: str = ""
+    # The columns of these files, by name or by number from 1: the sentence (empty: `text`) and its
+    # label (empty: `label`, if there is one); several labels are parted by commas.
+    text_column: str = ""
+    label_column: str = ""
+    # A line that cannot be read is an error, or left out and counted.
+    on_error: str = setting("fatal", choices=ON_ERROR)
     # Held out of `train` by hash where there is no file.
     valid_share: float = setting(0.1, least=0, below=1)
     test_share: float = setting(0.1, least=0, below=1)

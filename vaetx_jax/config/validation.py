@@ -80,7 +80,8 @@ def validate(config: ConfigDict) -> None:
         left = sum(held_out.values()) < 1
         rule("data.valid_share", left, "with data.test_share it leaves nothing to train on")
     else:
-        for key in ("data.train", "data.valid", "data.test"):
+        for key in ("train", "valid", "test", "text_column", "label_column"):
+            key = f"data.{key}"
             used = f"only the corpus `text` reads it, and data.corpus is {config.data.corpus}"
             rule(key, not value_of(config, key), used)
     if not problems:

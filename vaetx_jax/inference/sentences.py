@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaetx_jax.errors import UserError
 from vaetx_jax.inference.batching import BATCH, batches_of
 from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds
@@ -80,25 +79,3 @@ def decode_latents(
             progress.tick(len(sentences), "decoded")
     progress.clear()
     return sentences
-
-
-def check_latents(z: Any, width: int) -> np.ndarray:
-    """The latents as float32 [N, width].
-
-    Raises:
-      UserError: they have another shape, or one is not finite.
-    """
-    try:
-        z_NxZ = np.asarray(z, np.float32)
-    except (TypeError, ValueError):
-        raise UserError(f"latents must be numbers [N, {width}]") from None
-    if z_NxZ.ndim != 2 or z_NxZ.shape[1] != width:
-        shape = list(z_NxZ.shape)
-        raise UserError(f"latents of the shape {shape}: they must be [N, {width}]")
-    bad = np.flatnonzero(~np.isfinite(z_NxZ).all(axis=1))
-    if len(bad):
-        raise UserError(
-            f"latents: row {bad[0]} (counted from 0) holds a NaN or an infinity, and "
-            f"{len(bad) - 1:,} more do; each must be finite"
-        )
-    return z_NxZ

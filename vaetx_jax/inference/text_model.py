@@ -9,14 +9,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.errors import UserError
 from vaetx_jax.inference import exported
-from vaetx_jax.inference.batching import BATCH, WINDOW, check_sentences, windows
+from vaetx_jax.inference.arguments import (
+    check_groups,
+    check_integer,
+    check_iterable,
+    check_latents,
+    check_name,
+    check_seed,
+    check_sentences,
+    is_numeric,
+)
+from vaetx_jax.inference.batching import BATCH, WINDOW, windows
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
 from vaetx_jax.inference.scoring import Scores, score_sentences
-from vaetx_jax.inference.sentences import check_latents, decode_latents, encode_sentences
+from vaetx_jax.inference.sentences import decode_latents, encode_sentences
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import PARAMS, Variables
@@ -107,16 +117,14 @@ class TextModel:
           ConfigError: an unknown way to decode.
         """
         self.check_has_latent("decode")
-        if batch < 1:
-            raise ConfigError(f"batch = {batch}: must be at least 1")
         return decode_latents(
             self.run,
             self.variables,
             check_latents(z, self.latent_dim),
-            seed=_checked_seed(seed),
+            seed=check_seed(seed),
             how=make_decoding(how),
-            first_row=first_row,
-            batch=batch,
+            first_row=check_integer("first_row", first_row, 0, 2**31 - 1),
+            batch=check_integer("batch", batch, 1),
         )
 
     def sample(self, n: int, *, seed: int = 0, **how: Any) -> list[str]:
@@ -125,10 +133,10 @@ class TextModel:
 
     def stream_sample(self, n: int, *, seed: int = 0, **how: Any) -> Iterator[str]:
         """The sentences of `sample`, one after the other."""
-        if n < 0:
-            raise ConfigError(f"n = {n}: must be at least 0")
-        chosen = make_decoding({"temperature": 0.0 if how.get("beam", 1) > 1 else 1.0} | how)
-        noise = np.random.default_rng(_checked_seed(seed))
+        n = check_integer("n", n, 0)
+        searches = check_integer("beam", how.get("beam", 1), 1) > 1
+        chosen = make_decoding({"temperature": 0.0 if searches else 1.0} | how)
+        noise = np.random.default_rng(check_seed(seed))
 
         def draw() -> Iterator[str]:
             for start in range(0, n, WINDOW):
@@ -149,6 +157,7 @@ class TextModel:
     ) -> Iterator[str]:
         """The sentences of `reconstruct`, one after the other."""
         self.check_has_latent("reconstruct")
+        check_iterable(sentences)
         groups = ((sentence,) for sentence in sentences)
         decoded = self._decode_groups(groups, lambda mean_1xZ: mean_1xZ, 1, seed, how)
         return (sentence for (sentence,) in decoded)
@@ -174,12 +183,11 @@ class TextModel:
     ) -> Iterator[list[str]]:
         """The sentences of `interpolate` for one pair after the other."""
         self.check_has_latent("interpolate")
-        if path not in PATHS:
-            raise ConfigError(f"path = {path!r}: must be one of {', '.join(PATHS)}")
-        if steps < 2:
-            raise ConfigError(f"steps = {steps}: must be at least 2, the two ends")
+        between = PATHS[check_name("path", path, PATHS)]
+        steps = check_integer("steps", steps, 2)  # the two ends
+        pairs = check_groups(pairs, 2)
         return self._decode_groups(
-            pairs, lambda ends_2xZ: PATHS[path](ends_2xZ[0], ends_2xZ[1], steps), steps, seed, how
+            pairs, lambda ends_2xZ: between(ends_2xZ[0], ends_2xZ[1], steps), steps, seed, how
         )
 
     def analogy(self, a: str, b: str, c: str, *, seed: int = 0, **how: Any) -> str:
@@ -196,7 +204,7 @@ class TextModel:
             a_Z, b_Z, c_Z = mean_3xZ
             return (c_Z + (b_Z - a_Z))[None]
 
-        decoded = self._decode_groups(triples, fourth, 1, seed, how)
+        decoded = self._decode_groups(check_groups(triples, 3), fourth, 1, seed, how)
         return (sentence for (sentence,) in decoded)
 
     def neighbours(
@@ -232,15 +240,13 @@ class TextModel:
         Args:
           iw_samples: draws of the importance-weighted bound; 0 leaves it out, which is faster.
         """
-        if iw_samples < 0:
-            raise ConfigError(f"iw_samples = {iw_samples}: must be at least 0")
         return score_sentences(
             self.run,
             self.variables,
             self._estimator,
             check_sentences(sentences),
-            iw_samples=iw_samples,
-            seed=_checked_seed(seed),
+            iw_samples=check_integer("iw_samples", iw_samples, 0),
+            seed=check_seed(seed),
         )
 
     def latent_map(self, sentences: Sequence[str]) -> LatentMap:
@@ -262,7 +268,7 @@ class TextModel:
           groups: G sentences each, as many in all of them.
           latents_of: means [G, Z] -> latents [count, Z].
         """
-        chosen, seed = make_decoding(how), _checked_seed(seed)
+        chosen, seed = make_decoding(how), check_seed(seed)
 
         def decode_all() -> Iterator[list[str]]:
             first_row = 0
@@ -288,22 +294,16 @@ class TextModel:
             )
 
     def _vectors(self, given: Sequence[str] | np.ndarray) -> np.ndarray:
-        if isinstance(given, np.ndarray):
+        if is_numeric(given):
             return check_latents(given, self.latent_dim)
-        return self.encode(given)[0]
+        return self.encode(check_sentences(given))[0]
 
     @functools.cached_property
     def _estimator(self) -> Estimator:
         return Estimator(self.run.model, self.run.mesh, seed=0)
 
 
-def _checked_seed(seed: int) -> int:
-    if seed < 0:
-        raise ConfigError(f"seed = {seed}: must be at least 0")
-    return seed
-
-
-def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
+def load(folder: str | pathlib.Path, *, checkpoint: str | int = "best") -> TextModel:
     """Loads the model of a run's folder, or of a folder made by `export`.
 
     Args:
@@ -315,6 +315,8 @@ def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
       DamagedError: an exported folder's file is not as it was written.
     """
     folder = pathlib.Path(folder).expanduser()
+    if not isinstance(checkpoint, str):
+        checkpoint = str(check_integer("checkpoint", checkpoint, 0))
     if exported.is_shared(folder):
         model = TextModel(*exported.read(folder))
         if checkpoint not in ("best", str(model.step)):
