@@ -259,12 +259,13 @@ def default_workdir(root: str) -> pathlib.Path:
     return pathlib.Path(root) / re.sub(r"[^\w.=,-]", "-", name)
 
 
-def define_columns(values: flags.FlagValues = flags.FLAGS) -> None:
+def define_columns(values: flags.FlagValues | None = None) -> None:
     """The flags that say which columns of a file are read."""
+    given: dict[str, Any] = {} if values is None else {"flag_values": values}
     text = "The column of the sentences of a file, by name or by number from 1; text by default."
-    flags.DEFINE_string("text_column", "", text, flag_values=values)
+    flags.DEFINE_string("text_column", "", text, **given)
     label = "That of their labels; several with commas. By default label, if there is one."
-    flags.DEFINE_string("label_column", "", label, flag_values=values)
+    flags.DEFINE_string("label_column", "", label, **given)
 
 
 def define_data() -> None:
