@@ -40,9 +40,9 @@ def fit(
 ) -> TextModel:
     """Trains a model on sentences and returns it ready to use.
 
-    Its defaults keep the latent alive (free bits, mean pooling, the latent at every input, word
-    dropout). A tenth of the different sentences is the validation split and a tenth the
-    test split, chosen by a hash.
+    Its defaults keep the latent alive (`config.living_latent`): a language model first, then a
+    latent of a fixed rate. A tenth of the different sentences is the validation split and a tenth
+    the test split, chosen by a hash.
 
     Args:
       sentences: at least three different ones; blank ones are left out. Or a table (a DataFrame, a

@@ -24,6 +24,7 @@ from vaetx_jax.config import keys, validation
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
+from vaetx_jax.inference.reference import check_reference
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, create_run, prepare
@@ -72,12 +73,13 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     with contextlib.ExitStack() as stack:
         distributed.first_does(lambda: _prepare(config, folder, stack))
         run = create_run(config, folder)
+        check_reference(run)
         trainer = Trainer(run)
         greet(run, trainer)
         try:
             _train(trainer)
         except StoppedError as stopped:
-            print(f"{stopped}. Start the same command again to go on.")
+            print(f"{stopped}. Run the same command again to resume.")
             distributed.leave()
             return signals.STOPPED
         model = load(folder).on_local_devices()
@@ -120,7 +122,8 @@ def greet(run: Run, trainer: Trainer) -> None:
         f"batches    {config.data.batch_size} sentences in rows of {_lengths(batches.shapes)} "
         f"tokens, {batches.padding:.1%} padding\n"
         f"steps      {settings.total_steps:,}, {batches.steps_per_epoch:,} per epoch; "
-        f"annealing {objective.annealing}, {objective.cycles} cycles",
+        f"annealing {objective.annealing}, {objective.cycles} cycles"
+        f"{''.join(f', {remedy}' for remedy in objective.remedies())}",
         flush=True,
     )
     if config.data.corpus == "text" and len(train) < FEW:

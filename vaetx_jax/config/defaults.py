@@ -79,7 +79,8 @@ class TokenizerSettings:
     """`config.tokenizer`."""
 
     kind: str = setting("bpe", choices=TOKENIZERS)
-    vocab_size: int = setting(30_522, least=5)  # at most; a small corpus gives fewer tokens
+    # At most; a small corpus gives fewer tokens. 0: chosen from the number of its words.
+    vocab_size: int = setting(30_522, least=0)
     vocab_dir: str = ""  # holds bert/vocab.txt, gpt2/...; empty: data.manual_dir
 
 
@@ -104,6 +105,7 @@ class TrainSettings:
 
     epochs: int = setting(50, least=0)
     steps: int = setting(0, least=0)  # wins over epochs if positive
+    max_steps: int = setting(0, least=0)  # that the epochs take at most; 0: without a limit
     # At a loss or gradient that is not finite: stop the run, or skip the step.
     nonfinite: str = setting("stop", choices=("stop", "skip"))
     precision: str = setting("float32", choices=PRECISIONS)
@@ -130,6 +132,10 @@ class EvaluationSettings:
     batch_size: int = setting(32, least=1)
     iw_samples: int = setting(50, least=0)  # of the importance-weighted bound; 0: leave it out
     seed: int = setting(0, least=0)
+    # Sentences drawn from the prior for the metrics of sampled text; 0: leave them out.
+    text_samples: int = setting(200, least=0)
+    # The folder of a language model over the same corpus and tokens, to measure a VAE against.
+    reference: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

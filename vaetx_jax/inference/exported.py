@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import shutil
 from typing import Any, NoReturn
 
 import jax
@@ -48,6 +49,9 @@ def write(folder: pathlib.Path, run: Run, variables: Variables, *, step: int, so
     }
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
+    if (run.folder / CORPUS).exists():  # its name and fingerprint
+        shutil.copyfile(run.folder / CORPUS, folder / CORPUS)
+        files.append(folder / CORPUS)
     manifest = {
         "format": FORMAT,
         "vaetx_jax": __version__,
@@ -113,7 +117,7 @@ def _portable(run: Run) -> Any:
             place = keys.value_of(config, key)
             kept = pathlib.PurePath(place).name if place and keeps_name else ""
             keys.set_value(config, key, kept)
-        config.train.init_from = ""
+        config.train.init_from = config.evaluation.reference = ""
     return config
 
 

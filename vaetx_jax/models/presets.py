@@ -51,8 +51,8 @@ class ModelSettings:
       encoder: one of `ENCODERS`; None: the one of the model's family.
       encoder_start: of the encoder `bag`: random, or latent semantic analysis (lsa).
       channel_rate: R > 0: the posterior is a channel of R nats (`models.channel`); 0: it is learnt.
-      channel_norm: where the channel's KL is R: on average over the training `split`, or in every
-        `sentence`.
+      channel_norm: where the channel's KL is R: in every `sentence`, or on average over the
+        training `split`.
       mu_norm: gamma > 0: batch norm on the posterior's mean with the fixed scale gamma and a learnt
         shift, so that the KL is at least Z gamma^2 / 2 nats (Zhu et al., 2020); 0: off.
       latent_attention: z enters each decoder layer by the latent-decoder attention.
@@ -160,7 +160,7 @@ _ANY_LATENT: Choices = {
     "encoder_start": "random",
     "encoder_word_dropout": 0.0,
     "channel_rate": 0.0,
-    "channel_norm": "split",
+    "channel_norm": "sentence",
     "mu_norm": 0.0,
     "latent_output": False,
     "latent_output_start": "zeros",
