@@ -183,6 +183,8 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
     config.model = _model(model)
     if model == "vae_gpt2":
         config.tokenizer.kind = "gpt2"
+    elif model == "vae_bert":
+        config.tokenizer.kind = "wordpiece"
     config.lock()
     return config
 

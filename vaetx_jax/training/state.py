@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
 from vaetx_jax.config.defaults import OptimizerSettings
-from vaetx_jax.models import text_vae
+from vaetx_jax.models import freeze, text_vae
 from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import LEAST_SPLIT, replicated, split_longest
 from vaetx_jax.training.optimizer import make_optimizer
@@ -29,7 +29,10 @@ class Sums(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Updates done, the model's variables, the optimizer's state and the logging window's sums."""
+    """Updates done, the model's variables, the optimizer's state and the logging window's sums.
+
+    Frozen parameters are among the variables, and the optimizer's state knows none of them.
+    """
 
     step: jax.Array
     variables: Variables
@@ -95,7 +98,8 @@ def init_state(
 def fresh_state(model: LanguageModel, optimizer: OptimizerSettings, key: jax.Array) -> TrainState:
     """The state before the first step, inside a compiled function."""
     variables = text_vae.init(model, key)
-    moments = make_optimizer(optimizer, model.freeze).init(variables[PARAMS])
+    trained, _ = freeze.split(variables[PARAMS], model.freeze)
+    moments = make_optimizer(optimizer).init(trained)
     return TrainState(jnp.int32(0), variables, moments, no_sums())
 
 

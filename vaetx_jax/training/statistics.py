@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.text_vae import TextVAE, Variables
@@ -56,9 +57,10 @@ class SplitStatistics:
         summary_NxZ = np.zeros((len(split), self._run.model.latent_dim), np.float32)
         pending: list[tuple[jax.Array, jax.Array]] = []
         for i in range(len(batches)):
-            ids_BxS = put_batch({"ids": batches[i]["ids"]}, self._run.mesh)["ids"]
-            rows_B = jax.device_put(batches[i]["index"], replicated(self._run.mesh))
-            pending.append((self._encode(variables, ids_BxS), rows_B))
+            batch = batches[i]
+            arrays = put_batch(device_arrays(batch), self._run.mesh)
+            rows_B = jax.device_put(batch["index"], replicated(self._run.mesh))
+            pending.append((self._encode(variables, arrays), rows_B))
             if len(pending) > 1:  # one batch late, so that the devices are never idle
                 _store(summary_NxZ, *pending.pop(0))
         for one in pending:
@@ -68,9 +70,13 @@ class SplitStatistics:
 
 @functools.lru_cache(maxsize=4)
 def _program(model: TextVAE, mesh: Mesh) -> Any:
-    """(variables, ids [B, S]) -> summaries [B, Z], traced once for all uses of a model."""
+    """(variables, batch) -> summaries [B, Z], traced once for all uses of a model."""
+
+    def summary(variables: Variables, batch: dict[str, jax.Array]) -> jax.Array:
+        return text_vae.summary(model, variables, batch["ids"], batch.get("features"))
+
     return jax.jit(
-        functools.partial(text_vae.summary, model),
+        summary,
         in_shardings=(replicated(mesh), split_over_data(mesh)),
         out_shardings=replicated(mesh),
     )
