@@ -6,6 +6,7 @@ not as it was written is refused.
 
 import json
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CONFIG, PATH_KEYS, TOKENIZER
+from vaetx_jax.run.workdir import CONFIG, ENCODER, PATH_KEYS, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
@@ -44,6 +45,9 @@ def write(folder: pathlib.Path, run: Run, variables: Variables, *, step: int, so
     }
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
+    if run.encoder:
+        shutil.copyfile(run.folder / ENCODER, folder / ENCODER)
+        files.append(folder / ENCODER)
     manifest = {
         "format": FORMAT,
         "vaetx_jax": __version__,
@@ -97,6 +101,11 @@ def _portable(run: Run) -> Any:
     with config.unlocked():
         for key in PATH_KEYS:
             keeps_name = key in ("data.train", "data.valid", "data.test")
+            if (
+                key == "model.encoder_weights"
+                and not pathlib.Path(run.config.model.encoder_weights or "").expanduser().is_dir()
+            ):
+                continue
             place = keys.value_of(config, key)
             kept = pathlib.PurePath(place).name if place and keeps_name else ""
             keys.set_value(config, key, kept)

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaetx_jax.errors import UserError
+from vaetx_jax.models.dropout import Dropout
 from vaetx_jax.models.layers import embedding, layer_norm
 from vaetx_jax.models.published import CONFIG, WEIGHTS, Tensors, Tree, find_folder
 from vaetx_jax.models.transformer import LayerShape, TransformerLayer
-from vaetx_jax.models.dropout import Dropout
 
 VOCABULARY = "vocab.txt"
 FILES = (CONFIG, WEIGHTS, VOCABULARY)
@@ -188,6 +188,24 @@ def check_fit(folder: pathlib.Path, size: BertSize, *, vocab_size: int, max_len:
         raise UserError(
             f"config.data.max_len = {max_len}: the encoder in {folder} has {size.positions:,} "
             "positions, so that is the most"
+        )
+
+
+def check_uncased(folder: pathlib.Path) -> None:
+    """Checks that a BERT reads lower-cased text, which is what our WordPiece gives it.
+
+    Raises:
+      UserError: its `tokenizer_config.json` says otherwise.
+    """
+    try:
+        kept = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        lowers = bool(kept.get("do_lower_case", True))
+    except (OSError, ValueError, AttributeError):
+        return  # a folder need not have one
+    if not lowers:
+        raise UserError(
+            f"{folder / 'tokenizer_config.json'}: this BERT reads cased text (do_lower_case is "
+            "false), which the tokenizer wordpiece does not make; take an uncased one"
         )
 
 

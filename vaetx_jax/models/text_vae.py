@@ -41,6 +41,11 @@ def token_mask(ids_BxS: jax.Array, pad_id: int) -> jax.Array:
     return ids_BxS[:, 1:] != pad_id
 
 
+def _known(features_BxE: jax.Array | None) -> dict[str, jax.Array]:
+    """Features as an argument where there are any: an encoder of one's own may know of none."""
+    return {} if features_BxE is None else {"features_BxE": features_BxE}
+
+
 class LanguageModel(nn.Module):
     """A decoder alone, p(x): the protocol with a latent of width 0.
 
@@ -72,8 +77,8 @@ class LanguageModel(nn.Module):
     def encode(
         self,
         ids_BxS: jax.Array,
-        features_BxE: jax.Array | None = None,
         *,
+        features_BxE: jax.Array | None = None,
         deterministic: bool = True,
         weight_B: jax.Array | None = None,
     ) -> tuple[Any, Any]:
@@ -121,8 +126,9 @@ class LanguageModel(nn.Module):
         Without `latent`, z is 0, and the posterior is the prior, whose KL is 0.
         """
         if latent:
+            known = _known(features_BxE)
             mu, logvar = self.encode(
-                ids_BxS, features_BxE, deterministic=deterministic, weight_B=weight_B
+                ids_BxS, **known, deterministic=deterministic, weight_B=weight_B
             )
         else:
             mu = logvar = jnp.zeros((ids_BxS.shape[0], self.latent_dim), jnp.float32)
@@ -182,8 +188,8 @@ class TextVAE(LanguageModel, kw_only=True):
     def encode(
         self,
         ids_BxS: jax.Array,
-        features_BxE: jax.Array | None = None,
         *,
+        features_BxE: jax.Array | None = None,
         deterministic: bool = True,
         weight_B: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
@@ -320,7 +326,7 @@ def encode(
       features_BxE: the encoder's summaries, where they are known; it is then left out.
     """
     posterior: tuple[jax.Array, jax.Array] = model.apply(  # type: ignore[assignment]
-        variables, ids_BxS, features_BxE, method="encode"
+        variables, ids_BxS, **_known(features_BxE), method="encode"
     )
     return posterior
 

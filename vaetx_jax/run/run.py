@@ -17,9 +17,13 @@ from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
+from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
+from vaetx_jax.models import bert
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.run import workdir as workdir_lib
+from vaetx_jax.run.features import FeatureCache, Features
+from vaetx_jax.run.pretrained import PretrainedEncoder, find_encoder, read_encoder
 from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
 
 
@@ -34,6 +38,7 @@ class Run:
       model: its model, in float32.
       mesh: the devices that it uses.
       open_corpus: opens the corpus of `config.data`, once for all calls.
+      encoder: its published encoder; None: it has none.
     """
 
     config: ConfigDict
@@ -42,6 +47,7 @@ class Run:
     model: LanguageModel
     mesh: Mesh
     open_corpus: Callable[[], Corpus]
+    encoder: PretrainedEncoder | None = None
 
     @property
     def corpus(self) -> Corpus:
@@ -53,10 +59,35 @@ class Run:
         precision = self.config.train.precision
         if precision == "float32":
             return self.model
-        return _build_model(self.config, self.tokenizer, jnp.dtype(precision))
+        return _build_model(self.config, self.tokenizer, self.encoder, jnp.dtype(precision))
 
     def split(self, name: str) -> TokenizedSplit:
-        """The ids of a split, from the cache where they have been made before."""
+        """The ids of a split, and a frozen encoder's features of it; both are cached."""
+        split = self._ids(name)
+        if self.encoder is None or self.model.freeze != "encoder":
+            return split
+        return dataclasses.replace(split, features=self._features(name, split))
+
+    def encoder_features(self, name: str) -> Features | None:
+        """A published encoder's features of a split before it is trained, [N, E].
+
+        None: the run has no such encoder, or its weights are not on this machine.
+        """
+        return self._features(name, self._ids(name)) if self.encoder else None
+
+    def _features(self, name: str, split: TokenizedSplit) -> Features | None:
+        assert self.encoder is not None
+        cache = FeatureCache(
+            stored.cache_dir(self.config),
+            self.encoder,
+            pooling=validation.model_settings(self.config).pooling or "mean",
+            corpus=self.corpus.fingerprint,
+            tokenizer=self.tokenizer,
+            max_len=self.config.data.max_len,
+        )
+        return cache.open(name, split)
+
+    def _ids(self, name: str) -> TokenizedSplit:
         return tokenize_split(
             self.corpus,
             name,
@@ -106,13 +137,14 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     opener = functools.cache(functools.partial(_open_corpus, config))
     corpus = opener()
     workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
+    encoder = find_encoder(config, folder)
     path = folder / workdir_lib.TOKENIZER
     if path.is_dir():
         tokenizer = load_tokenizer(path)
     else:
-        tokenizer = _make_tokenizer(config, corpus)
+        tokenizer = _make_tokenizer(config, corpus, encoder)
         tokenizer.save(path)
-    return _build_run(config, folder, tokenizer, opener)
+    return _build_run(config, folder, tokenizer, opener, encoder)
 
 
 def open_run(folder: pathlib.Path) -> Run:
@@ -120,7 +152,7 @@ def open_run(folder: pathlib.Path) -> Run:
     config = stored.read_config(folder / workdir_lib.CONFIG)
     tokenizer = load_tokenizer(folder / workdir_lib.TOKENIZER)
     opener = functools.cache(functools.partial(_open_corpus, config))
-    return _build_run(config, folder, tokenizer, opener)
+    return _build_run(config, folder, tokenizer, opener, read_encoder(config, folder))
 
 
 def _build_run(
@@ -128,17 +160,25 @@ def _build_run(
     folder: pathlib.Path,
     tokenizer: Tokenizer,
     opener: Callable[[], Corpus],
+    encoder: PretrainedEncoder | None,
 ) -> Run:
-    return Run(config, folder, tokenizer, _build_model(config, tokenizer), data_mesh(), opener)
+    model = _build_model(config, tokenizer, encoder)
+    return Run(config, folder, tokenizer, model, data_mesh(), opener, encoder)
 
 
-def _build_model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:
+def _build_model(
+    config: ConfigDict,
+    tokenizer: Tokenizer,
+    encoder: PretrainedEncoder | None,
+    dtype: Any = None,
+) -> LanguageModel:
     settings = validation.model_settings(config)
     return build_model(
         settings,
         vocab_size=tokenizer.size,
         pad_id=tokenizer.pad_id,
         dtype=dtype,
+        bert=encoder.size if encoder else None,
     )
 
 
@@ -159,8 +199,16 @@ def _open_corpus(config: ConfigDict) -> Corpus:
     return open_corpus(spec)
 
 
-def _make_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
-    """The tokenizer of a config: from the cache, or trained on the training split."""
+def _make_tokenizer(
+    config: ConfigDict, corpus: Corpus, encoder: PretrainedEncoder | None
+) -> Tokenizer:
+    """The tokenizer of a config: the encoder's, from the cache, or trained on the training split.
+
+    Raises:
+      UserError: the encoder's vocabulary cannot be read or does not fit.
+    """
+    if encoder is not None:
+        return _encoder_tokenizer(config, encoder)
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
     if kind in ("wordpiece", "gpt2"):
         return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
@@ -169,6 +217,15 @@ def _make_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
         return load_tokenizer(path)
     tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
     tokenizer.save(path)
+    return tokenizer
+
+
+def _encoder_tokenizer(config: ConfigDict, encoder: PretrainedEncoder) -> Tokenizer:
+    place = bert.find_weights(encoder.name)
+    bert.check_uncased(place)
+    tokenizer = wordpiece_from_file(place / bert.VOCABULARY)
+    max_len = config.data.max_len
+    bert.check_fit(place, encoder.size, vocab_size=tokenizer.size, max_len=max_len)
     return tokenizer
 
 

@@ -1,7 +1,8 @@
 """Starts computed from the training split.
 
-The output bias at its unigrams, a bag-of-words encoder at its LSA, and the latent's projection to
-the output at a regression.
+The output bias at its unigrams, a bag-of-words encoder at its LSA, the mean of a published
+encoder's posterior at its whitened features, and the latent's projection to the output at a
+regression.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vaetx_jax.models.channel import SHARPNESS
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.training.statistics import SplitStatistics
+from vaetx_jax.training.whitening import whitening
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -64,10 +66,24 @@ def from_corpus(run: Run, variables: Variables) -> Variables:
         found = latent_semantics(counts, settings.latent_dim, seed=run.config.seed)
         new[PARAMS, "encoder", "embedding", "embedding"] = found.table_VxZ
         new[STATISTICS, "encoder", "weight"] = found.weight_V
-        if settings.channel_rate:  # shares of the budget as the squared singular values have them
-            squares_Z = np.square(found.singular_Z)
-            new[PARAMS, "channel", "allocation"] = np.log(squares_Z / squares_Z.mean()) / SHARPNESS
+        if settings.channel_rate:
+            new[PARAMS, "channel", "allocation"] = _allocation(np.square(found.singular_Z))
+    if settings.encoder_start == "whiten":
+        features_NxE = run.encoder_features("train")
+        assert features_NxE is not None, "a run that starts has its encoder's weights"
+        whitened = whitening(features_NxE, settings.latent_dim)
+        new[PARAMS, "mu", "kernel"], new[PARAMS, "mu", "bias"] = (
+            whitened.kernel_ExZ,
+            whitened.bias_Z,
+        )
+        if settings.channel_rate:
+            new[PARAMS, "channel", "allocation"] = _allocation(whitened.variance_Z)
     return replace(variables, new)
+
+
+def _allocation(squares_Z: np.ndarray) -> np.ndarray:
+    """A channel's parameters by which its shares of the budget are as these variances."""
+    return np.asarray(np.log(squares_Z / squares_Z.mean()) / SHARPNESS)
 
 
 def with_latent_output(run: Run, variables: Variables) -> Variables:
