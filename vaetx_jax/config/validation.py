@@ -124,7 +124,7 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         must = "regression needs model.latent_output=True and model.channel_rate"
         fits = bool(settings.latent_output and settings.channel_rate)
         rule("model.latent_output_start", fits, must)
-    if settings.freeze == "encoder":
+    if settings.freeze in ("encoder", "mean"):
         rule("model.freeze", has_latent(name), f"{name} has no encoder")
     if settings.mu_norm:
         must = "must be 0 where model.channel_rate is set; both scale the posterior's mean"

@@ -7,6 +7,7 @@ import flax.linen as nn
 from vaetx_jax.models import gpt2
 from vaetx_jax.models.bag import BagEncoder
 from vaetx_jax.models.bert import BertEncoder, BertSize
+from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.presets import POSITIONS, ModelSettings, encoder_of
 from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from vaetx_jax.models.text_vae import LanguageModel, TextVAE
@@ -65,7 +66,7 @@ def _encoder(
     kind = encoder_of(settings.name, settings.encoder)
     if kind == "bert":
         assert bert is not None, "the encoder bert needs its size"
-        frozen = settings.freeze == "encoder"
+        frozen = freezes_encoder(settings.freeze or "none")
         return BertEncoder(bert, settings.pooling or "mean", frozen=frozen, dtype=dtype)
     if kind == "bag":
         return BagEncoder(vocab_size, settings.latent_dim, word_dropout)

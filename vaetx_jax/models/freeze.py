@@ -8,7 +8,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 Tree = dict[str, Any]
-FREEZES = ("none", "encoder", "embeddings")
+FREEZES = ("none", "encoder", "mean", "embeddings")
 
 
 def is_frozen(path: tuple[str, ...], freeze: str) -> bool:
@@ -16,12 +16,18 @@ def is_frozen(path: tuple[str, ...], freeze: str) -> bool:
 
     Args:
       path: its keys in the tree of parameters.
-      freeze: `none`, `encoder` (not the layers of the posterior behind it), or `embeddings` (of
-        tokens and positions, in encoder and decoder; a tied output layer with them).
+      freeze: `none`, `encoder` (not the layers of the posterior behind it), `mean` (the encoder and
+        the layer of the posterior's mean), or `embeddings` (of tokens and positions, in encoder and
+        decoder; a tied output layer with them).
     """
-    if freeze == "encoder":
-        return path[0] == "encoder"
+    if freezes_encoder(freeze):
+        return path[0] == "encoder" or (freeze == "mean" and path[0] == "mu")
     return freeze == "embeddings" and "embedding" in path
+
+
+def freezes_encoder(freeze: str) -> bool:
+    """Whether the whole encoder is frozen, so that what it makes of a sentence never changes."""
+    return freeze in ("encoder", "mean")
 
 
 def split(params: Tree, freeze: str) -> tuple[Tree, Tree]:

@@ -20,6 +20,7 @@ from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, loa
 from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
 from vaetx_jax.models import bert
 from vaetx_jax.models.build import build_model
+from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.features import FeatureCache, Features
@@ -64,7 +65,7 @@ class Run:
     def split(self, name: str) -> TokenizedSplit:
         """The ids of a split, and a frozen encoder's features of it; both are cached."""
         split = self._ids(name)
-        if self.encoder is None or self.model.freeze != "encoder":
+        if self.encoder is None or not freezes_encoder(self.model.freeze):
             return split
         return dataclasses.replace(split, features=self._features(name, split))
 

@@ -19,6 +19,7 @@ from vaetx_jax.errors import UserError
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.channel import SHARPNESS
+from vaetx_jax.models.presets import ModelSettings
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.training.statistics import SplitStatistics
@@ -69,16 +70,23 @@ def from_corpus(run: Run, variables: Variables) -> Variables:
         if settings.channel_rate:
             new[PARAMS, "channel", "allocation"] = _allocation(np.square(found.singular_Z))
     if settings.encoder_start == "whiten":
-        features_NxE = run.encoder_features("train")
-        assert features_NxE is not None, "a run that starts has its encoder's weights"
-        whitened = whitening(features_NxE, settings.latent_dim)
-        new[PARAMS, "mu", "kernel"], new[PARAMS, "mu", "bias"] = (
-            whitened.kernel_ExZ,
-            whitened.bias_Z,
-        )
-        if settings.channel_rate:
-            new[PARAMS, "channel", "allocation"] = _allocation(whitened.variance_Z)
+        new |= _whitened(run, settings)
     return replace(variables, new)
+
+
+def _whitened(run: Run, settings: ModelSettings) -> dict[tuple[str, ...], np.ndarray]:
+    """The layer of the posterior's mean that whitens a published encoder's features."""
+    features_NxE = run.encoder_features("train")
+    if features_NxE is None:  # a later phase of a run whose weights are gone: it has its mean
+        return {}
+    whitened = whitening(features_NxE, settings.latent_dim)
+    new = {
+        (PARAMS, "mu", "kernel"): whitened.kernel_ExZ,
+        (PARAMS, "mu", "bias"): whitened.bias_Z,
+    }
+    if settings.channel_rate:
+        new[PARAMS, "channel", "allocation"] = _allocation(whitened.variance_Z)
+    return new
 
 
 def _allocation(squares_Z: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
+from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import TextVAE, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.mesh import put_batch, replicate, replicated, split_over_data
@@ -101,4 +102,6 @@ def update_every(run: Run) -> int:
 
 def _trains_summary(model: TextVAE) -> bool:
     """Whether training changes the summaries; a layer behind a frozen encoder does."""
-    return model.freeze != "encoder" or model.mean_layer
+    if not freezes_encoder(model.freeze):
+        return True
+    return model.mean_layer and model.freeze != "mean"
