@@ -6,6 +6,8 @@ import pathlib
 import numpy as np
 from safetensors.numpy import save_file
 
+from vaetx_jax.models.bert import BertSize
+
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 # Letters, which spell any lower-case text, and the most frequent words of `grammar`.
 LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)]
@@ -25,6 +27,8 @@ CONFIG = {
     "layer_norm_eps": 1e-12,
     "hidden_dropout_prob": 0.1,
 }
+
+SIZE = BertSize(DIM, LAYERS, HEADS, FF_DIM, POSITIONS, VOCABULARY, 2, 1e-12, dropout=0.1)
 
 
 def tensors(seed: int = 0) -> dict[str, np.ndarray]:

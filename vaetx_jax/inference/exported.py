@@ -95,20 +95,23 @@ def named_leaves(variables: Variables) -> dict[str, Any]:
     return named
 
 
+_NAMED = ("data.train", "data.valid", "data.test", "model.encoder_weights")
+
+
+def _public_name(place: str) -> str:
+    """A file's or a folder's name without its place; a name on the hub stays."""
+    path = pathlib.Path(place).expanduser()
+    return place if not path.exists() and not path.is_absolute() else path.name
+
+
 def _portable(run: Run) -> Any:
     """The config without the places of files on the machine that trained; their names stay."""
     config = run.config.copy_and_resolve_references()
     with config.unlocked():
         for key in PATH_KEYS:
-            keeps_name = key in ("data.train", "data.valid", "data.test")
-            if (
-                key == "model.encoder_weights"
-                and not pathlib.Path(run.config.model.encoder_weights or "").expanduser().is_dir()
-            ):
-                continue
             place = keys.value_of(config, key)
-            kept = pathlib.PurePath(place).name if place and keeps_name else ""
-            keys.set_value(config, key, kept)
+            keeps_name = place and key in _NAMED
+            keys.set_value(config, key, _public_name(place) if keeps_name else "")
         config.train.init_from = ""
     return config
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from vaetx_jax.errors import UserError
 from vaetx_jax.models import gpt2
 from vaetx_jax.models.bag import BagEncoder
 from vaetx_jax.models.bert import BertEncoder, BertSize
@@ -30,6 +31,9 @@ def build_model(
       pad_id: the id of [PAD], never computed.
       dtype: what the layers compute in; None: float32, as the parameters are in any case.
       bert: the size of the encoder `bert`.
+
+    Raises:
+      UserError: the model has a published encoder, whose size is not given.
     """
     common: dict[str, Any] = {
         "decoder": _decoder(settings, vocab_size, dtype),
@@ -65,7 +69,8 @@ def _encoder(
     word_dropout = settings.encoder_word_dropout or 0.0
     kind = encoder_of(settings.name, settings.encoder)
     if kind == "bert":
-        assert bert is not None, "the encoder bert needs its size"
+        if bert is None:
+            raise UserError("the encoder bert has the size of its weights, and none are given here")
         frozen = freezes_encoder(settings.freeze or "none")
         return BertEncoder(bert, settings.pooling or "mean", frozen=frozen, dtype=dtype)
     if kind == "bag":

@@ -187,7 +187,7 @@ _BERT: Choices = {"pooling": "mean", "encoder_weights": ""}
 _FAMILIES: dict[str, dict[str, Choices]] = {
     "paper": {
         "vae_transformer": _PAPER_TRANSFORMER | _PAPER_LATENT,
-        "vae_bert": _PAPER_TRANSFORMER | _PAPER_LATENT,
+        "vae_bert": _PAPER_TRANSFORMER | _PAPER_LATENT | _BERT,
         "transformer_lm": _PAPER_TRANSFORMER,
         "vae_lstm": _PAPER_RECURRENT,
         "vae_gru": _PAPER_RECURRENT,
@@ -197,7 +197,7 @@ _FAMILIES: dict[str, dict[str, Choices]] = {
     },
     "modern": {
         "vae_transformer": _MODERN_TRANSFORMER | _MODERN_LATENT,
-        "vae_bert": _MODERN_TRANSFORMER | _MODERN_LATENT,
+        "vae_bert": _MODERN_TRANSFORMER | _MODERN_LATENT | _BERT,
         "transformer_lm": _MODERN_TRANSFORMER,
     },
 }
