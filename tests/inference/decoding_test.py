@@ -113,9 +113,7 @@ def test_decoding_with_a_cache_is_decoding_without_for_every_model(name, preset)
     if has_latent(name):
         config.model.latent_dim = tiny.LATENT
     settings = model_settings(config)
-    model = build_model(
-        settings, vocab_size=tiny.VOCABULARY, pad_id=tiny.PAD, bert=tiny_bert.SIZE
-    )
+    model = build_model(settings, vocab_size=tiny.VOCABULARY, pad_id=tiny.PAD, bert=tiny_bert.SIZE)
     params = with_bias(tiny.params_of(model, 3), SEP=1.0)
     z_BxZ = latents(4)[:, : model.latent_dim]
     expected = greedy_by_recomputation(params, z_BxZ, model)

@@ -124,10 +124,7 @@ def test_no_gradient_of_the_mean_along_its_own_direction_leaves_batch_norm():
 
     centred = (x_BxZ - jnp.mean(x_BxZ[:4], axis=0)[None])[:4]
     gradient = jax.grad(
-        lambda x: (
-            loss(x)
-            - jnp.sum(pull[4] * standardise(x, batch_moments(x, WEIGHT_B))[4])
-        )
+        lambda x: loss(x) - jnp.sum(pull[4] * standardise(x, batch_moments(x, WEIGHT_B))[4])
     )(x_BxZ)[:4]
     np.testing.assert_allclose(jnp.sum(gradient * centred, axis=0), np.zeros(Z), atol=1e-4)
 

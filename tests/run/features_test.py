@@ -15,7 +15,9 @@ from vaetx_jax.models import bert
 from vaetx_jax.models.bert import BertEncoder
 from vaetx_jax.run import features as features_lib
 from vaetx_jax.run.features import FeatureCache
-from vaetx_jax.run.pretrained import ENCODER, PretrainedEncoder, find_encoder, read_encoder
+from vaetx_jax.run.pretrained import PretrainedEncoder, find_encoder, read_encoder
+from vaetx_jax.run.workdir import ENCODER
+from vaetx_jax.runtime.manifest import sha256_of
 
 SENTENCES = [ids[:6] for ids in tiny.sentences(70, longest=6)]
 
@@ -37,7 +39,8 @@ SPLIT = split_of(SENTENCES)
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = tiny_bert.write(tmp_path_factory.mktemp("weights") / "bert")
-    return PretrainedEncoder(str(folder), "abc", bert.read_size(folder))
+    digest = sha256_of(folder / "model.safetensors")
+    return PretrainedEncoder(str(folder), digest, bert.read_size(folder))
 
 
 @pytest.fixture
@@ -148,7 +151,7 @@ def test_the_folder_keeps_size_and_digest_so_that_a_run_opens_without_weights(co
 def test_other_weights_than_a_run_began_with_are_refused(config, tmp_path):
     find_encoder(config, tmp_path / "run")
     tiny_bert.write(tmp_path / "bert", tiny_bert.tensors(seed=1))
-    with pytest.raises(UserError, match="are not those this run began with"):
+    with pytest.raises(UserError, match="not the weights this run began with"):
         find_encoder(config, tmp_path / "run")
 
 

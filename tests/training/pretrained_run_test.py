@@ -1,16 +1,22 @@
 """A whole run of a frozen, published encoder: what it trains, saves and needs again."""
 
+import dataclasses
 import json
+import pathlib
+import shutil
 
 import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from safetensors.numpy import load_file
 
 from tests.helpers import tiny_bert
+from tests.helpers.offline_hub import offline_hub
 from tests.helpers.tiny_run import fit
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import DamagedError
+from vaetx_jax.export import export
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.models import bert
 from vaetx_jax.run.run import create_run
@@ -107,8 +113,6 @@ def test_a_finished_run_is_used_where_the_weights_are_gone(whole, tmp_path, monk
 
 
 def test_a_damaged_file_of_the_encoder_is_refused(whole, tmp_path):
-    import shutil
-
     copy = shutil.copytree(whole[1], tmp_path / "run")
     (frozen,) = (copy / "checkpoints").glob("frozen-*")
     content = bytearray(frozen.read_bytes())
@@ -116,6 +120,37 @@ def test_a_damaged_file_of_the_encoder_is_refused(whole, tmp_path):
     frozen.write_bytes(content)
     with pytest.raises(DamagedError, match="frozen-.*: not as it was written"):
         load(copy)
+
+
+def test_a_frozen_encoder_of_the_hub_is_named_and_not_exported(whole, tmp_path, monkeypatch):
+    model, folder = load(whole[1]), pathlib.Path(whole[0].model.encoder_weights)
+    offline_hub(tmp_path / "hub", "me/bert", folder, monkeypatch)
+    named = as_of_the_hub(model, "me/bert")
+    shared = export(named, tmp_path / "shared")
+    tensors = load_file(shared / "model.safetensors")
+    assert tensors and not [name for name in tensors if name.startswith("encoder.")]
+    again = load(shared)
+    for a, b in zip(jax.tree.leaves(again.params), jax.tree.leaves(model.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    whole_export = export(named, tmp_path / "whole", with_encoder=True)
+    assert len(load_file(whole_export / "model.safetensors")) > len(tensors)
+
+
+def test_a_frozen_encoder_of_this_machine_is_exported(whole, tmp_path):
+    model = load(whole[1])
+    again = load(export(model, tmp_path / "shared"))
+    assert again.run.config.model.encoder_weights == "bert"  # its name, without its place
+    np.testing.assert_array_equal(again.encode(["a cat"])[0], model.encode(["a cat"])[0])
+
+
+def as_of_the_hub(model, name):
+    """The same model, its encoder fetched from the hub under a name."""
+    config = model.run.config.copy_and_resolve_references()
+    config.model.encoder_weights = name
+    encoder = dataclasses.replace(model.run.encoder, name=name)
+    return dataclasses.replace(
+        model, run=dataclasses.replace(model.run, config=config, encoder=encoder)
+    )
 
 
 def test_the_same_run_started_again_is_done_already(whole):

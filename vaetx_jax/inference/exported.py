@@ -12,11 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 import safetensors.numpy
+from flax.traverse_util import flatten_dict
 from safetensors import SafetensorError, safe_open
 
 from vaetx_jax.config import keys, stored
 from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CONFIG, ENCODER, PATH_KEYS, TOKENIZER
@@ -27,6 +29,7 @@ from vaetx_jax.training.state import variables_like
 from vaetx_jax.version import __version__
 
 FORMAT = 1
+_ENCODER = "encoder."  # begins the names of its parameters
 WEIGHTS = "model.safetensors"
 _AGAIN = "copy the folder again from its source"
 
@@ -36,13 +39,28 @@ def is_shared(folder: pathlib.Path) -> bool:
     return (folder / MANIFEST).exists() or (folder / WEIGHTS).exists()
 
 
-def write(folder: pathlib.Path, run: Run, variables: Variables, *, step: int, source: str) -> None:
-    """Fills an empty folder with all that `read` needs."""
+def write(
+    folder: pathlib.Path,
+    run: Run,
+    variables: Variables,
+    *,
+    step: int,
+    source: str,
+    with_encoder: bool = False,
+) -> None:
+    """Fills an empty folder with all that `read` needs.
+
+    Args:
+      with_encoder: a frozen encoder that the hub has is part of the folder; else it is named there
+        with its sha256. One from a folder of this machine always is.
+    """
     write_text(folder / CONFIG, stored.to_json(_portable(run)))
     run.tokenizer.save(folder / TOKENIZER)
     arrays = {
         name: np.asarray(jax.device_get(leaf)) for name, leaf in named_leaves(variables).items()
     }
+    if not with_encoder and is_on_hub(run):
+        arrays = {name: x for name, x in arrays.items() if not name.startswith(_ENCODER)}
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
     if run.encoder:
@@ -69,6 +87,9 @@ def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
     run = open_run(folder)
     like = variables_like(run.model, run.mesh)
     arrays = _tensors(folder / WEIGHTS)
+    if run.encoder and not any(name.startswith(_ENCODER) for name in arrays):
+        published = flatten_dict(run.encoder.load(fetch=True), sep=".")
+        arrays |= {_ENCODER + name: array for name, array in published.items()}
     wanted = {name: (leaf.shape, str(leaf.dtype)) for name, leaf in named_leaves(like).items()}
     found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     if wanted != found:
@@ -80,6 +101,14 @@ def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
     leaves = [arrays[name] for name in named_leaves(like)]
     variables = jax.tree.unflatten(jax.tree.structure(like), leaves)
     return run, put_replicated(variables, run.mesh), step, source
+
+
+def is_on_hub(run: Run) -> bool:
+    """Whether a run's encoder is frozen and one of the hub: it need not be shared again."""
+    encoder = run.encoder
+    if encoder is None or not freezes_encoder(run.model.freeze):
+        return False
+    return not pathlib.Path(encoder.name).expanduser().exists()
 
 
 def named_leaves(variables: Variables) -> dict[str, Any]:

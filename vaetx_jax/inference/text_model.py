@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.inference import exported
+from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.batching import BATCH, WINDOW, check_sentences, windows
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
@@ -303,17 +303,23 @@ def _checked_seed(seed: int) -> int:
     return seed
 
 
-def load(folder: str | pathlib.Path, *, checkpoint: str = "best") -> TextModel:
-    """Loads the model of a run's folder, or of a folder made by `export`.
+def load(
+    folder: str | pathlib.Path, *, checkpoint: str = "best", revision: str | None = None
+) -> TextModel:
+    """Loads the model of a run's folder, or one made by `export`, from its folder or the hub.
 
     Args:
+      folder: a folder, or the name of a model of the Hugging Face hub, "USER/NAME".
       checkpoint: `best` (lowest validation perplexity), `last`, or a step. An exported folder
         holds one checkpoint and refuses any other.
+      revision: of a model of the hub: a branch, a tag or a commit.
 
     Raises:
-      UserError: the folder holds no trained run.
+      UserError: the folder holds no trained run, or there is no model of that name.
       DamagedError: an exported folder's file is not as it was written.
     """
+    if isinstance(folder, str) and hub.is_name(folder):
+        folder = hub.fetch(folder, revision=revision)
     folder = pathlib.Path(folder).expanduser()
     if exported.is_shared(folder):
         model = TextModel(*exported.read(folder))

@@ -48,19 +48,30 @@ class PretrainedEncoder:
             folder = pathlib.Path(found)
         return folder if (folder / bert.WEIGHTS).is_file() else None
 
-    def load(self) -> bert.Tree:
+    def load(self, *, fetch: bool = False) -> bert.Tree:
         """Its parameters, as those of a `BertEncoder`.
 
+        Args:
+          fetch: they are downloaded where they are not on this machine.
+
         Raises:
-          UserError: they are not on this machine, or a file is not the one it was.
+          UserError: they are not there, or the file is not the one it was.
         """
         folder = self.folder()
+        if folder is None and fetch:
+            folder = bert.find_weights(self.name)
         if folder is None:
             raise UserError(
                 f"config.model.encoder_weights = {self.name!r}: the encoder's weights are not "
                 "there any more; bring them back"
             )
-        return bert.load_weights(folder, self.size)
+        params = bert.load_weights(folder, self.size)
+        if sha256_of(folder / bert.WEIGHTS) != self.sha256:
+            raise UserError(
+                f"{folder / bert.WEIGHTS}: not the weights this run began with (sha256 "
+                f"{self.sha256[:16]}..); bring the old file back, or start a new run"
+            )
+        return params
 
 
 def find_encoder(config: ConfigDict, folder: pathlib.Path) -> PretrainedEncoder | None:
@@ -76,12 +87,8 @@ def find_encoder(config: ConfigDict, folder: pathlib.Path) -> PretrainedEncoder 
     name, kept = model_settings(config).encoder_weights or "", folder / ENCODER
     if kept.exists():
         encoder = read_encoder(config, folder)
-        place = encoder.folder() if encoder else None
-        if encoder and place and sha256_of(place / bert.WEIGHTS) != encoder.sha256:
-            raise UserError(
-                f"--workdir={folder}: the weights in {place} are not those this run began with "
-                f"(sha256 {encoder.sha256[:16]}..); bring the old file back, or give another folder"
-            )
+        if encoder and encoder.folder():
+            encoder.load()  # says if they are others
         return encoder
     place = bert.find_weights(name)
     size = bert.read_size(place)
