@@ -45,8 +45,8 @@ def fit(
     """Trains a model on sentences and returns it ready to use.
 
     Its defaults keep the latent alive (free bits, mean pooling, the latent at every input, word
-    dropout). With a published encoder they are those of `config.pretrained_text`. A tenth of the different sentences is the validation split and a tenth the
-    test split, chosen by a hash.
+    dropout). With a published encoder they are those of `config.pretrained_text`. A tenth of the
+    different sentences is the validation split and a tenth the test split, chosen by a hash.
 
     Args:
       sentences: at least three different ones; blank ones are left out.
@@ -166,7 +166,7 @@ def _default(model: str | None, encoder: str | pathlib.Path | None) -> ConfigDic
     """
     if encoder is not None and model not in (None, "vae_bert"):
         raise ConfigError(
-            f"model {model!r} with an encoder: a published encoder is of vae_bert; leave `model` out"
+            f"model {model!r} with an encoder: only vae_bert has a published one; leave `model` out"
         )
     if encoder is not None or model == "vae_bert":
         config = pretrained_text_config(encoder or "")

@@ -152,7 +152,7 @@ def test_a_file_of_other_tensors_is_refused(tmp_path, change, message):
 def test_a_damaged_file_is_refused(folder, damage):
     path = folder / "model.safetensors"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match="model.safetensors: damaged or not a safetensors file"):
+    with pytest.raises(UserError, match=r"model.safetensors: damaged or not a safetensors file"):
         load(folder)
 
 
@@ -203,7 +203,7 @@ def test_a_table_padded_to_a_round_number_of_rows_fits(folder):
 
 
 def test_sentences_longer_than_the_positions_are_refused(folder):
-    with pytest.raises(UserError, match="max_len = 65: the encoder in .* has 64 positions"):
+    with pytest.raises(UserError, match=r"max_len = 65: the encoder in .* has 64 positions"):
         size = bert.read_size(folder)
         bert.check_fit(folder, size, vocab_size=tiny_bert.VOCABULARY, max_len=65)
 

@@ -118,7 +118,7 @@ def test_a_damaged_file_of_the_encoder_is_refused(whole, tmp_path):
     content = bytearray(frozen.read_bytes())
     content[-5] ^= 1
     frozen.write_bytes(content)
-    with pytest.raises(DamagedError, match="frozen-.*: not as it was written"):
+    with pytest.raises(DamagedError, match=r"frozen-.*: not as it was written"):
         load(copy)
 
 

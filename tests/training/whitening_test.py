@@ -36,5 +36,5 @@ def test_rows_on_disk_a_chunk_at_a_time_give_the_same(monkeypatch, tmp_path):
 def test_more_dimensions_than_there_are_is_refused():
     flat = FEATURES.copy()
     flat[:, 5] = flat[:, 4]
-    with pytest.raises(UserError, match="latent_dim = 6: .*whiten finds at most 5 dimensions"):
+    with pytest.raises(UserError, match=r"latent_dim = 6: .*whiten finds at most 5 dimensions"):
         whitening(flat, 6)
