@@ -20,11 +20,18 @@ class Record(NamedTuple):
 
 
 def sample(
-    model: TextModel, lines: Iterable[Line], *, count: int, seed: int, **how: Any
+    model: TextModel,
+    lines: Iterable[Line],
+    *,
+    count: int,
+    label: str | None,
+    seed: int,
+    **how: Any,
 ) -> Iterator[Record]:
-    """Sentences drawn from the prior; takes no lines."""
+    """Sentences drawn from the prior, or from the latents of a class; takes no lines."""
     del lines
-    for number, text in enumerate(model.stream_sample(count, seed=seed, **how), start=1):
+    drawn = model.stream_sample(count, label=label, seed=seed, **how)
+    for number, text in enumerate(drawn, start=1):
         yield Record(one_line(text), {"number": number, "text": text})
 
 
@@ -159,7 +166,7 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "sample": Task(sample, 0, ("count", "seed"), decodes=True),
+    "sample": Task(sample, 0, ("count", "label", "seed"), decodes=True),
     "reconstruct": Task(reconstruct, 1, ("seed",), decodes=True),
     "interpolate": Task(interpolate, 2, ("steps", "path", "seed"), decodes=True),
     "analogy": Task(analogy, 3, ("seed",), decodes=True),

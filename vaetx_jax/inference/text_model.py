@@ -14,7 +14,9 @@ from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.batching import BATCH, WINDOW, check_sentences, windows
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
+from vaetx_jax.inference.latent_prior import LatentPrior, class_prior, encode_split, fit_mixture
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
+from vaetx_jax.inference.sampling import stream_samples
 from vaetx_jax.inference.scoring import Scores, score_sentences
 from vaetx_jax.inference.sentences import check_latents, decode_latents, encode_sentences
 from vaetx_jax.metrics.estimator import Estimator
@@ -43,12 +45,14 @@ class TextModel:
       variables: its parameters, and the other collections that it may have.
       step: the number of updates that made them.
       source: which checkpoint it is, in words: 'best', 'last' or 'untrained', for example.
+      prior: what `sample` draws latents from; None: N(0, I).
     """
 
     run: Run
     variables: Variables
     step: int
     source: str
+    prior: LatentPrior | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TextModel":
         return self  # it never changes; scikit-learn copies what its estimators are given
@@ -119,26 +123,40 @@ class TextModel:
             batch=batch,
         )
 
-    def sample(self, n: int, *, seed: int = 0, **how: Any) -> list[str]:
-        """n sentences from the prior: z from N(0, I), then tokens, by default at temperature 1."""
-        return list(self.stream_sample(n, seed=seed, **how))
+    def fit_prior(self, components: int = 8, *, seed: int = 0) -> "TextModel":
+        """The same model, sampling from a Gaussian mixture over the aggregated posterior.
 
-    def stream_sample(self, n: int, *, seed: int = 0, **how: Any) -> Iterator[str]:
+        It is fitted to the training split, which must be there, and is not saved.
+
+        Raises:
+          UserError: the model is a language model, or its corpus is not here.
+          ConfigError: more components than sentences.
+        """
+        self.check_has_latent("fit_prior")
+        mean_NxZ, std_NxZ = encode_split(self.run, self.variables, "train")
+        seed = _checked_seed(seed)
+        prior = fit_mixture(mean_NxZ, std_NxZ, components=components, seed=seed)
+        return dataclasses.replace(self, prior=prior)
+
+    def sample(self, n: int, *, label: str | None = None, seed: int = 0, **how: Any) -> list[str]:
+        """n sentences: z from the prior, then tokens, by default at temperature 1.
+
+        Args:
+          label: a class of the training sentences; z is drawn from the Gaussian of theirs.
+        """
+        return list(self.stream_sample(n, label=label, seed=seed, **how))
+
+    def stream_sample(
+        self, n: int, *, label: str | None = None, seed: int = 0, **how: Any
+    ) -> Iterator[str]:
         """The sentences of `sample`, one after the other."""
-        if n < 0:
-            raise ConfigError(f"n = {n}: must be at least 0")
-        chosen = make_decoding({"temperature": 0.0 if how.get("beam", 1) > 1 else 1.0} | how)
-        noise = np.random.default_rng(_checked_seed(seed))
-
-        def draw() -> Iterator[str]:
-            for start in range(0, n, WINDOW):
-                z_NxZ = noise.standard_normal((min(WINDOW, n - start), self.latent_dim))
-                z_NxZ = z_NxZ.astype(np.float32)
-                yield from decode_latents(
-                    self.run, self.variables, z_NxZ, seed=seed, how=chosen, first_row=start
-                )
-
-        return draw()
+        prior = self.prior
+        if label is not None:
+            self.check_has_latent("sample with a label")
+            prior = class_prior(self.run, self.variables, label)
+        return stream_samples(
+            self.run, self.variables, n, prior=prior, seed=_checked_seed(seed), how=how
+        )
 
     def reconstruct(self, sentences: Sequence[str], *, seed: int = 0, **how: Any) -> list[str]:
         """Each sentence through the mean of its posterior and back, by default greedily."""
