@@ -70,7 +70,7 @@ def test_a_split_is_encoded_in_the_order_of_the_corpus(model):
 
 def test_samples_of_a_label_come_from_its_own_latents(model, monkeypatch):
     """A class whose Gaussian is moved far away has other sentences; no label leaves them."""
-    (field, classes), *_ = model.run.split("train").label_fields.items()
+    classes, *_ = model.run.split("train").label_fields.values()
     plain = model.sample(3)
     of_class = model.sample(3, label=classes[0])
     assert len(of_class) == 3 and model.sample(3) == plain
@@ -81,7 +81,7 @@ def test_samples_of_a_label_come_from_its_own_latents(model, monkeypatch):
 
 
 def test_an_unknown_label_is_told_with_those_there_are(model):
-    (field, classes), *_ = model.run.split("train").label_fields.items()
+    classes, *_ = model.run.split("train").label_fields.values()
     with pytest.raises(ConfigError, match=f"label = '{classes[0]}x': must be one of"):
         model.sample(1, label=f"{classes[0]}x")
 

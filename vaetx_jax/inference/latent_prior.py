@@ -76,6 +76,17 @@ def fit_class(mean_NxZ: np.ndarray, std_NxZ: np.ndarray) -> LatentPrior:
     return LatentPrior(np.ones(1), mean_NxZ.mean(axis=0)[None], factor_ZxZ[None])
 
 
+def mixture_prior(run: Run, variables: Variables, components: int, *, seed: int) -> LatentPrior:
+    """A Gaussian mixture over the aggregated posterior of a run's training split.
+
+    Raises:
+      UserError: the corpus is not here.
+      ConfigError: there are fewer sentences than components.
+    """
+    mean_NxZ, std_NxZ = encode_split(run, variables, "train")
+    return fit_mixture(mean_NxZ, std_NxZ, components=components, seed=seed)
+
+
 def class_prior(run: Run, variables: Variables, label: str) -> LatentPrior:
     """The Gaussian of the training sentences that have a label.
 

@@ -14,7 +14,7 @@ from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.batching import BATCH, WINDOW, check_sentences, windows
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
-from vaetx_jax.inference.latent_prior import LatentPrior, class_prior, encode_split, fit_mixture
+from vaetx_jax.inference.latent_prior import LatentPrior, class_prior, mixture_prior
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
 from vaetx_jax.inference.sampling import stream_samples
 from vaetx_jax.inference.scoring import Scores, score_sentences
@@ -127,15 +127,9 @@ class TextModel:
         """The same model, sampling from a Gaussian mixture over the aggregated posterior.
 
         It is fitted to the training split, which must be there, and is not saved.
-
-        Raises:
-          UserError: the model is a language model, or its corpus is not here.
-          ConfigError: more components than sentences.
         """
         self.check_has_latent("fit_prior")
-        mean_NxZ, std_NxZ = encode_split(self.run, self.variables, "train")
-        seed = _checked_seed(seed)
-        prior = fit_mixture(mean_NxZ, std_NxZ, components=components, seed=seed)
+        prior = mixture_prior(self.run, self.variables, components, seed=_checked_seed(seed))
         return dataclasses.replace(self, prior=prior)
 
     def sample(self, n: int, *, label: str | None = None, seed: int = 0, **how: Any) -> list[str]:
@@ -150,13 +144,11 @@ class TextModel:
         self, n: int, *, label: str | None = None, seed: int = 0, **how: Any
     ) -> Iterator[str]:
         """The sentences of `sample`, one after the other."""
-        prior = self.prior
         if label is not None:
             self.check_has_latent("sample with a label")
-            prior = class_prior(self.run, self.variables, label)
-        return stream_samples(
-            self.run, self.variables, n, prior=prior, seed=_checked_seed(seed), how=how
-        )
+        prior = self.prior if label is None else class_prior(self.run, self.variables, label)
+        seed = _checked_seed(seed)
+        return stream_samples(self.run, self.variables, n, prior=prior, seed=seed, how=how)
 
     def reconstruct(self, sentences: Sequence[str], *, seed: int = 0, **how: Any) -> list[str]:
         """Each sentence through the mean of its posterior and back, by default greedily."""

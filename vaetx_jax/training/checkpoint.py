@@ -22,7 +22,6 @@ from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.manifest import check_files, read_facts, rename_damaged, write_manifest
-from vaetx_jax.runtime.mesh import replicate
 from vaetx_jax.training import frozen_file
 from vaetx_jax.training.state import TrainState
 
@@ -101,7 +100,7 @@ class Checkpoints:
             return
         path, temporary = self.folder / str(info.step), self.folder / f"{_WRITING}{info.step}"
         trained, frozen = split(state.params, self._freeze)
-        frozen = _on_host(frozen)
+        frozen = frozen_file.on_host(frozen)
         state = state.with_params(trained)
         try:
             self._check_parent()
@@ -265,15 +264,6 @@ class Checkpoints:
             with contextlib.suppress(OSError):  # it may stay; the next start tries again
                 (self.folder / str(step)).rename(doomed)
                 shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _on_host(frozen: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as numpy arrays, though processes may share them out; all must call it."""
-    if not frozen:
-        return {}
-    mesh = jax.tree.leaves(frozen)[0].sharding.mesh
-    host: dict[str, Any] = jax.device_get(replicate(frozen, mesh))
-    return host
 
 
 def _to_tree(state: TrainState) -> dict[str, Any]:
