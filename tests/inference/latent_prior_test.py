@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vaetx_jax.errors import ConfigError
-from vaetx_jax.inference.latent_prior import LatentPrior, encode_split, fit_class, fit_mixture
+from vaetx_jax.inference.latent_prior import LatentPrior, fit_class, fit_mixture
+from vaetx_jax.inference.sentences import encode_split
 from vaetx_jax.inference.text_model import load
 
 NOISE = np.random.default_rng(0)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import numpy as np
 
-from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.models import text_vae
+from vaetx_jax.inference.sentences import encode_split
 from vaetx_jax.models.text_vae import Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.settings import choices
@@ -110,22 +108,3 @@ def class_prior(run: Run, variables: Variables, label: str) -> LatentPrior:
         raise UserError(f"label = {label!r}: {len(rows)} training sentences have it, too few")
     mean_NxZ, std_NxZ = encode_split(run, variables, "train")
     return fit_class(mean_NxZ[rows], std_NxZ[rows])
-
-
-def encode_split(run: Run, variables: Variables, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each sentence's posterior, in corpus order, [N, Z] each."""
-    split = run.split(name)
-    batches = run.eval_batches(split)
-    mean_NxZ = np.zeros((len(split), run.model.latent_dim), np.float32)
-    std_NxZ = np.zeros_like(mean_NxZ)
-    for i in range(len(batches)):
-        batch = batches[i]
-        arrays = device_arrays(batch)
-        mu, logvar = _encode(run.model, variables, arrays["ids"], arrays.get("features"))
-        real = batch["index"] >= 0
-        mean_NxZ[batch["index"][real]] = np.asarray(mu)[real]
-        std_NxZ[batch["index"][real]] = np.exp(0.5 * np.asarray(logvar))[real]
-    return mean_NxZ, std_NxZ
-
-
-_encode = jax.jit(text_vae.encode, static_argnums=0)

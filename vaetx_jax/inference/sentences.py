@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference.batching import BATCH, batches_of
 from vaetx_jax.inference.decoding import Decoding, decode
@@ -37,6 +38,24 @@ def encode_sentences(
             store(*pending.pop(0))
     for batch in pending:
         store(*batch)
+    return mean_NxZ, std_NxZ
+
+
+def encode_split(run: Run, variables: Variables, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """As `encode_sentences`, of a split in the corpus's order; a frozen encoder's features are read
+    from the cache, so that nothing is encoded again.
+    """
+    split = run.split(name)
+    batches = run.eval_batches(split)
+    mean_NxZ = np.zeros((len(split), run.model.latent_dim), np.float32)
+    std_NxZ = np.zeros_like(mean_NxZ)
+    for i in range(len(batches)):
+        batch = batches[i]
+        arrays = device_arrays(batch)
+        mu, logvar = _encode(run.model, variables, arrays["ids"], arrays.get("features"))
+        real = batch["index"] >= 0
+        mean_NxZ[batch["index"][real]] = np.asarray(mu)[real]
+        std_NxZ[batch["index"][real]] = np.exp(0.5 * np.asarray(logvar))[real]
     return mean_NxZ, std_NxZ
 
 

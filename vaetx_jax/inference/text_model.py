@@ -135,8 +135,7 @@ class TextModel:
     def sample(self, n: int, *, label: str | None = None, seed: int = 0, **how: Any) -> list[str]:
         """n sentences: z from the prior, then tokens, by default at temperature 1.
 
-        Args:
-          label: a class of the training sentences; z is drawn from the Gaussian of theirs.
+        With a label, z is drawn from the Gaussian of the training sentences of that class.
         """
         return list(self.stream_sample(n, label=label, seed=seed, **how))
 
