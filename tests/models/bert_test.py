@@ -238,5 +238,7 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
 def test_a_whitened_start_is_of_the_encoder_bert_alone():
     config = default_config()
     config.model.encoder_start = "whiten"
-    with pytest.raises(ConfigError, match="whiten is a start of the encoder bert alone"):
+    with pytest.raises(
+        ConfigError, match="whiten is a start of the encoders bert and vectors alone"
+    ):
         validate(config)

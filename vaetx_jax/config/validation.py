@@ -117,7 +117,15 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
     if settings.encoder_start == "lsa":
         rule("model.encoder_start", kind == "bag", "lsa is a start of the encoder bag alone")
     if settings.encoder_start == "whiten":
-        rule("model.encoder_start", kind == "bert", "whiten is a start of the encoder bert alone")
+        must = "whiten is a start of the encoders bert and vectors alone"
+        rule("model.encoder_start", kind in ("bert", "vectors"), must)
+    if kind == "vectors":
+        rule(
+            "data.vectors", bool(config.data.vectors), "model.encoder=vectors reads it: give a file"
+        )
+    else:
+        must = "only model.encoder=vectors reads it"
+        rule("data.vectors", not config.data.vectors, must)
     if kind == "bert":
         _check_bert(config, settings, rule)
     if settings.latent_output_start == "regression":

@@ -63,7 +63,7 @@ def write(
         arrays = {name: x for name, x in arrays.items() if not name.startswith(_ENCODER)}
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
-    if run.encoder:
+    if run.encoder or run.vectors:
         shutil.copyfile(run.folder / ENCODER, folder / ENCODER)
         files.append(folder / ENCODER)
     manifest = {
@@ -124,7 +124,7 @@ def named_leaves(variables: Variables) -> dict[str, Any]:
     return named
 
 
-_NAMED = ("data.train", "data.valid", "data.test", "model.encoder_weights")
+_NAMED = ("data.train", "data.valid", "data.test", "data.vectors", "model.encoder_weights")
 
 
 def _public_name(place: str) -> str:

@@ -13,7 +13,7 @@ from vaetx_jax.inference.batching import BATCH, batches_of
 from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.models import text_vae
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.console import Progress
 
@@ -38,6 +38,31 @@ def encode_sentences(
             store(*pending.pop(0))
     for batch in pending:
         store(*batch)
+    return mean_NxZ, std_NxZ
+
+
+def encode_features(run: Run, variables: Variables, features: Any) -> tuple[np.ndarray, np.ndarray]:
+    """As `encode_sentences`, from the encoder's features [N, E] or given vectors.
+
+    Raises:
+      UserError: they have another width than the encoder's, or one is not finite.
+    """
+    width = variables[PARAMS]["mu"]["kernel"].shape[0] if "mu" in variables[PARAMS] else None
+    width = run.vectors.dim if run.vectors else width
+    if width is None:
+        raise UserError(f"the encoder {run.config.model.encoder} takes no vectors")
+    features_NxE = check_latents(features, width, "vectors")
+    ids_1x2 = np.asarray([[run.tokenizer.cls_id, run.tokenizer.sep_id]], np.int32)
+    ids_Bx2 = np.repeat(ids_1x2, BATCH, axis=0)  # they are not read
+    mean_NxZ = np.zeros((len(features_NxE), run.model.latent_dim), np.float32)
+    std_NxZ = np.zeros_like(mean_NxZ)
+    for start in range(0, len(features_NxE), BATCH):
+        count = min(BATCH, len(features_NxE) - start)
+        filled_BxE = np.zeros((BATCH, width), np.float32)
+        filled_BxE[:count] = features_NxE[start : start + count]
+        mu, logvar = _encode(run.model, variables, ids_Bx2, filled_BxE)
+        mean_NxZ[start : start + count] = np.asarray(mu)[:count]
+        std_NxZ[start : start + count] = np.exp(0.5 * np.asarray(logvar))[:count]
     return mean_NxZ, std_NxZ
 
 
@@ -101,8 +126,8 @@ def decode_latents(
     return sentences
 
 
-def check_latents(z: Any, width: int) -> np.ndarray:
-    """The latents as float32 [N, width].
+def check_latents(z: Any, width: int, what: str = "latents") -> np.ndarray:
+    """The latents, or other vectors, as float32 [N, width].
 
     Raises:
       UserError: they have another shape, or one is not finite.
@@ -110,14 +135,14 @@ def check_latents(z: Any, width: int) -> np.ndarray:
     try:
         z_NxZ = np.asarray(z, np.float32)
     except (TypeError, ValueError):
-        raise UserError(f"latents must be numbers [N, {width}]") from None
+        raise UserError(f"{what} must be numbers [N, {width}]") from None
     if z_NxZ.ndim != 2 or z_NxZ.shape[1] != width:
         shape = list(z_NxZ.shape)
-        raise UserError(f"latents of the shape {shape}: they must be [N, {width}]")
+        raise UserError(f"{what} of the shape {shape}: they must be [N, {width}]")
     bad = np.flatnonzero(~np.isfinite(z_NxZ).all(axis=1))
     if len(bad):
         raise UserError(
-            f"latents: row {bad[0]} (counted from 0) holds a NaN or an infinity, and "
+            f"{what}: row {bad[0]} (counted from 0) holds a NaN or an infinity, and "
             f"{len(bad) - 1:,} more do; each must be finite"
         )
     return z_NxZ

@@ -18,7 +18,12 @@ from vaetx_jax.inference.latent_prior import LatentPrior, class_prior, mixture_p
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
 from vaetx_jax.inference.sampling import stream_samples
 from vaetx_jax.inference.scoring import Scores, score_sentences
-from vaetx_jax.inference.sentences import check_latents, decode_latents, encode_sentences
+from vaetx_jax.inference.sentences import (
+    check_latents,
+    decode_latents,
+    encode_features,
+    encode_sentences,
+)
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import PARAMS, Variables
@@ -131,6 +136,19 @@ class TextModel:
         self.check_has_latent("fit_prior")
         prior = mixture_prior(self.run, self.variables, components, seed=_checked_seed(seed))
         return dataclasses.replace(self, prior=prior)
+
+    def encode_vectors(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `encode`, from what the encoder makes of sentences or is given in its place, [N, E].
+
+        Raises:
+          UserError: they have another width than the encoder's, or one is not finite.
+        """
+        self.check_has_latent("encode_vectors")
+        return encode_features(self.run, self.variables, vectors)
+
+    def decode_vectors(self, vectors: np.ndarray, **how: Any) -> list[str]:
+        """A sentence for each vector [N, E], by the mean of its posterior; see `decode`."""
+        return self.decode(self.encode_vectors(vectors)[0], **how)
 
     def sample(self, n: int, *, label: str | None = None, seed: int = 0, **how: Any) -> list[str]:
         """n sentences: z from the prior, then tokens, by default at temperature 1.

@@ -9,6 +9,7 @@ from vaetx_jax.models import gpt2
 from vaetx_jax.models.bag import BagEncoder
 from vaetx_jax.models.bert import BertEncoder, BertSize
 from vaetx_jax.models.freeze import freezes_encoder
+from vaetx_jax.models.given import GivenEncoder
 from vaetx_jax.models.presets import POSITIONS, ModelSettings, encoder_of
 from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from vaetx_jax.models.text_vae import LanguageModel, TextVAE
@@ -22,6 +23,7 @@ def build_model(
     pad_id: int,
     dtype: Any = None,
     bert: BertSize | None = None,
+    given_dim: int = 0,
 ) -> LanguageModel:
     """The model that `settings` describe, for a tokenizer's vocabulary.
 
@@ -31,9 +33,10 @@ def build_model(
       pad_id: the id of [PAD], never computed.
       dtype: what the layers compute in; None: float32, as the parameters are in any case.
       bert: the size of the encoder `bert`.
+      given_dim: the width of the encoder `vectors`.
 
     Raises:
-      UserError: the model has a published encoder, whose size is not given.
+      UserError: the model has an encoder whose size is not given.
     """
     common: dict[str, Any] = {
         "decoder": _decoder(settings, vocab_size, dtype),
@@ -48,7 +51,7 @@ def build_model(
         return LanguageModel(**common)
     return TextVAE(
         **common,
-        encoder=_encoder(settings, vocab_size, dtype, bert),
+        encoder=_encoder(settings, vocab_size, dtype, bert, given_dim),
         encodes_sep=encoder_of(settings.name, settings.encoder) == "bert",
         latent_dim=settings.latent_dim,
         latent_output=bool(settings.latent_output),
@@ -64,7 +67,7 @@ _CELLS = {"vae_lstm": "lstm", "vae_gru": "gru", "lstm_lm": "lstm", "gru_lm": "gr
 
 
 def _encoder(
-    settings: ModelSettings, vocab_size: int, dtype: Any, bert: BertSize | None
+    settings: ModelSettings, vocab_size: int, dtype: Any, bert: BertSize | None, given_dim: int
 ) -> nn.Module:
     word_dropout = settings.encoder_word_dropout or 0.0
     kind = encoder_of(settings.name, settings.encoder)
@@ -73,6 +76,8 @@ def _encoder(
             raise UserError("the encoder bert has the size of its weights, and none are given here")
         frozen = freezes_encoder(settings.freeze or "none")
         return BertEncoder(bert, settings.pooling or "mean", frozen=frozen, dtype=dtype)
+    if kind == "vectors":
+        return GivenEncoder(given_dim)
     if kind == "bag":
         return BagEncoder(vocab_size, settings.latent_dim, word_dropout)
     if kind in ("lstm", "gru"):

@@ -17,7 +17,7 @@ MODELS = (
     "lstm_lm",
     "gru_lm",
 )
-ENCODERS = ("transformer", "lstm", "gru", "bag", "bert")
+ENCODERS = ("transformer", "lstm", "gru", "bag", "bert", "vectors")
 POSITIONS = 512  # learned positions of the published models, whatever the length of the corpus
 
 
@@ -36,7 +36,8 @@ class ModelSettings:
       name: one of `MODELS`.
       dim: width; the hidden size of recurrent models.
       latent_dim: width of z; 0 for a language model.
-      layers: of the encoder and of the decoder (of the encoder alone for `vae_gpt2`).
+      layers: of the encoder and of the decoder (of the encoder alone for `vae_gpt2`, of the decoder
+        alone with an encoder that has no such layers).
       dropout: on embeddings and on each sublayer's or layer's output.
       heads, ff_dim: of Transformer layers.
       pre_norm, learned_norm, output_projection: see `LayerShape`.
@@ -54,8 +55,8 @@ class ModelSettings:
       encoder_weights: of the encoder `bert`: a folder with a BERT's published config.json,
         model.safetensors and vocab.txt, or a name to fetch them by.
       encoder_start: where the posterior's mean starts: at random; of the encoder `bag`, at latent
-        semantic analysis (lsa); of the encoder `bert`, at the whitened principal components of its
-        output (whiten).
+        semantic analysis (lsa); of the encoders `bert` and `vectors`, at the whitened principal
+        components of its output (whiten).
       channel_rate: R > 0: the posterior is a channel of R nats (`models.channel`); 0: it is learnt.
       channel_norm: where the channel's KL is R: on average over the training `split`, or in every
         `sentence`.
@@ -180,6 +181,7 @@ _OTHER_ENCODER: dict[str, Choices] = {
     "lstm": {"embed_dim": 128},
     "gru": {"embed_dim": 128},
     "bag": {},
+    "vectors": {},
 }
 # What the encoder `bert` has whatever the family: its sizes and its dropout are published.
 _BERT: Choices = {"pooling": "mean", "encoder_weights": ""}

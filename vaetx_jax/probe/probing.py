@@ -132,7 +132,8 @@ def _encode(
     run = model.run
     for split, sentences in texts.items():
         chunks = []
-        if model.step and run.split(split).features is not None:  # nothing is encoded
+        known = run.split(split).features is not None
+        if run.vectors or (model.step and known):  # nothing is encoded
             chunks.append(encode_split(run, model.variables, split))
             done, sentences = done + len(sentences), []
         for start in range(0, len(sentences), CHUNK):

@@ -77,7 +77,8 @@ class PretrainedEncoder:
 def find_encoder(config: ConfigDict, folder: pathlib.Path) -> PretrainedEncoder | None:
     """The published encoder of a run that starts or goes on in `folder`; None: it has none.
 
-    Its weights are fetched where they are named and not given. A run that goes on needs none.
+    Its weights are fetched where they are named and not given. A run that goes on needs none. Nothing
+    is written to the folder.
 
     Raises:
       UserError: there are no such weights, or they are not those that the run began with.
@@ -97,10 +98,14 @@ def find_encoder(config: ConfigDict, folder: pathlib.Path) -> PretrainedEncoder 
     except OSError:
         bert.load_weights(place, size)  # says what is wrong
         raise
-    encoder = PretrainedEncoder(name, digest, size)
-    facts = {"sha256": digest, "size": dataclasses.asdict(size)}
-    write_text(kept, json.dumps(facts, indent=2) + "\n")
-    return encoder
+    return PretrainedEncoder(name, digest, size)
+
+
+def keep_encoder(folder: pathlib.Path, encoder: PretrainedEncoder) -> None:
+    """Writes what the folder of a run keeps of its encoder, unless it is there."""
+    if not (folder / ENCODER).exists():
+        facts = {"sha256": encoder.sha256, "size": dataclasses.asdict(encoder.size)}
+        write_text(folder / ENCODER, json.dumps(facts, indent=2) + "\n")
 
 
 def read_encoder(config: ConfigDict, folder: pathlib.Path) -> PretrainedEncoder | None:

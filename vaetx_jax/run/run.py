@@ -24,7 +24,13 @@ from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.features import FeatureCache, Features
-from vaetx_jax.run.pretrained import PretrainedEncoder, find_encoder, read_encoder
+from vaetx_jax.run.given_vectors import GivenVectors, Rows, find_vectors, keep_vectors
+from vaetx_jax.run.pretrained import (
+    PretrainedEncoder,
+    find_encoder,
+    keep_encoder,
+    read_encoder,
+)
 from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
 
 
@@ -40,6 +46,7 @@ class Run:
       mesh: the devices that it uses.
       open_corpus: opens the corpus of `config.data`, once for all calls.
       encoder: its published encoder; None: it has none.
+      vectors: the vectors that are given in the place of an encoder; None: there are none.
     """
 
     config: ConfigDict
@@ -49,6 +56,7 @@ class Run:
     mesh: Mesh
     open_corpus: Callable[[], Corpus]
     encoder: PretrainedEncoder | None = None
+    vectors: GivenVectors | None = None
 
     @property
     def corpus(self) -> Corpus:
@@ -60,20 +68,26 @@ class Run:
         precision = self.config.train.precision
         if precision == "float32":
             return self.model
-        return _build_model(self.config, self.tokenizer, self.encoder, jnp.dtype(precision))
+        dtype = jnp.dtype(precision)
+        return _build_model(self.config, self.tokenizer, self.encoder, self.vectors, dtype)
 
     def split(self, name: str) -> TokenizedSplit:
-        """The ids of a split, and a frozen encoder's features of it; both are cached."""
+        """The ids of a split, and a frozen encoder's or given features of it; both are cached."""
         split = self._ids(name)
+        if self.vectors is not None:
+            features = self.vectors.split(name, self.corpus)
+            return dataclasses.replace(split, features=features)
         if self.encoder is None or not freezes_encoder(self.model.freeze):
             return split
         return dataclasses.replace(split, features=self._features(name, split))
 
-    def encoder_features(self, name: str) -> Features | None:
-        """A published encoder's features of a split before it is trained, [N, E].
+    def encoder_features(self, name: str) -> Features | Rows | None:
+        """A published encoder's features of a split before it is trained, or given ones, [N, E].
 
         None: the run has no such encoder, or its weights are not on this machine.
         """
+        if self.vectors is not None:
+            return self.vectors.split(name, self.corpus)
         return self._features(name, self._ids(name)) if self.encoder else None
 
     def _features(self, name: str, split: TokenizedSplit) -> Features | None:
@@ -138,14 +152,18 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     opener = functools.cache(functools.partial(_open_corpus, config))
     corpus = opener()
     workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
-    encoder = find_encoder(config, folder)
+    encoder, vectors = find_encoder(config, folder), find_vectors(config, folder)
     path = folder / workdir_lib.TOKENIZER
     if path.is_dir():
         tokenizer = load_tokenizer(path)
     else:
         tokenizer = _make_tokenizer(config, corpus, encoder)
         tokenizer.save(path)
-    return _build_run(config, folder, tokenizer, opener, encoder)
+    if encoder is not None:
+        keep_encoder(folder, encoder)
+    if vectors is not None:
+        keep_vectors(folder, vectors)
+    return _build_run(config, folder, tokenizer, opener, encoder, vectors)
 
 
 def open_run(folder: pathlib.Path) -> Run:
@@ -153,7 +171,8 @@ def open_run(folder: pathlib.Path) -> Run:
     config = stored.read_config(folder / workdir_lib.CONFIG)
     tokenizer = load_tokenizer(folder / workdir_lib.TOKENIZER)
     opener = functools.cache(functools.partial(_open_corpus, config))
-    return _build_run(config, folder, tokenizer, opener, read_encoder(config, folder))
+    encoder, vectors = read_encoder(config, folder), find_vectors(config, folder)
+    return _build_run(config, folder, tokenizer, opener, encoder, vectors)
 
 
 def _build_run(
@@ -162,15 +181,17 @@ def _build_run(
     tokenizer: Tokenizer,
     opener: Callable[[], Corpus],
     encoder: PretrainedEncoder | None,
+    vectors: GivenVectors | None,
 ) -> Run:
-    model = _build_model(config, tokenizer, encoder)
-    return Run(config, folder, tokenizer, model, data_mesh(), opener, encoder)
+    model = _build_model(config, tokenizer, encoder, vectors)
+    return Run(config, folder, tokenizer, model, data_mesh(), opener, encoder, vectors)
 
 
 def _build_model(
     config: ConfigDict,
     tokenizer: Tokenizer,
     encoder: PretrainedEncoder | None,
+    vectors: GivenVectors | None,
     dtype: Any = None,
 ) -> LanguageModel:
     settings = validation.model_settings(config)
@@ -180,6 +201,7 @@ def _build_model(
         pad_id=tokenizer.pad_id,
         dtype=dtype,
         bert=encoder.size if encoder else None,
+        given_dim=vectors.dim if vectors else 0,
     )
 
 

@@ -31,6 +31,7 @@ PATH_KEYS = (
     "data.test",
     "tokenizer.vocab_dir",
     "model.encoder_weights",
+    "data.vectors",
 )
 
 

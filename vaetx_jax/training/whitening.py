@@ -1,6 +1,7 @@
 """PCA whitening: features to their strongest principal components, each with variance 1."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +25,13 @@ class Whitening:
     variance_Z: np.ndarray
 
 
-def whitening(features_NxE: np.ndarray, dim: int) -> Whitening:
+def whitening(features_NxE: Any, dim: int) -> Whitening:
     """The whitening of features by their `dim` strongest principal components.
 
     The moments are exact sums in float64, a chunk of rows at a time; the rows may be on disk.
+
+    Args:
+      features_NxE: an array, or anything with a shape that gives rows.
 
     Raises:
       UserError: the features have fewer components than that.
