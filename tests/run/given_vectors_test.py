@@ -1,4 +1,4 @@
-"""Vectors in the place of an encoder: which row goes with which sentence, and a whole run of them."""
+"""Vectors in the place of an encoder: which row goes with which sentence, and a whole run."""
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, array, message):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(UserError, match="none.npy: cannot be read"):
+    with pytest.raises(UserError, match=r"none.npy: cannot be read"):
         open_vectors(tmp_path / "none.npy")
 
 

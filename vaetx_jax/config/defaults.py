@@ -51,8 +51,8 @@ class Data:
     train: str = ""  # the files of the corpus `text`
     valid: str = ""
     test: str = ""
-    # A .npy file with a vector for each sentence, which model.encoder=vectors reads; with {split} in
-    # its name, a file for each split (`run.given_vectors`).
+    # A .npy file with a vector for each sentence, which model.encoder=vectors reads; with {split}
+    # in its name, a file for each split (`run.given_vectors`).
     vectors: str = ""
     # Held out of `train` by hash where there is no file.
     valid_share: float = setting(0.1, least=0, below=1)

@@ -27,6 +27,6 @@ class GivenEncoder(nn.Module):
         if not self.is_initializing():
             raise UserError(
                 "this model reads vectors that are given for each sentence (data.vectors) and "
-                "cannot encode text; encode_vectors and decode_vectors take vectors of the same kind"
+                "cannot encode text; encode_vectors and decode_vectors take such vectors"
             )
         return jnp.zeros((ids_BxT.shape[0], self.dim), jnp.float32)

@@ -1,7 +1,7 @@
 """`data.vectors`: vectors that are given for a corpus's sentences, in the place of an encoder.
 
-A `.npy` file has a row for each sentence of `data.train`, in the order of its lines, blank ones left
-out; sentences that are held out of that file take their rows along. With `{split}` in its name
+A `.npy` file has a row for each sentence of `data.train`, in the order of its lines, blank ones
+left out; sentences that are held out of that file take their rows along. With `{split}` in its name
 there is a file for each split instead: `vectors-{split}.npy` for `vectors-train.npy` and so on.
 """
 
@@ -150,7 +150,7 @@ def _checked(path: pathlib.Path, changed: int) -> npt.NDArray[Any]:
 def _line_numbers(corpus: Corpus, path: str) -> dict[str, npt.NDArray[np.int64]]:
     if not isinstance(corpus, TextCorpus) or not corpus.is_one_file:
         raise UserError(
-            f"config.data.vectors = {path!r}: a corpus whose splits have files of their own needs a "
-            f"file of vectors for each: give a name with {SPLIT_MARK} in it"
+            f"config.data.vectors = {path!r}: a corpus whose splits have files of their own needs "
+            f"a file of vectors for each: give a name with {SPLIT_MARK} in it"
         )
     return {name: np.asarray(corpus.line_numbers(name), np.int64) for name in SPLITS}

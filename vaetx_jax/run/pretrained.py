@@ -77,8 +77,8 @@ class PretrainedEncoder:
 def find_encoder(config: ConfigDict, folder: pathlib.Path) -> PretrainedEncoder | None:
     """The published encoder of a run that starts or goes on in `folder`; None: it has none.
 
-    Its weights are fetched where they are named and not given. A run that goes on needs none. Nothing
-    is written to the folder.
+    Its weights are fetched where they are named and not given. A run that goes on needs none.
+    Nothing is written to the folder.
 
     Raises:
       UserError: there are no such weights, or they are not those that the run began with.
