@@ -15,7 +15,12 @@ from vaetx_jax.models import bert
 from vaetx_jax.models.bert import BertEncoder
 from vaetx_jax.run import features as features_lib
 from vaetx_jax.run.features import FeatureCache
-from vaetx_jax.run.pretrained import PretrainedEncoder, find_encoder, read_encoder
+from vaetx_jax.run.pretrained import (
+    PretrainedEncoder,
+    find_encoder,
+    keep_encoder,
+    read_encoder,
+)
 from vaetx_jax.run.workdir import ENCODER
 from vaetx_jax.runtime.manifest import sha256_of
 
@@ -139,6 +144,7 @@ def config(tmp_path):
 
 def test_the_folder_keeps_size_and_digest_so_that_a_run_opens_without_weights(config, tmp_path):
     made = find_encoder(config, tmp_path / "run")
+    keep_encoder(tmp_path / "run", made)
     assert made.size.dim == tiny_bert.DIM and made.folder() == tmp_path / "bert"
     (tmp_path / "bert").rename(tmp_path / "gone")
     kept = read_encoder(config, tmp_path / "run")
@@ -149,7 +155,7 @@ def test_the_folder_keeps_size_and_digest_so_that_a_run_opens_without_weights(co
 
 
 def test_other_weights_than_a_run_began_with_are_refused(config, tmp_path):
-    find_encoder(config, tmp_path / "run")
+    keep_encoder(tmp_path / "run", find_encoder(config, tmp_path / "run"))
     tiny_bert.write(tmp_path / "bert", tiny_bert.tensors(seed=1))
     with pytest.raises(UserError, match="not the weights this run began with"):
         find_encoder(config, tmp_path / "run")
