@@ -139,8 +139,8 @@ def _portable(run: Run) -> Any:
     with config.unlocked():
         for key in PATH_KEYS:
             place = keys.value_of(config, key)
-            keeps_name = place and key in _NAMED
-            keys.set_value(config, key, _public_name(place) if keeps_name else "")
+            if place:  # a model without this setting has None
+                keys.set_value(config, key, _public_name(place) if key in _NAMED else "")
         config.train.init_from = ""
     return config
 
