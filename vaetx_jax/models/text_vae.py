@@ -41,7 +41,7 @@ def token_mask(ids_BxS: jax.Array, pad_id: int) -> jax.Array:
     return ids_BxS[:, 1:] != pad_id
 
 
-def _known(features_BxE: jax.Array | None) -> dict[str, jax.Array]:
+def _known(features_BxE: jax.Array | None) -> dict[str, Any]:
     """Features as an argument where there are any: an encoder of one's own may know of none."""
     return {} if features_BxE is None else {"features_BxE": features_BxE}
 

@@ -80,7 +80,7 @@ def _whitened(run: Run, settings: ModelSettings) -> dict[tuple[str, ...], np.nda
     if features_NxE is None:  # a later phase of a run whose weights are gone: it has its mean
         return {}
     whitened = whitening(features_NxE, settings.latent_dim)
-    new = {
+    new: dict[tuple[str, ...], np.ndarray] = {
         (PARAMS, "mu", "kernel"): whitened.kernel_ExZ,
         (PARAMS, "mu", "bias"): whitened.bias_Z,
     }
