@@ -35,6 +35,7 @@ def config_of(place, **changes):
     config = default_config()
     config.data.cache_dir, config.data.corpus = str(place / "cache"), "text"
     config.data.train, config.data.vectors = f"{place}/text.txt", f"{place}/vectors.npy"
+    config.data.valid_share = config.data.test_share = 0.25  # few sentences
     config.data.batch_size, config.data.groups, config.data.max_len = 8, 1, 24
     config.tokenizer.vocab_size, config.evaluation.batch_size = 80, 8
     config.model.update({"dim": 8, "latent_dim": 3, "layers": 1, "encoder": "vectors"})
@@ -93,6 +94,8 @@ def test_another_number_of_rows_is_refused(place, tmp_path):
 
 
 def test_a_file_for_each_split_is_told_by_its_name(place, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
     whole = create_run(config_of(place), tmp_path / "a")
     for name in ("train", "valid", "test"):
         np.save(tmp_path / f"v-{name}.npy", whole.split(name).features[:])
