@@ -1,6 +1,6 @@
 """The paper's model on tweets about US airlines, with the paper's settings.
 
-python -m vaetx_jax.main --config=configs/air.py --workdir=runs/air
+python -m vaetx_jax.main --config=configs/air.py
 
 Expected: 9,266 tweets to train on, 290 steps an epoch: 0.29 s a step on two idle cores, a minute
 and a half an epoch. After ten (--config.train.epochs=10): `ppl_rec` 375.59 and `ppl_elbo` 375.85 at

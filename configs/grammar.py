@@ -1,6 +1,6 @@
 """Any model on the built-in grammar by the same small budget, to compare models before a long run.
 
-    python -m vaetx_jax.main --config=configs/grammar.py:vae_gru --workdir=runs/grammar-gru
+    python -m vaetx_jax.main --config=configs/grammar.py:vae_gru
 
 Expected: two to four minutes on two cores (1,881 steps); docs/concepts.md has the results of all
 models. No remedy but the paper's cyclic annealing is on, so the text VAEs collapse or nearly so;

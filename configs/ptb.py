@@ -1,6 +1,6 @@
 """The paper's model on the Penn Treebank, with the paper's settings.
 
-python -m vaetx_jax.main --config=configs/ptb.py --workdir=runs/ptb
+python -m vaetx_jax.main --config=configs/ptb.py
 
 Expected: 0.14 to 0.28 s a step on two cores of two machines, three to six minutes an epoch of 1,317
 steps, so that the paper's 50 epochs want an accelerator. After five (--config.train.epochs=5):

@@ -1,6 +1,6 @@
 """The paper's model on the Stanford Sentiment Treebank, with the paper's settings.
 
-python -m vaetx_jax.main --config=configs/sst2.py --workdir=runs/sst2
+python -m vaetx_jax.main --config=configs/sst2.py
 
 Expected: 6,920 sentences to train on, 218 steps an epoch: 0.16 to 0.29 s a step on two cores of
 two machines, about a minute an epoch. After ten (--config.train.epochs=10): `ppl_rec` 698.90 and

@@ -1,12 +1,11 @@
 """Your own sentences, one a line (.txt), or with labels (.tsv, .csv); each also gzipped.
 
-    python -m vaetx_jax.main --config=configs/text.py --config.data.train=FILE --workdir=runs/text
+    python -m vaetx_jax.main --config=configs/text.py --config.data.train=FILE
 
 A tenth each is held out by hash to validate and to test on, unless --config.data.valid and
---config.data.test name files. The settings suit some ten thousand to a million short sentences and
-keep the latent alive, as those of `vaetx_jax.fit` do; docs/own_text.md says which they are. The
-paper's: --config.objective.free_bits=0 --config.model.pooling=cls --config.model.latent_input=False
---config.model.word_dropout=0 --config.objective.cycles=5.
+--config.data.test name files. The settings suit some thousand to a million short sentences and keep
+the latent alive, as those of `vaetx_jax.fit` do; docs/own_text.md says which they are. The same
+decoder as a language model: --config=configs/text.py:transformer_lm.
 """
 
 from ml_collections import ConfigDict

@@ -74,6 +74,36 @@ def test_the_model_stands_behind_the_colon(parse):
     assert values.config.model.name == "transformer_lm"
 
 
+@pytest.mark.parametrize("form", [["--config=ptb:gru_lm"], ["--config", "configs/ptb.py:gru_lm"]])
+def test_a_config_of_the_package_is_found_by_its_name(parse, monkeypatch, tmp_path, form):
+    status, _, values = parse(*form)
+    assert status is None and values.config.model.name == "gru_lm"
+    assert command_line._find_config("--workdir=ptb", "") == "--workdir=ptb"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ptb").touch()
+    assert command_line._find_config("--config=ptb", "") == "--config=ptb"  # a path comes first
+
+
+def test_a_tilde_is_expanded_once_in_every_path(parse, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    given = ["--workdir=~/run", "--config.data.train=~/a.txt", "--config.data.cache_dir=~/cache"]
+    status, _, values = parse("--config=text", *given, "--config.train.init_from=~/other")
+    assert status is None
+    assert values.workdir == "/home/somebody/run"
+    data = values.config.data
+    assert (data.train, data.cache_dir) == ("/home/somebody/a.txt", "/home/somebody/cache")
+    assert values.config.train.init_from == "/home/somebody/other"
+
+
+@pytest.mark.parametrize(
+    "given", ["--workdir=gs://bucket/run", "--config.data.train=s3://b/a.txt"], ids=str
+)
+def test_a_url_is_refused_where_a_path_is_needed(parse, given):
+    status, errors, _ = parse("--config=text", given)
+    assert status == 2
+    assert "cannot be read or written here; give a path of this machine" in errors
+
+
 MISTAKES = {
     "misspelt key": ([DEMO, "--config.model.lattent_dim=3"], "did you mean model.latent_dim?"),
     "misspelt group": ([DEMO, "--config.modle.dim=3"], "did you mean model.dim?"),

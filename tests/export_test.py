@@ -80,7 +80,7 @@ def test_the_head_of_the_card_is_what_the_hub_reads(exported):
     assert data.license is None  # the built-in corpus has none of its own
 
 
-FILES = ["model.safetensors", "config.json", "tokenizer/sentencepiece.model"]
+FILES = ["model.safetensors", "config.json", "corpus.json", "tokenizer/sentencepiece.model"]
 
 
 @pytest.mark.parametrize("name", [*FILES, "tokenizer/tokenizer.json"])
@@ -148,6 +148,7 @@ def test_an_empty_folder_is_taken(model, tmp_path):
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [
         "README.md",
         "config.json",
+        "corpus.json",
         "manifest.json",
         "model.safetensors",
         "tokenizer",

@@ -11,8 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from tests.helpers import tiny_bert
+from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.fitting import _write_corpus, fit
+from vaetx_jax.fitting import fit
+from vaetx_jax.inference.columns import Corpus, columns_of
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.sentence_vectors import SentenceVectors
 
@@ -71,13 +73,15 @@ def test_a_kept_run_loads_and_the_same_call_does_not_train_again(quick, kept):
 
 
 def test_other_sentences_are_refused_in_a_kept_run(quick, kept):
+    before = {path: path.read_bytes() for path in kept.rglob("*.csv")}
     with pytest.raises(UserError, match="is not the one this run began with"):
         fit([*SENTENCES, "one more"], [*LABELS, 0], workdir=kept, verbose=False, **quick)
+    assert {path: path.read_bytes() for path in kept.rglob("*.csv")} == before
     fit(SENTENCES, LABELS, workdir=kept, verbose=False, **quick)  # and no harm was done
 
 
 def test_the_same_sentence_is_never_in_two_splits(tmp_path):
-    _write_corpus(tmp_path, SENTENCES * 3, None)
+    Corpus(SENTENCES * 3, {}).write(tmp_path)
     splits = [
         set((tmp_path / f"{s}.csv").read_text().splitlines()[1:])
         for s in ("train", "valid", "test")
@@ -104,7 +108,13 @@ def test_it_runs_beside_the_main_thread(quick):
         (["a", "b", "c\0"], None, "sentence 2 .* NUL"),
         (["a", "b", "c" * 100_001], None, "more than 100,000 characters"),
         (["a", "b", "c"], [1, 2], "2 labels for 3 sentences"),
-        (["a", "b", "c"], ["x", "", "y"], "label 1 .* blank"),
+        (["a", "b", "c"], ["x", "", "y", "z"], "4 labels for 3 sentences"),
+        (["a", "b", "c"], [None, float("nan"), " "], "all labels are missing"),
+        (["a", "b", "c"], "xyz", "labels must be a list"),
+        (["a", "a", "a"], None, "1 different sentence: at least 3"),
+        ({"review": ["a", "b", "c"]}, None, "no column 'text'; it has 'review'"),
+        (None, None, "a list of sentences is needed, not None"),
+        ({"a", "b", "c"}, None, "a set has no order"),
     ],
 )
 def test_sentences_that_cannot_be_used_are_refused(sentences, labels, words):
@@ -144,6 +154,18 @@ def test_a_published_encoder_is_one_argument(quick, tmp_path):
 def test_a_published_encoder_is_of_one_model():
     with pytest.raises(ConfigError, match=r"model .vae_gru. with an encoder: only vae_bert"):
         fit(SENTENCES, model="vae_gru", encoder="folder")
+
+
+def test_a_table_gives_its_columns_and_a_missing_label_is_none():
+    table = {"review": np.array(["a", "b", "c"]), "stars": [1, float("nan"), None], "id": [1, 2, 3]}
+    corpus = columns_of(table, None, Fields.of("review", "stars"))
+    assert list(corpus.texts) == ["a", "b", "c"]
+    assert corpus.labels == {"stars": ["1", "", ""]}
+    assert columns_of({"text": ["a", "b", "c"]}, [0, 1, 1], Fields()).labels == {
+        "label": ["0", "1", "1"]
+    }
+    with pytest.raises(UserError, match="no table"):
+        columns_of(["a", "b", "c"], None, Fields.of("review", ""))
 
 
 def test_settings_may_be_given_by_their_dotted_keys():

@@ -3,21 +3,27 @@
 import contextlib
 import errno
 import functools
+import itertools
+import logging as standard_logging
 import os
 import pathlib
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from vaetx_jax.config.keys import flatten, value_of
+from vaetx_jax.config.keys import check_local, expand_paths, flatten, value_of
+from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.runtime import signals
+from vaetx_jax.runtime import paths, signals, streams
 from vaetx_jax.settings import closest
+
+_PATH_FLAGS = ("workdir", "input", "output", "corpus", "sentences", "data", "to")
 
 CRASHED = 70  # exit status: 'not the user's fault'; supervisors start it again
 
@@ -42,6 +48,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
     Exit status: what `main` returns, 1 or 2 for the user's errors, 75 when stopped, 70 for a fault
     that is not the user's.
     """
+    streams.repair()
     quiet()
     define_flags()
     app.run(lambda _: sys.exit(_status(main)), flags_parser=_parse)
@@ -51,6 +58,7 @@ def run_with_words(
     main: Callable[[Sequence[str]], int | None], define_flags: Callable[[], None]
 ) -> None:
     """Runs a command that takes words besides its flags, in any order: `main` gets the words."""
+    streams.repair()
     quiet()
     define_flags()
     flags.FLAGS.set_gnu_getopt(True)
@@ -59,8 +67,15 @@ def run_with_words(
 
 
 def quiet() -> None:
-    """Silences the libraries that log every step at INFO."""
+    """Silences the libraries: what they log and warn of is nothing that a user can put right.
+
+    Warnings stay where they were asked for (`python -W`, PYTHONWARNINGS).
+    """
     logging.set_verbosity(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        # matplotlib logs besides: of fonts that are missing, for one.
+        standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
 
 
 def _guarded(main: Callable[[], int | None]) -> int:
@@ -98,10 +113,12 @@ def fail(message: str, status: int) -> int:
 
 def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
     """absl's flags, with one clear line for everything that is wrong with them."""
+    argv = [_find_config(argument, before) for before, argument in itertools.pairwise(["", *argv])]
     try:
         with _config_errors(argv):
             left = flags.FLAGS(list(argv))
             _check_config()
+            _expand_paths()
         if len(left) > 1 and not words:
             # '--config.x false' would otherwise read as true, the rest being dropped in silence.
             raise ConfigError(
@@ -110,6 +127,27 @@ def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
     except UserError as error:
         sys.exit(fail(str(error), error.exit_status))
     return left
+
+
+def _find_config(argument: str, before: str) -> str:
+    """The argument, with the file that the package or the clone has for a bare name of a config.
+
+    Args:
+      argument: `--config=NAME[:MODEL]`, or what follows `--config`; any other stays as it is.
+      before: the argument before it.
+    """
+    flag, given = re.match(r"(--?config=|)(.*)", argument, re.DOTALL).groups()  # type: ignore[union-attr]
+    if not flag and before not in ("--config", "-config"):
+        return argument
+    name, colon, model = given.partition(":")
+    if not name or pathlib.Path(paths.expand(name)).exists():
+        return f"{flag}{paths.expand(name)}{colon}{model}"
+    bare = pathlib.PurePath(name.removeprefix("configs/").removesuffix(".py") + ".py")
+    package = pathlib.Path(__file__).parent
+    for folder in (package / "configs", package.parent / "configs"):
+        if not bare.is_absolute() and ".." not in bare.parts and (folder / bare).is_file():
+            return f"{flag}{folder / bare}{colon}{model}"
+    return argument
 
 
 @contextlib.contextmanager
@@ -146,6 +184,17 @@ def _check_config() -> None:
     for key in config_flags.get_override_values(flags.FLAGS["config"]):
         if isinstance(value_of(config, key), ConfigDict):
             raise ConfigError(f"--config.{key} is a group of keys; set one of them")
+
+
+def _expand_paths() -> None:
+    """Expands `~` in every flag and setting that is a path: here, once, for all that follows."""
+    for name in _PATH_FLAGS:
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if path:
+            check_local(f"--{name}", path)
+            flags.FLAGS[name].value = paths.expand(path)
+    if "config" in flags.FLAGS and flags.FLAGS["config"].present:
+        expand_paths(flags.FLAGS["config"].value)
 
 
 def _place_in_config(error: BaseException | None) -> str | None:
@@ -208,6 +257,40 @@ def default_workdir(root: str) -> pathlib.Path:
     path, _, argument = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
     name = f"{pathlib.PurePath(path).stem}-{argument}" if argument else pathlib.PurePath(path).stem
     return pathlib.Path(root) / re.sub(r"[^\w.=,-]", "-", name)
+
+
+def define_columns(values: flags.FlagValues | None = None) -> None:
+    """The flags that say which columns of a file are read."""
+    given: dict[str, Any] = {} if values is None else {"flag_values": values}
+    text = "The column of the sentences of a file, by name or by number from 1; text by default."
+    flags.DEFINE_string("text_column", "", text, **given)
+    label = "That of their labels; several with commas. By default label, if there is one."
+    flags.DEFINE_string("label_column", "", label, **given)
+
+
+def define_data() -> None:
+    """The flags that give a file of sentences instead of a run's corpus."""
+    flags.DEFINE_string("data", None, "A file of sentences instead of the run's corpus.")
+    define_columns()
+
+
+def data_name() -> str:
+    """The name by which the sentences of --data are called; empty without it.
+
+    Raises:
+      ConfigError: columns are given without a file.
+    """
+    if not flags.FLAGS.data:
+        if fields():
+            raise ConfigError("--text_column and --label_column go with --data=FILE")
+        return ""
+    name = pathlib.PurePath(flags.FLAGS.data).name
+    return re.sub(r"[^\w.=,-]", "-", name)
+
+
+def fields() -> Fields:
+    """The columns that those flags choose."""
+    return Fields.of(flags.FLAGS.text_column, flags.FLAGS.label_column)
 
 
 def require(flag: str) -> str:

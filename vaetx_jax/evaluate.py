@@ -1,4 +1,9 @@
-"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model."""
+"""`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model.
+
+--data=FILE evaluates on all sentences of a file instead, as a folder made by `export` needs, which
+has no corpus; with --split as well, on that share of the file. The metrics are written under the
+file's name, beside those of the corpus.
+"""
 
 from vaetx_jax.runtime import signals
 
@@ -6,9 +11,11 @@ if __name__ == "__main__":
     signals.exit_immediately()
 
 # isort: split
+import dataclasses
 import json
 import math
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,21 +26,35 @@ from rich.table import Table
 from vaetx_jax import command_line
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.tokenized import TokenizedSplit
+from vaetx_jax.inference import exported
+from vaetx_jax.inference.reference import reference_nll
 from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.metrics import usage
 from vaetx_jax.metrics.estimator import Estimates, Estimator
-from vaetx_jax.metrics.summary import split_facts, summary
+from vaetx_jax.metrics.summary import notes, split_facts, summary, with_samples
+from vaetx_jax.metrics.text import text_metrics
 from vaetx_jax.run.metric_log import finite_or_none
+from vaetx_jax.run.run import on_file
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training.state import count_parameters
 
+CORPUS_SENTENCES = 10_000  # at most so many stand for a split beside samples
 
-def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any], Estimates]:
+
+def evaluate(
+    model: TextModel, split_name: str = "test", *, data: str = ""
+) -> tuple[dict[str, Any], Estimates]:
     """Evaluates a model on a split and writes `evaluation-SPLIT.json` and `evaluation.json`.
 
+    The `evaluation.json` of a folder made by `export` is left as it is.
+
     Args:
-      model: the model; `config.evaluation` of its run says how many samples to take.
+      model: the model; `config.evaluation` of its run says how many samples to take, and against
+        which language model to measure it.
       split_name: `train`, `valid` or `test`.
+      data: a name of sentences that are not the run's corpus: `evaluation-data-NAME.json` alone is
+        written.
 
     Returns:
       The fields of `evaluation.json`, and the estimates of every sentence.
@@ -42,7 +63,8 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
     split = run.split(split_name)
     batches = run.eval_batches(split)
     progress = Progress(len(batches))
-    estimates = Estimator(run.model, run.mesh, seed=settings.seed).run(
+    estimator = Estimator(run.model, run.mesh, seed=settings.seed)
+    estimates = estimator.run(
         model.variables,
         batches,
         sentences=len(split),
@@ -50,11 +72,14 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         progress=lambda done, total: progress.tick(done, f"evaluation of {split_name}"),
     )
     progress.clear()
+    measured = summary(estimates, split_facts(split), iw_samples=settings.iw_samples)
     metrics = {
         "split": split_name,
+        **({"data": data} if data else {}),
         "checkpoint": model.step,
         "checkpoint_is": model.source,
-        **summary(estimates, split_facts(split), iw_samples=settings.iw_samples),
+        **measured,
+        **_usage(model, estimator, estimates, split_name, mi=measured["mi"], data=data),
         **behind_entropy(estimates, split),
         "corpus": run.config.data.corpus,
         "model": run.config.model.name,
@@ -62,11 +87,56 @@ def evaluate(model: TextModel, split_name: str = "test") -> tuple[dict[str, Any]
         "vocab_size": run.tokenizer.size,
         "parameters": count_parameters(run.model),
         "seed": run.config.seed,
+        "text": _text(model, split_name),
     }
     text = json.dumps({k: finite_or_none(v) for k, v in metrics.items()}, indent=2) + "\n"
-    write_text(run.folder / f"evaluation-{split_name}.json", text)
-    write_text(run.folder / "evaluation.json", text)
+    write_text(result_path(run.folder, split_name, data), text)
+    if not data and not exported.is_shared(run.folder):
+        write_text(run.folder / "evaluation.json", text)
     return metrics, estimates
+
+
+def _usage(
+    model: TextModel,
+    estimator: Estimator,
+    estimates: Estimates,
+    split_name: str,
+    *,
+    mi: Any,
+    data: str,
+) -> dict[str, Any]:
+    """The figures that say whether the decoder uses z, null for a language model."""
+    if not model.latent_dim:
+        return usage.NO_USAGE | usage.NO_REFERENCE
+    run, n = model.run, len(estimates.nll_N)
+    nll_other_N = None
+    if n > 1:
+        others_N = usage.other_rows(n, seed=run.config.evaluation.seed)
+        batches = run.eval_batches(run.split(split_name))
+        nll_other_N = estimator.nll_at(model.variables, batches, estimates.z_NxZ[others_N])
+    metrics = usage.latent_use(estimates, nll_other_N, mi=mi) | usage.NO_REFERENCE
+    reference = None if data else reference_nll(model, split_name)
+    if reference is not None:
+        nll_N, name = reference
+        metrics |= usage.against_reference(estimates, nll_N) | {"reference": name}
+    return metrics
+
+
+def _text(model: TextModel, split_name: str) -> dict[str, Any] | None:
+    """Metrics of sentences drawn as `config.samples` says; None where there are to be none."""
+    settings, count = model.run.config.samples, model.run.config.evaluation.text_samples
+    if not count:
+        return None
+    samples = model.sample(count, temperature=settings.temperature, seed=settings.seed)
+    rows = model.run.corpus.split(split_name)
+    order_N = np.random.default_rng(settings.seed).permutation(len(rows))
+    order_N = order_N[: max(count, CORPUS_SENTENCES)]
+    return text_metrics(samples, [rows[int(i)].text for i in order_N])
+
+
+def result_path(folder: pathlib.Path, split_name: str, data: str = "") -> pathlib.Path:
+    """The file of an evaluation: of a split, or of other sentences by their name."""
+    return folder / f"evaluation-{f'data-{data}' if data else split_name}.json"
 
 
 def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any]:
@@ -82,8 +152,7 @@ def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any
     """
     if split.log_prob is None or split.cut.any():
         return {}
-    bound_N = -(estimates.nll_N + estimates.kl_N) if estimates.iw_N is None else estimates.iw_N
-    difference_N = np.asarray(split.log_prob) - bound_N
+    difference_N = np.asarray(split.log_prob) - usage.bound(estimates)
     mean = float(np.mean(difference_N))
     error = float(np.std(difference_N, ddof=1) / math.sqrt(len(difference_N)))
     metrics: dict[str, Any] = {
@@ -102,17 +171,31 @@ def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any
 def define_flags() -> None:
     """The command's flags."""
     flags.DEFINE_string("workdir", None, "The folder of a trained run.")
-    flags.DEFINE_enum("split", "test", SPLITS, "The split to evaluate on.")
+    flags.DEFINE_enum("split", None, SPLITS, "The split to evaluate on; test by default.")
     flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
+    flags.DEFINE_string("reference", None, "In place of the run's evaluation.reference.")
+    flags.DEFINE_integer(
+        "iw_samples", None, "In place of the run's evaluation.iw_samples.", lower_bound=0
+    )
+    command_line.define_data()
 
 
 def main() -> None:
     """The command."""
     folder = pathlib.Path(command_line.require("workdir"))
-    split = flags.FLAGS.split
-    metrics, _ = evaluate(load(folder, checkpoint=flags.FLAGS.checkpoint), split)
+    split, data = flags.FLAGS.split or "test", command_line.data_name()
+    model = load(folder, checkpoint=flags.FLAGS.checkpoint)
+    for name in ("reference", "iw_samples"):
+        if flags.FLAGS[name].value is not None:
+            model.run.config.evaluation[name] = flags.FLAGS[name].value
+    if data:
+        whole = flags.FLAGS.split is None
+        run = on_file(model.run, flags.FLAGS.data, command_line.fields(), whole=whole)
+        model = dataclasses.replace(model, run=run)
+        data = data if whole else f"{data}-{split}"
+    metrics, _ = evaluate(model, split, data=data)
     print_evaluation(metrics)
-    print(f"written: {folder / f'evaluation-{split}.json'}")
+    print(f"written: {result_path(folder, split, data)}")
 
 
 _ROWS = (
@@ -120,10 +203,14 @@ _ROWS = (
     ("kl", "nats per sentence", "rate: KL of the posterior to the prior"),
     ("ppl_rec", "per token", "reconstruction perplexity (the paper's PPL; falls as KL rises)"),
     ("ppl_elbo", "per token", "upper bound by the ELBO"),
-    ("ppl_iw", "per token", "tighter bound, {iw_samples} samples: compare models by this"),
+    ("ppl_iw", "per token", "tighter bound by K samples: compare models by this"),
     ("ppl_rec_word", "per word", ""),
     ("ppl_elbo_word", "per word", ""),
     ("ppl_iw_word", "per word", "comparable across tokenizers"),
+    ("use", "nats per sentence", "nll with another sentence's z minus nll with its own{use_error}"),
+    ("gain", "nats per sentence", "nll of the reference minus nll with z{gain_error}"),
+    ("behind_lm", "nats per sentence", "the bound behind the reference{behind_lm_error}"),
+    ("marginal_kl", "nats per sentence", "kl - mi: aggregated posterior to prior"),
     ("mi_b32", "nats", "mutual information in batches of 32 (the paper's; at most 3.47)"),
     ("mi", "nats", "mutual information over the split (at most {mi_limit:.2f})"),
     ("au", "units", "active of {latent_dim}"),
@@ -136,10 +223,48 @@ _ROWS = (
 )
 
 
+# Metrics of `text`: name, digits, unit, meaning.
+_TEXT_ROWS = (
+    ("distinct_1", 2, "share", "different words of the samples"),
+    ("distinct_2", 2, "share", "different pairs of words"),
+    ("repeated_4", 2, "share", "of the samples say four words twice"),
+    ("words", 1, "per sentence", "mean length"),
+)
+
+
+def _shown(metrics: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """The rows of the table: name, value, unit, meaning."""
+    errors = {f"{name}_error": _error(metrics, name) for name in ("use", "gain", "behind_lm")}
+    for name, unit, meaning in _ROWS:
+        value = metrics.get(name)
+        if value is not None:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+            label = with_samples(name, metrics["iw_samples"])
+            yield label, shown, unit, meaning.format(**metrics, **errors)
+    text = metrics.get("text") or {}
+    for name, digits, unit, meaning in _TEXT_ROWS:
+        mine, theirs = text.get(name), text.get(f"corpus_{name}")
+        if mine is not None and theirs is not None:
+            beside = f"{meaning}; the corpus's: {theirs:.{digits}f}"
+            yield name, f"{mine:.{digits}f}", unit, beside
+
+
+def _error(metrics: dict[str, Any], name: str) -> str:
+    error = metrics.get(f"{name}_se")
+    return "" if error is None else f" (± {error:.2f})"
+
+
+def _place(metrics: dict[str, Any]) -> str:
+    """The sentences of an evaluation, in words."""
+    if "data" in metrics:
+        return f"the file {metrics['data']}"
+    return f"{metrics['corpus']}, {metrics['split']} split"
+
+
 def print_evaluation(metrics: dict[str, Any]) -> None:
     """Prints the fields of `evaluation.json` as a table."""
     title = (
-        f"{metrics['model']} on {metrics['corpus']}, {metrics['split']} split, "
+        f"{metrics['model']} on {_place(metrics)}, "
         f"step {metrics['checkpoint']:,} ({metrics['checkpoint_is']})"
     )
     table = Table(title=title, title_justify="left")
@@ -147,11 +272,8 @@ def print_evaluation(metrics: dict[str, Any]) -> None:
     table.add_column("value", justify="right")
     table.add_column("unit")
     table.add_column("meaning")
-    for name, unit, meaning in _ROWS:
-        value = metrics.get(name)
-        if value is not None:
-            shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-            table.add_row(name, shown, unit, meaning.format(**metrics))
+    for row in _shown(metrics):
+        table.add_row(*row)
     counts = (
         f"{metrics['sentences']:,} sentences, {metrics['tokens']:,} tokens, {metrics['words']:,} "
         f"words; {metrics['truncated']:,} cut at the maximum length; "
@@ -161,6 +283,8 @@ def print_evaluation(metrics: dict[str, Any]) -> None:
     table.caption, table.caption_justify = counts, "left"
     console = Console()
     console.print(table)
+    for note in notes(metrics):
+        console.print(f"note: {note}")
     if "evaluation_warning" in metrics:
         console.print(f"WARNING: {metrics['evaluation_warning']}", style="bold red")
 

@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from vaetx_jax import command_line
+from vaetx_jax.config import validation
 from vaetx_jax.data.corpora.corpus import SOURCES
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported, hub
@@ -111,6 +112,10 @@ KINDS = {
     "ppl_elbo": "exp((nll + kl) / tokens), an upper bound on perplexity",
     "ppl_iw": "the importance-weighted bound on perplexity, with {iw_samples} samples",
     "ppl_iw_word": "the same per word",
+    "use": "nll with another sentence's z minus nll with its own, nats per sentence",
+    "gain": "nll of a language model minus nll with z, nats per sentence ({reference})",
+    "behind_lm": "the bound's nats per sentence behind that language model",
+    "marginal_kl": "kl - mi: KL of the aggregated posterior to the prior, nats per sentence",
     "mi": "mutual information of sentence and latent, nats; at most {mi_limit}",
     "au": "active latent units of {latent_dim}: variance of the posterior mean above 0.01",
 }
@@ -215,9 +220,10 @@ def _training(config: Any) -> list[str]:
         f"{train.learning_rate:g}, {train.precision}."
     ]
     if config.model.latent_dim:
+        remedies = validation.objective(config).remedies()
         lines.append(
-            f"Annealing of the KL: {objective.annealing}, {objective.cycles} cycles; free bits "
-            f"{objective.free_bits:g} per dimension."
+            f"Annealing of the KL: {objective.annealing}, {objective.cycles} cycles; further in "
+            f"the objective: {', '.join(remedies) or 'nothing'}."
         )
     return lines
 

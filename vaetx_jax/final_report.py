@@ -48,12 +48,14 @@ def _plot_posteriors(model: TextModel, estimates: Estimates) -> pathlib.Path:
     field = next(iter(fields), None)
     names = fields[field] if field else ("sentences",)
     labels_N = test.labels[field][:] if field else np.zeros(len(test), int)
-    if 2 < len(np.unique(labels_N)) < len(labels_N) and model.latent_dim > 1:
+    known = labels_N >= 0
+    if 2 < len(np.unique(labels_N[known])) < np.sum(known) and model.latent_dim > 1:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         # Principal axes show what varies most; these show whether the label is encoded at all.
         separate = LinearDiscriminantAnalysis(n_components=2)
-        points_Nx2 = separate.fit_transform(estimates.mu_NxZ, labels_N)
+        separate.fit(estimates.mu_NxZ[known], labels_N[known])
+        points_Nx2 = separate.transform(estimates.mu_NxZ)
         axes = f"the two axes that separate {field} best"
     else:
         points_Nx2 = principal_plane(estimates.mu_NxZ).points_Nx2

@@ -1,8 +1,6 @@
 """`vaetx_jax.fit(sentences)`: a trained model without a config."""
 
 import contextlib
-import csv
-import hashlib
 import io
 import pathlib
 import shutil
@@ -11,6 +9,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from vaetx_jax.config import keys, validation
@@ -18,21 +17,20 @@ from vaetx_jax.config.own_text import own_text_config
 from vaetx_jax.config.pretrained_text import pretrained_text_config
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
-from vaetx_jax.data.decoded_lines import MAX_CHARACTERS
-from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.inference.batching import check_sentences
+from vaetx_jax.data.fields import LABEL, Fields
+from vaetx_jax.errors import ConfigError
+from vaetx_jax.inference.columns import Corpus, columns_of
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.run import workdir as workdir_lib
-from vaetx_jax.run.run import create_run
+from vaetx_jax.run.run import create_run, prepare
+from vaetx_jax.runtime.atomic import atomic_folder
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.settings import closest
 from vaetx_jax.training.trainer import StoppedError, Trainer
 
-HELD_OUT = 10  # one in this many different sentences validates, another tests
-
 
 def fit(
-    sentences: Sequence[str],
+    sentences: Any,
     labels: Sequence[Any] | None = None,
     *,
     model: str | None = None,
@@ -44,13 +42,17 @@ def fit(
 ) -> TextModel:
     """Trains a model on sentences and returns it ready to use.
 
-    Its defaults keep the latent alive (free bits, mean pooling, the latent at every input, word
-    dropout). With a published encoder they are those of `config.pretrained_text`. A tenth of the
-    different sentences is the validation split and a tenth the test split, chosen by a hash.
+    Its defaults keep the latent alive (`config.living_latent`): a language model first, then a
+    latent of a fixed rate; with a published encoder they are those of `config.pretrained_text`. A
+    tenth of the different sentences is the validation split and a tenth the test split, chosen by a
+    hash.
 
     Args:
-      sentences: at least three different ones; blank ones are left out.
-      labels: a class for each, used by the probe and the figures, not by the training.
+      sentences: at least three different ones; blank ones are left out. Or a table (a DataFrame, a
+        dict of columns), whose columns `data_text_column` and `data_label_column` name: `text` and,
+        if there is one, `label` by default.
+      labels: a class for each, used by the probe and the figures, not by the training; None, NaN
+        or blank: it has none.
       model: `vae_transformer` (the default), `vae_lstm`, `gru_lm` and so on; with an encoder,
         `vae_bert`.
       encoder: a published encoder that has read more than these sentences: the folder of a BERT
@@ -66,9 +68,9 @@ def fit(
       UserError: sentences or labels that cannot be used; the message says which.
       KeyboardInterrupt: it was stopped; with a `workdir`, the same call resumes it.
     """
-    sentences, names = _checked(sentences, labels)
     default = _default(model, encoder)
     chosen = _settings(default, {**(config or {}), **_dotted(default, settings)})
+    corpus = columns_of(sentences, labels, Fields.of(*_take_columns(chosen)))
     temporary = workdir is None
     folder = pathlib.Path(workdir or tempfile.mkdtemp(prefix="vaetx-fit-")).expanduser().resolve()
     try:
@@ -77,7 +79,7 @@ def fit(
                 stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             stack.enter_context(workdir_lib.claim(folder))
             use_compilation_cache(cache_dir(chosen))  # the user's, so that it outlives this run
-            _train(chosen, folder, sentences, names)
+            _train(chosen, folder, corpus)
         fitted = load(folder)
     except BaseException:
         if temporary:
@@ -88,15 +90,14 @@ def fit(
     return fitted
 
 
-def _train(
-    config: ConfigDict, folder: pathlib.Path, sentences: Sequence[str], labels: list[str] | None
-) -> None:
-    _write_corpus(folder / "corpus", sentences, labels)
+def _train(config: ConfigDict, folder: pathlib.Path, corpus: Corpus) -> None:
     with config.unlocked():
         config.data.cache_dir = str(folder / "cache")
-        for split in SPLITS:
-            config.data[split] = str(folder / "corpus" / f"{split}.csv")
-    validation.validate(config)
+    with atomic_folder(folder / "corpus", replace=True) as fresh:
+        corpus.write(fresh)
+        _use_files(config, fresh, corpus)
+        prepare(config, folder)  # all checks, before the folder's corpus is replaced
+    _use_files(config, folder / "corpus", corpus)
     workdir_lib.keep_config(folder, config)
     trainer = Trainer(create_run(config, folder))
     state, _ = trainer.start_state()
@@ -108,54 +109,20 @@ def _train(
         raise KeyboardInterrupt(str(stopped)) from None
 
 
-def _checked(sentences: Any, labels: Any) -> tuple[Sequence[str], list[str] | None]:
-    sentences = check_sentences(sentences)
-    for number, text in enumerate(sentences):
-        if "\0" in text or len(text) > MAX_CHARACTERS:
-            what = "a NUL character" if "\0" in text else f"more than {MAX_CHARACTERS:,} characters"
-            raise UserError(
-                f"sentence {number} (counted from 0) has {what}; leave it out or cut it"
-            )
-    different = {text.strip() for text in sentences} - {""}
-    if len(different) < 3:
-        raise UserError(
-            f"{len(different)} different sentences: at least 3 are needed, to train on, to "
-            "validate and to test, and some thousands for a model that is worth having"
-        )
-    if labels is None:
-        return sentences, None
-    names = [str(label).strip() for label in labels]
-    if len(names) != len(sentences):
-        raise UserError(f"{len(names):,} labels for {len(sentences):,} sentences; give one each")
-    if "" in names:
-        raise UserError(f"label {names.index('')} (counted from 0) is blank; give every one a name")
-    return sentences, names
-
-
-def _write_corpus(folder: pathlib.Path, sentences: Sequence[str], labels: list[str] | None) -> None:
-    """Writes a CSV file per split; a sentence's split depends on its hash alone."""
-    texts = [" ".join(text.split("\n")).strip() for text in sentences]
-    different = sorted({text for text in texts if text}, key=_hash)
-    held = max(1, len(different) // HELD_OUT)
-    split_of = dict.fromkeys(different, "train")
-    split_of |= dict.fromkeys(different[:held], "valid")
-    split_of |= dict.fromkeys(different[held : 2 * held], "test")
-    folder.mkdir(exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        writers = {}
+def _use_files(config: ConfigDict, folder: pathlib.Path, corpus: Corpus) -> None:
+    with config.unlocked():
         for split in SPLITS:
-            path = folder / f"{split}.csv"
-            file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-            writers[split] = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-            writers[split].writerow(["text"] if labels is None else ["text", "label"])
-        for number, text in enumerate(texts):
-            if text:
-                row = [text] if labels is None else [text, labels[number]]
-                writers[split_of[text]].writerow(row)
+            config.data[split] = str(folder / f"{split}.csv")
+        own = tuple(corpus.labels) not in ((), (LABEL,))
+        config.data.label_column = ",".join(corpus.labels) if own else ""
+    validation.validate(config)
 
 
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+def _take_columns(config: ConfigDict) -> tuple[str, str]:
+    """The columns that the settings name, which are those of the caller's table."""
+    chosen = config.data.text_column, config.data.label_column
+    config.data.text_column = config.data.label_column = ""
+    return chosen
 
 
 def _default(model: str | None, encoder: str | pathlib.Path | None) -> ConfigDict:
@@ -198,12 +165,14 @@ def _settings(config: ConfigDict, chosen: Mapping[str, Any]) -> ConfigDict:
         if key not in known:
             raise ConfigError(f"there is no setting {key!r}{closest(key, known)}")
         try:
-            keys.set_value(config, key, value)
+            # A scalar of numpy is what Python has for it.
+            keys.set_value(config, key, value.item() if isinstance(value, np.generic) else value)
         except (TypeError, ValueError):
             default = keys.value_of(config, key)
             wanted = "" if default is None else f", as {default!r} is"
             raise ConfigError(
                 f"config.{key} = {value!r}: of the wrong type ({type(value).__name__}){wanted}"
             ) from None
+    keys.expand_paths(config)
     validation.validate(config)
     return config

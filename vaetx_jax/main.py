@@ -15,6 +15,7 @@ import pathlib
 import platform
 
 import jax
+import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -23,9 +24,10 @@ from vaetx_jax.config import keys, validation
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
+from vaetx_jax.inference.reference import check_reference
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
-from vaetx_jax.run.run import Run, create_run
+from vaetx_jax.run.run import Run, create_run, prepare
 from vaetx_jax.runtime import distributed, processes
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.runtime.console import duration
@@ -33,6 +35,8 @@ from vaetx_jax.runtime.mesh import check_batch_size, data_mesh
 from vaetx_jax.training.state import count_parameters
 from vaetx_jax.training.trainer import StoppedError, Trainer
 from vaetx_jax.version import __version__
+
+FEW = 1_000  # sentences; with fewer to train on a note says so
 
 
 def define_flags() -> None:
@@ -69,12 +73,13 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     with contextlib.ExitStack() as stack:
         distributed.first_does(lambda: _prepare(config, folder, stack))
         run = create_run(config, folder)
+        check_reference(run)
         trainer = Trainer(run)
         greet(run, trainer)
         try:
             _train(trainer)
         except StoppedError as stopped:
-            print(f"{stopped}. Start the same command again to go on.")
+            print(f"{stopped}. Run the same command again to resume.")
             distributed.leave()
             return signals.STOPPED
         model = load(folder).on_local_devices()
@@ -87,8 +92,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
 def _prepare(config: ConfigDict, folder: pathlib.Path, stack: contextlib.ExitStack) -> None:
     """Claims the folder, and makes the files that all processes then read."""
     stack.enter_context(workdir.claim(folder))
-    for notice in workdir.keep_config(folder, config):
+    for notice in prepare(config, folder):
         print(f"note: {notice}")
+    workdir.keep_config(folder, config)
     if jax.process_count() > 1:
         run = create_run(config, folder)
         for name in SPLITS:
@@ -108,7 +114,7 @@ def greet(run: Run, trainer: Trainer) -> None:
         f"{len(devices)} device(s): {devices[0].device_kind}{_describe_mesh(run)}\n"
         f"folder     {run.folder}\n"
         f"corpus     {run.corpus.describe()}\n"
-        f"tokenizer  {run.tokenizer.kind}, {run.tokenizer.size:,} tokens\n"
+        f"tokenizer  {run.tokenizer.kind}, {run.tokenizer.size:,} tokens{_describe_unknown(run)}\n"
         f"sentences  {len(train):,} to train on, {len(valid):,} to validate; {cut:,} longer than "
         f"{config.data.max_len} tokens were cut\n"
         f"model      {config.model.name} ({config.model.preset}), "
@@ -116,9 +122,23 @@ def greet(run: Run, trainer: Trainer) -> None:
         f"batches    {config.data.batch_size} sentences in rows of {_lengths(batches.shapes)} "
         f"tokens, {batches.padding:.1%} padding\n"
         f"steps      {settings.total_steps:,}, {batches.steps_per_epoch:,} per epoch; "
-        f"annealing {objective.annealing}, {objective.cycles} cycles",
+        f"annealing {objective.annealing}, {objective.cycles} cycles"
+        f"{''.join(f', {remedy}' for remedy in objective.remedies())}",
         flush=True,
     )
+    if config.data.corpus == "text" and len(train) < FEW:
+        print(
+            f"note: {len(train):,} sentences to train on are few; a model that is worth having "
+            "needs some thousands",
+            flush=True,
+        )
+
+
+def _describe_unknown(run: Run) -> str:
+    """How many of the training tokens are [UNK]; empty where none is."""
+    tokens, unknown = run.split("train").tokens, run.tokenizer.unk_id
+    count = int(np.count_nonzero(tokens == unknown)) if unknown >= 0 else 0
+    return f"; {count:,} of {len(tokens):,} in the training split are [UNK]" if count else ""
 
 
 def _describe_mesh(run: Run) -> str:

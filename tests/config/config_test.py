@@ -173,6 +173,11 @@ BROKEN = [
     ({"objective.cycles": 7, "train.steps": 6}, "objective.cycles", "more cycles than"),
     ({"objective.ratio": 0.0}, "objective.ratio", "above 0 and at most 1"),
     ({"objective.ratio": 1.5}, "objective.ratio", "above 0 and at most 1"),
+    ({"objective.zero": 0.75}, "objective.zero", "with objective.ratio = 0.5 it is more than"),
+    ({"objective.beta": -1.0}, "objective.beta", "at least 0"),
+    ({"objective.target_rate": -1.0}, "objective.target_rate", "at least 0"),
+    ({"objective.rate_mode": "hing"}, "objective.rate_mode", "did you mean hinge?"),
+    ({"objective.aggressive": 1.5}, "objective.aggressive", "at least 0 and at most 1"),
     ({"train.epochs": 0}, "train.epochs", "train.epochs or train.steps"),
     ({"train.learning_rate": 0.0, **NO_RATE}, "train.learning_rate", "above 0"),
     (

@@ -1,5 +1,7 @@
 """Finished cells of a study, made by hand."""
 
+import dataclasses
+
 from vaetx_jax.config.study import default_study
 from vaetx_jax.models.presets import has_latent
 from vaetx_jax.study.cells import Cell, cell_config
@@ -35,6 +37,11 @@ def result_of(folder, model="vae_gru", annealing="none", *, seed=0, corpus="ptb"
     cell = Cell(corpus, model, annealing, latent if has_latent(model) else 0, seed, config)
     facts = {"seconds": 60.0, "device": "cpu", "devices": 1}
     return Result(cell, folder / cell.name, metrics_of(model, **new), probe, facts)
+
+
+def in_row(result, row):
+    """The result as one of a row with a name."""
+    return dataclasses.replace(result, cell=dataclasses.replace(result.cell, row=row))
 
 
 def grid_of(results, missing=None):

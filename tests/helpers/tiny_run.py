@@ -21,7 +21,7 @@ def tiny_config(cache: pathlib.Path) -> ConfigDict:
     config.model.dim, config.model.latent_dim = 8, 4
     config.objective.cycles = 2
     config.train.steps, config.train.log_every, config.train.validate_every = STEPS, 3, 10
-    config.evaluation.iw_samples = 2
+    config.evaluation.iw_samples, config.evaluation.text_samples = 2, 0
     config.samples.count = 2
     return config
 

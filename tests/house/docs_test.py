@@ -52,6 +52,7 @@ SMALL = {
     "data.groups": 1,
     "data.max_len": 24,
     "evaluation.iw_samples": 0,
+    "evaluation.text_samples": 0,
     "model.dim": 8,
     "model.latent_dim": 4,
     "model.layers": 1,

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.package_copy import copy_package, edit_line, run_python
 
 FIELD = "    free_bits: float = setting(0.0, least=0)"
-KL = "kl_term(kl_BxZ, share_B, free_bits=objective.free_bits)"
+KL = "kl_term(kl_BxZ, share_B, objective)"
 LOSS = f"    loss = reconstruction + kl_weight * {KL}"
 RECORD = '        Annealing("none", _constant, has_cycles=False, line=":", marker="s"),'
 
@@ -19,7 +19,9 @@ NEW_LOSS = f"""    kl = {KL}
 NEW_RECORD = f"""{RECORD}
         Annealing(
             "jump",
-            lambda step, total, cycles, ratio: jnp.float32(phase(step, total, cycles) >= ratio),
+            lambda step, total, cycles, ratio, zero: jnp.float32(
+                phase(step, total, cycles) >= ratio
+            ),
             has_cycles=True,
             line="-.",
             marker="D",

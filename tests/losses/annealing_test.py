@@ -23,13 +23,14 @@ def steps_of(total_steps):
     return jnp.arange(max(total_steps, LONGEST), dtype=jnp.int32)
 
 
-def alphas(annealing, total_steps, cycles, ratio):
+def alphas(annealing, total_steps, cycles, ratio, **other):
     alpha = annealing_lib.kl_weight(
         steps_of(total_steps),
         annealing=annealing,
         total_steps=total_steps,
         cycles=cycles,
         ratio=ratio,
+        **other,
     )
     return np.asarray(alpha)[:total_steps]
 
@@ -96,6 +97,26 @@ def test_without_annealing_alpha_is_always_one():
 def test_linear_alpha_climbs_once_and_stays():
     expected = [0.0, 0.25, 0.5, 0.75] + [1.0] * 12
     np.testing.assert_array_equal(alphas("linear", 16, 2, 0.5), expected)
+
+
+def test_a_share_at_zero_comes_before_the_ramp():
+    # Two periods of 8 steps: 2 steps at 0, a ramp of 4, 2 steps at the top.
+    period = [0.0, 0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    np.testing.assert_array_equal(alphas("cyclic", 16, 2, 0.5, zero=0.25), period * 2)
+    once = [*period, *[1.0] * 8]
+    np.testing.assert_array_equal(alphas("linear", 16, 2, 0.5, zero=0.25), once)
+
+
+@pytest.mark.parametrize("annealing", annealing_lib.ANNEALINGS)
+@pytest.mark.parametrize("beta", [0.0, 0.3])
+def test_beta_is_the_weight_that_alpha_is_multiplied_by(annealing, beta):
+    def weight(step, **other):
+        return annealing_lib.kl_weight(
+            step, annealing=annealing, total_steps=16, cycles=2, ratio=0.5, **other
+        )
+
+    for step in (0, 3, 7):
+        assert float(weight(step, beta=beta)) == pytest.approx(beta * float(weight(step)))
 
 
 def test_an_unknown_annealing_is_refused():

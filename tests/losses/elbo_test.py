@@ -9,25 +9,27 @@ import pytest
 
 from tests.helpers import tiny
 from vaetx_jax.losses import elbo
+from vaetx_jax.losses.bag_of_words import BagWeights, bag_of_words_nll
+from vaetx_jax.losses.mmd import mmd
 
 MODEL = tiny.vae(layers=1)
 PIECES = tiny.sentences(9)
 KEY = jax.random.key(5)
 
 
-def loss_of(params, batch, key, kl_weight, *, free_bits=0.0, model=MODEL):
+def loss_of(params, batch, key, kl_weight, *, free_bits=0.0, target_rate=0.0, mmd=0.0, model=MODEL):
     return elbo.negative_elbo(
         model,
         {"params": params},
         batch,
         key,
-        objective=elbo.Objective(free_bits=free_bits),
+        objective=elbo.Objective(free_bits=free_bits, target_rate=target_rate, mmd=mmd),
         kl_weight=jnp.asarray(kl_weight, jnp.float32),
         mesh=tiny.one_device(),
     )
 
 
-forward_alone = jax.jit(loss_of, static_argnames=("free_bits", "model"))
+forward_alone = jax.jit(loss_of, static_argnames=("free_bits", "target_rate", "mmd", "model"))
 forward_and_back = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
 
 
@@ -172,15 +174,82 @@ KL_BXZ = jnp.asarray([[0.2, 1.0, 0.0], [0.4, 3.0, 0.1], [9.0, 9.0, 9.0]])
 SHARE_B = jnp.asarray([0.5, 0.5, 0.0])  # the third row is filler
 
 
+def kl_term(kl_BxZ=KL_BXZ, **changes):
+    return float(elbo.kl_term(kl_BxZ, SHARE_B, elbo.Objective(**changes)))
+
+
+def kl_gradient(**changes):
+    return jax.grad(elbo.kl_term)(KL_BXZ, SHARE_B, elbo.Objective(**changes))
+
+
 def test_free_bits_by_hand():
     # Means 0.3, 2 and 0.05; with half a nat free the first and the last cost half a nat each.
-    assert float(elbo.kl_term(KL_BXZ, SHARE_B, free_bits=0.0)) == pytest.approx(2.35)
-    assert float(elbo.kl_term(KL_BXZ, SHARE_B, free_bits=0.5)) == pytest.approx(3.0)
+    assert kl_term(free_bits=0.0) == pytest.approx(2.35)
+    assert kl_term(free_bits=0.5) == pytest.approx(3.0)
 
 
 def test_below_the_free_bits_a_dimension_has_no_gradient():
-    gradient = jax.grad(functools.partial(elbo.kl_term, free_bits=0.5))(KL_BXZ, SHARE_B)
+    gradient = kl_gradient(free_bits=0.5)
     np.testing.assert_array_equal(gradient, [[0, 0.5, 0], [0, 0.5, 0], [0, 0, 0]])
+
+
+def test_the_hinge_of_a_target_rate_is_on_the_sum():
+    assert kl_term(target_rate=2.0) == pytest.approx(2.35)
+    assert kl_term(target_rate=3.0) == pytest.approx(3.0)
+    assert kl_term(target_rate=3.5, free_bits=0.5) == pytest.approx(3.5)
+    np.testing.assert_array_equal(kl_gradient(target_rate=3.0), np.zeros((3, 3)))
+    assert kl_term(target_rate=3.0, rate_mode="lagrange") == pytest.approx(2.35)
+
+
+def remedied(params, objective, **learnt):
+    """The terms at a KL weight of 0.3 under an objective."""
+    value, (terms, _) = elbo.negative_elbo(
+        MODEL,
+        {"params": params},
+        batch(filler=3),
+        KEY,
+        objective=objective,
+        kl_weight=jnp.float32(0.3),
+        mesh=tiny.one_device(),
+        **learnt,
+    )
+    return terms._replace(loss=value)
+
+
+def posterior_draw(params, ids_BxS):
+    """z as a step of `KEY` draws it."""
+    _, latent_key = jax.random.split(KEY)
+    rngs = {"dropout": KEY, "latent": latent_key}
+    return MODEL.apply({"params": params}, ids_BxS, rngs=rngs).z_BxZ, latent_key
+
+
+def test_each_remedy_adds_its_term_to_the_loss_and_leaves_the_reported_terms(params):
+    rows, plain = batch(filler=3), remedied(params, elbo.Objective())
+    ids_BxS, weight_B = rows["ids"], rows["weight"]
+    z_BxZ, latent_key = posterior_draw(params, ids_BxS)
+    noise = np.random.default_rng(3)
+    bag = BagWeights(
+        jnp.asarray(noise.standard_normal((tiny.LATENT, tiny.VOCABULARY)), jnp.float32),
+        jnp.zeros(tiny.VOCABULARY),
+    )
+    mask_BxT = (ids_BxS[:, 1:] != tiny.PAD) & (weight_B > 0)[:, None]
+    bow = float(jnp.sum(bag_of_words_nll(z_BxZ, bag, ids_BxS[:, 1:], mask_BxT))) / 9
+    prior_BxZ = jax.random.normal(jax.random.fold_in(latent_key, 1), z_BxZ.shape)
+    rate = elbo.Objective(target_rate=50.0, rate_mode="lagrange")
+    for added, terms in (
+        (0.5 * bow, remedied(params, elbo.Objective(bow=0.5), bag=bag)),
+        (7 * float(mmd(z_BxZ, prior_BxZ, weight_B)), remedied(params, elbo.Objective(mmd=7.0))),
+        (0.4 * (50 - float(plain.kl) / 9), remedied(params, rate, multiplier=jnp.float32(0.4))),
+    ):
+        assert abs(added) > 0.1
+        assert float(terms.loss) - float(plain.loss) == pytest.approx(added, rel=1e-3)
+        assert terms._replace(loss=plain.loss) == plain
+
+
+def test_the_remedies_of_an_objective_are_what_it_sets_besides_the_schedule():
+    assert elbo.Objective(annealing="linear", cycles=2, ratio=0.3).remedies() == []
+    set_two = elbo.Objective(free_bits=0.5, target_rate=8.0, rate_mode="lagrange")
+    assert set_two.remedies() == ["free_bits 0.5", "target_rate 8.0", "rate_mode lagrange"]
 
 
 def test_a_sentences_nll_is_that_of_a_plain_softmax_and_zero_for_filler(params):
@@ -195,10 +264,10 @@ def test_a_sentences_nll_is_that_of_a_plain_softmax_and_zero_for_filler(params):
     np.testing.assert_array_equal(got[9:], np.zeros(3))
 
 
-@pytest.mark.parametrize("free_bits", [0.0, 0.5])
-def test_the_loss_of_a_language_model_is_its_nll(free_bits):
+@pytest.mark.parametrize("remedy", [{}, {"free_bits": 0.5}, {"target_rate": 9.0}, {"mmd": 2.0}])
+def test_the_loss_of_a_language_model_is_its_nll(remedy):
     model = tiny.language_model()
-    terms = terms_of(tiny.params_of(model), batch(), 1.0, free_bits=free_bits, model=model)
+    terms = terms_of(tiny.params_of(model), batch(), 1.0, model=model, **remedy)
     assert float(terms.kl) == 0.0
     assert float(terms.loss) == pytest.approx(float(terms.nll) / 9, rel=1e-6)
 

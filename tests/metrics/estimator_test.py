@@ -13,7 +13,7 @@ from scipy import integrate, special, stats
 
 from tests.helpers import tiny
 from vaetx_jax.metrics.estimator import Estimates, Estimator
-from vaetx_jax.metrics.summary import SplitFacts, perplexity, summary
+from vaetx_jax.metrics.summary import SplitFacts, notes, perplexity, summary, with_samples
 from vaetx_jax.models.output_layer import OutputWeights
 
 MODEL = tiny.vae(layers=1)
@@ -310,6 +310,17 @@ def test_perplexity_too_large_for_a_float_is_infinite():
     assert perplexity(10.0, 5) == pytest.approx(math.exp(2.0))
     assert perplexity(1e6, 1) == math.inf
     assert perplexity(math.inf, 3) == math.inf
+
+
+@pytest.mark.parametrize(("mi", "noted"), [(7.2, True), (7.0, False), (None, False)])
+def test_a_mutual_information_within_half_a_nat_of_its_limit_is_noted(mi, noted):
+    found = notes({"mi": mi, "mi_limit": 7.6})
+    assert [("mi = 7.20" in note and "7.60" in note) for note in found] == [True] * noted
+
+
+def test_the_weighted_perplexities_alone_are_printed_with_their_samples():
+    assert with_samples("ppl_iw_word", 500) == "ppl_iw_word (K=500)"
+    assert with_samples("ppl_elbo", 500) == "ppl_elbo"
 
 
 # A process of its own: four devices.

@@ -42,6 +42,7 @@ SETTINGS = {
     "objective.cycles": 4,
     "evaluation.iw_samples": 2,
     "samples.count": 0,
+    "evaluation.text_samples": 0,
 }
 
 

@@ -47,6 +47,7 @@ def get_config() -> ConfigDict:
     run.train.steps, run.train.log_every, run.objective.cycles = 240, 1, 2
     run.train.validate_every, run.train.checkpoint_every = 60, EVERY
     run.evaluation.iw_samples, run.samples.count = 10, 0
+    run.evaluation.text_samples = 0
     return config
 
 

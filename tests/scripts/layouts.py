@@ -125,6 +125,7 @@ def start(folder: pathlib.Path, *, supervised: bool = False) -> subprocess.Popen
         "objective.cycles": 2,
         "evaluation.iw_samples": 2,
         "samples.count": 0,
+        "evaluation.text_samples": 0,
     }
     command += [f"--config.{key}={value}" for key, value in settings.items()]
     command += [f"--heartbeat_timeout={HEARTBEAT}"]

@@ -145,6 +145,66 @@ def test_a_field_that_no_model_of_the_grid_has_is_refused():
         cells_of(small_study(**{"model.heads": 4}))
 
 
+@pytest.mark.parametrize("by_row", [False, True])
+def test_a_field_of_another_encoder_is_set_for_the_models_that_have_it(by_row):
+    """An LSTM before a Transformer has a width of embeddings, and the language model has not."""
+    of_row = {"model.encoder": "lstm"} if by_row else {}
+    rows = (("vae_transformer", "none", "lstm", of_row), ("transformer_lm", "none"))
+    config = small_study(rows, **{"model.embed_dim": 24})
+    if not by_row:
+        config.run.model.encoder = "lstm"
+    widths = {cell.model: cell.config.model.embed_dim for cell in cells_of(config)}
+    assert widths == {"vae_transformer": 24, "transformer_lm": None}
+
+
+FREE = ("vae_gru", "cyclic", "free bits!", {"objective.free_bits": 0.5})
+
+
+def test_a_rows_settings_win_over_the_grids_and_are_its_own():
+    config = small_study((FREE, ("vae_gru", "cyclic")), **{"objective.free_bits": 0.25})
+    bits = {cell.label: cell.config.objective.free_bits for cell in cells_of(config)}
+    assert bits["grammar-vae_gru-cyclic-z64-s0-free_bits_"] == 0.5
+    assert bits["grammar-vae_gru-cyclic-z64-s0"] == 0.25
+
+
+def test_a_named_row_shares_its_cells_with_a_study_that_sets_the_same_for_all():
+    (named, _), everywhere = cells_of(small_study((FREE,))), cell_of(**FREE[3])
+    assert named.name == everywhere.name
+    assert named.label != everywhere.label
+
+
+def test_rows_of_other_settings_are_other_programs():
+    config = small_study((FREE, ("vae_gru", "cyclic"), ("vae_gru", "none")))
+    free, _, plain, _, none, _ = (cell.program for cell in cells_of(config))
+    assert free != plain and plain == none
+
+
+def test_two_rows_of_the_same_settings_are_refused():
+    again = (*FREE[:2], "the same", FREE[3])
+    with pytest.raises(ConfigError, match="free bits! and the same have the same settings"):
+        cells_of(small_study((FREE, again)))
+
+
+def test_a_sweep_makes_a_cell_of_each_combination_and_one_of_the_language_model():
+    config = small_study(((*FREE[:3], {}), ("gru_lm", "none")))
+    config.study.seeds = (0,)
+    config.study.sweep = {"model.latent_dim": (8, 16), "objective.annealing": ("none", "linear")}
+    assert [cell.label.rpartition("-")[0] for cell in cells_of(config)] == [
+        "grammar-vae_gru-none-z8-s0",
+        "grammar-vae_gru-linear-z8-s0",
+        "grammar-vae_gru-none-z16-s0",
+        "grammar-vae_gru-linear-z16-s0",
+        "grammar-gru_lm-none-z0",
+    ]
+    assert cells_of(config)[1].title == "free bits!, latent_dim 8, annealing linear"
+
+
+def test_a_rows_value_of_another_type_is_refused_with_row_and_key():
+    row = (*FREE[:3], {"objective.free_bits": "much"})
+    with pytest.raises(ConfigError, match=r"row free bits! .*objective.free_bits = 'much'"):
+        cells_of(small_study((row,)))
+
+
 def test_wrong_settings_of_a_cell_are_refused_before_anything_is_trained():
     with pytest.raises(ConfigError, match=r"grammar-vae_gru-cyclic-z64-s0:\n.*model.preset"):
         cells_of(small_study(**{"model.preset": "modern"}))

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from tests.helpers.finished_cells import CYCLIC, LM, result_of
+from tests.helpers.finished_cells import CYCLIC, LM, in_row, result_of
+from vaetx_jax.config.study_rows import Row
 from vaetx_jax.study import figures as figures_lib
 
 
@@ -76,6 +77,28 @@ def test_rate_stands_against_distortion(tmp_path, saved_figures):
     for line in ptb.lines[2:]:  # of equal ELBO
         sums = np.add(line.get_xdata(), line.get_ydata())
         np.testing.assert_allclose(sums, sums[0])
+
+
+def test_the_line_of_the_best_language_model_is_where_the_elbo_is_its_likelihood(
+    tmp_path, saved_figures
+):
+    results = [result_of(tmp_path, *CYCLIC, nll=80.0, kl=4.0)]
+    results += [result_of(tmp_path, *LM, nll=nll, seed=seed) for seed, nll in enumerate((90, 86))]
+    results.append(result_of(tmp_path, *CYCLIC, corpus="air"))
+    figures_lib.plot_rate_distortion(results, tmp_path / "rate.png")
+    ptb, air = saved_figures[0].axes
+    (line,) = [line for line in ptb.lines if line.get_label() == "as good as transformer_lm"]
+    np.testing.assert_allclose(np.add(*line.get_data()), 86.0)
+    assert not any(str(line.get_label()).startswith("as good") for line in air.lines)
+
+
+def test_named_rows_have_colours_and_names_of_their_own(tmp_path, saved_figures):
+    rows = [Row(*CYCLIC), Row(*CYCLIC, "free bits"), Row(*CYCLIC, "channel")]
+    results = [in_row(result_of(tmp_path, *CYCLIC), row) for row in rows]
+    figures_lib.plot_rate_distortion(results, tmp_path / "rate.png")
+    points = saved_figures[0].axes[0].lines[:3]
+    assert [line.get_label() for line in points] == [row.title for row in rows]
+    assert len({line.get_color() for line in points}) == 3
 
 
 def test_language_models_alone_have_no_rate(tmp_path):

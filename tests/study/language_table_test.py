@@ -3,7 +3,17 @@
 import json
 import math
 
-from tests.helpers.finished_cells import CYCLIC, LINEAR, LM, NONE, grid_of, result_of, study_of
+from tests.helpers.finished_cells import (
+    CYCLIC,
+    LINEAR,
+    LM,
+    NONE,
+    grid_of,
+    in_row,
+    result_of,
+    study_of,
+)
+from vaetx_jax.config.study_rows import rows_of
 from vaetx_jax.study.language_table import language_tables
 
 
@@ -126,3 +136,50 @@ def test_a_mean_over_fewer_seeds_than_the_others_is_said(tmp_path):
     notes = language_table(results, CYCLIC, NONE)[0].notes
     assert "Over fewer seeds: ptb vae_transformer, none (seeds 1)." in notes
     assert "3 cells, trained in 0:03:00 on 1 cpu" in notes[1]
+
+
+USED = {"use": 2.5, "marginal_kl": 1.25, "nll": 80.0}
+
+
+def test_the_latents_use_is_a_table_of_its_own_without_language_models(tmp_path):
+    results = [result_of(tmp_path, *CYCLIC, seed=s, **(USED | {"use": 2.0 + s})) for s in (0, 1)]
+    results += [result_of(tmp_path, *LM, nll=81.0, seed=s) for s in (0, 1)]
+    _, _, third = language_table(results, CYCLIC, LM)
+    names = ["use", "gain", "behind_lm", "kl", "mi", "marginal_kl", "au"]
+    assert [head.split()[1] for head in third.columns[1:]] == names
+    (line,) = third.shown
+    assert line[:3] == ["vae_transformer, cyclic", "2.50 ± 0.71", "1.00 ± 0.00"]
+    assert "the grid's transformer_lm of the same seed" in third.notes[1]
+
+
+def test_without_a_language_model_there_is_no_gain(tmp_path):
+    _, _, third = language_table([result_of(tmp_path, *CYCLIC, **USED)], CYCLIC)
+    assert "gain" not in " ".join([*third.columns, *third.notes])
+
+
+def test_evaluations_of_earlier_versions_make_two_tables(tmp_path):
+    assert len(language_table([result_of(tmp_path, *CYCLIC)], CYCLIC)) == 2
+
+
+def test_the_weighted_bounds_head_has_its_samples(tmp_path):
+    results = [result_of(tmp_path, *CYCLIC, iw_samples=500)]
+    results += [result_of(tmp_path, *NONE, iw_samples=20)]
+    heads = language_table(results, CYCLIC, NONE)[1].columns
+    assert "ptb ppl_iw (K=20 or 500)" in heads and "ptb ppl_iw_word (K=20 or 500)" in heads
+
+
+def test_a_mutual_information_near_its_limit_is_noted(tmp_path):
+    results = [result_of(tmp_path, *CYCLIC, mi=3.5), result_of(tmp_path, *NONE, mi=3.0)]
+    notes = language_table(results, CYCLIC, NONE)[0].notes
+    (note,) = [note for note in notes if "limit" in note]
+    assert note.endswith("'at least this much': ptb vae_transformer, cyclic.")
+
+
+def test_a_named_row_is_a_line_of_its_own_with_nothing_published(tmp_path):
+    row = (*CYCLIC, "free bits", {"objective.free_bits": 0.5})
+    results = [result_of(tmp_path, *CYCLIC, ppl_rec=70.5)]
+    results.append(in_row(result_of(tmp_path, *CYCLIC, ppl_rec=60.5), rows_of(study_of((row,)))[0]))
+    table, _ = language_table(results, CYCLIC, row)
+    assert [line[0] for line in table.shown] == ["vae_transformer, cyclic", "free bits"]
+    assert table.shown[1][1] == "**60.50**\n–"
+    assert table.rows[1]["settings"] == {"objective.free_bits": 0.5}

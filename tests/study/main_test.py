@@ -1,6 +1,7 @@
 """The study command: exit statuses, and a small study with real processes."""
 
 import json
+import math
 import pathlib
 
 import pytest
@@ -95,9 +96,13 @@ def test_a_study_writes_the_metrics_of_its_cells(real_folder):
         ("transformer_lm", "none"),
     ]
     table, page = (real_folder / "real.md").read_text(), (real_folder / "report.html").read_text()
-    for row in rows:
-        (name,) = row["cells"]
-        figures = json.loads((real_folder / "cells" / name / seal.EVALUATION).read_text())
+    cells = [name for row in rows for name in row["cells"]]
+    vae, lm = (
+        json.loads((real_folder / "cells" / name / seal.EVALUATION).read_text()) for name in cells
+    )
+    behind = math.log(vae["ppl_iw"]) * vae["tokens"] / vae["sentences"] - lm["nll"]
+    vae |= {"gain": lm["nll"] - vae["nll"], "behind_lm": pytest.approx(behind)}
+    for row, name, figures in zip(rows, cells, (vae, lm), strict=True):
         for key, summary in row["ours"].items():
             assert (summary and summary["mean"]) == figures[key], key
         assert row["parameters"] == figures["parameters"] and figures["seed"] == 0

@@ -1,6 +1,7 @@
 """A whole run of two phases with a channel: what it saves, resumes and counts as best."""
 
 import os
+import shutil
 import signal
 
 import jax
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiny_run import fit, tiny_config
+from vaetx_jax.evaluate import evaluate
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.models import gaussian, text_vae
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.runtime.console import Progress
+from vaetx_jax.training.language_model import FILE, kept_nll
 from vaetx_jax.training.trainer import StoppedError
 
 STEPS, WARM_UP = 12, 6
@@ -82,3 +85,14 @@ def test_a_run_stopped_in_either_phase_goes_on_bit_for_bit(whole, tmp_path, monk
     assert stops == 3
     ours, theirs = load(tmp_path, checkpoint="last"), load(whole[1], checkpoint="last")
     jax.tree.map(np.testing.assert_array_equal, ours.variables, theirs.variables)
+    np.testing.assert_array_equal(kept_nll(ours.run, "test"), kept_nll(theirs.run, "test"))
+
+
+def test_the_evaluation_is_against_the_runs_own_language_model(whole, tmp_path):
+    copy = shutil.copytree(whole[1], tmp_path / "run")
+    found, _ = evaluate(load(copy), "valid")
+    own_N = kept_nll(load(copy).run, "valid")
+    assert found["gain"] == pytest.approx(own_N.mean() - found["nll"])
+    assert found["reference"] == "own language model, at the end of its phase"
+    (copy / FILE).write_bytes((copy / FILE).read_bytes()[:100])
+    assert evaluate(load(copy), "valid")[0]["gain"] is None

@@ -52,7 +52,7 @@ def test_the_warm_up_has_no_kl_and_a_cosine_of_its_own():
 
 def test_the_second_phase_has_the_schedules_of_a_run_of_its_length():
     objective, optimizer = SETTINGS.objective, SETTINGS.optimizer
-    for step in range(8, 20):
+    for step in range(9, 20):  # the first has not the whole learning rate
         alpha = annealing.kl_weight(
             step - 8, annealing="cyclic", total_steps=12, cycles=2, ratio=objective.ratio
         )
@@ -64,6 +64,15 @@ def test_the_second_phase_has_the_schedules_of_a_run_of_its_length():
             cycles=2,
         )
         assert alpha_and_rate(step) == pytest.approx((float(alpha), float(rate)), rel=1e-6)
+
+
+def test_the_learning_rate_rises_over_the_first_steps_of_the_second_phase():
+    for total, over in ((1_008, 50), (108, 10)):  # fifty steps, or a tenth of a short phase
+        for step in (0, 3, over - 1, over):
+            plain = phases.rate(step, SETTINGS.optimizer, total - 8, 1, None)
+            rising = phases.rate(8 + step, SETTINGS.optimizer, total, 1, WARM_UP)
+            share = min((step + 1) / over, 1.0)
+            assert float(rising) == pytest.approx(share * float(plain), rel=1e-5)
 
 
 def test_a_warm_up_takes_its_share_of_the_steps():
@@ -106,7 +115,9 @@ def test_a_language_models_step_trains_the_decoder_alone(language_model_step):
 
 
 @pytest.mark.parametrize("kind", ["language_model", "autoencoder"])
-def test_the_switch_resets_the_moments_and_an_autoencoders_decoder(kind, language_model_step):
+def test_the_switch_resets_moments_and_either_the_decoder_or_the_size_of_z(
+    kind, language_model_step
+):
     trained, _ = language_model_step(fresh(), BATCH, KEY)
     trained = trained.with_params(jax.tree.map(lambda leaf: leaf + 1, trained.params))
     start = fresh()
@@ -115,8 +126,10 @@ def test_the_switch_resets_the_moments_and_an_autoencoders_decoder(kind, languag
     jax.tree.map(np.testing.assert_array_equal, host(state.optimizer), host(start.optimizer))
     for name, tree in state.params.items():
         kept = kind == "language_model" or name not in phases.DECODER
-        expected = trained.params[name] if kept else start.params[name]
-        jax.tree.map(np.testing.assert_array_equal, host(tree), host(expected))
+        expected = host(trained.params[name] if kept else start.params[name])
+        if name == "decoder" and kept:
+            expected["project"]["kernel"] *= phases.LATENT_SCALE
+        jax.tree.map(np.testing.assert_array_equal, host(tree), expected)
 
 
 def test_two_warm_ups_of_one_program_may_differ_in_their_learning_rate():

@@ -1,11 +1,10 @@
 """Starts from a training split, against numpy."""
 
 import numpy as np
-import pytest
+import scipy.sparse
 
 from tests.helpers import tiny
 from vaetx_jax.data.tokenized import TokenizedSplit
-from vaetx_jax.errors import UserError
 from vaetx_jax.training.starts import (
     latent_output_kernel,
     latent_semantics,
@@ -59,9 +58,18 @@ def test_latent_semantics_are_numpys_singular_vectors_with_unit_variance():
     np.testing.assert_allclose(np.abs(got), np.abs(expected), atol=0.02)
 
 
-def test_more_dimensions_than_there_are_is_an_error_that_says_how_many():
-    with pytest.raises(UserError, match=r"latent_dim = 40.* at most 19 dimensions in 30 sentences"):
-        latent_semantics(token_counts(SPLIT, tiny.VOCABULARY), 40, seed=0)
+def test_dimensions_that_a_small_corpus_does_not_have_stay_at_zero():
+    found = latent_semantics(token_counts(SPLIT, tiny.VOCABULARY), 40, seed=0)
+    fewer = latent_semantics(token_counts(SPLIT, tiny.VOCABULARY), 19, seed=0)
+    assert found.table_VxZ.shape == (tiny.VOCABULARY, 40) and found.singular_Z.shape == (40,)
+    np.testing.assert_array_equal(found.table_VxZ[:, :19], fewer.table_VxZ)
+    assert np.all(found.table_VxZ[:, 19:] == 0) and np.all(found.singular_Z[19:] == 0)
+
+
+def test_equal_sentences_have_no_dimension_and_stay_finite():
+    counts = scipy.sparse.csr_array(np.tile([0.0, 1.0, 2.0], (4, 1)))
+    found = latent_semantics(counts, 2, seed=0)
+    assert np.all(found.table_VxZ == 0)
 
 
 def test_the_outputs_projection_is_the_weighted_regression_written_out():

@@ -288,7 +288,7 @@ def test_main_trains_evaluates_and_writes_what_it_names(config, tmp_path, capsys
 def test_main_says_how_to_go_on_when_interrupted(config, tmp_path, monkeypatch, capsys):
     interrupt_at(monkeypatch, {4})
     assert main.run(config, tmp_path) == 75
-    assert "Start the same command again to go on" in capsys.readouterr().out
+    assert "Run the same command again to resume" in capsys.readouterr().out
 
 
 def test_no_model_beats_the_known_entropy(trained):

@@ -15,6 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from vaetx_jax.data.corpora.corpus import CORPORA
+from vaetx_jax.data.corpora.text_files import ON_ERROR
 from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.elbo import Objective
@@ -54,6 +55,12 @@ class Data:
     # A .npy file with a vector for each sentence, which model.encoder=vectors reads; with {split}
     # in its name, a file for each split (`run.given_vectors`).
     vectors: str = ""
+    # The columns of these files, by name or by number from 1: the sentence (empty: `text`) and its
+    # label (empty: `label`, if there is one); several labels are parted by commas.
+    text_column: str = ""
+    label_column: str = ""
+    # A line that cannot be read is an error, or left out and counted.
+    on_error: str = setting("fatal", choices=ON_ERROR)
     # Held out of `train` by hash where there is no file.
     valid_share: float = setting(0.1, least=0, below=1)
     test_share: float = setting(0.1, least=0, below=1)
@@ -75,7 +82,8 @@ class TokenizerSettings:
     """`config.tokenizer`."""
 
     kind: str = setting("bpe", choices=TOKENIZERS)
-    vocab_size: int = setting(30_522, least=5)  # at most; a small corpus gives fewer tokens
+    # At most; a small corpus gives fewer tokens. 0: chosen from the number of its words.
+    vocab_size: int = setting(30_522, least=0)
     vocab_dir: str = ""  # holds bert/vocab.txt, gpt2/...; empty: data.manual_dir
 
 
@@ -100,6 +108,7 @@ class TrainSettings:
 
     epochs: int = setting(50, least=0)
     steps: int = setting(0, least=0)  # wins over epochs if positive
+    max_steps: int = setting(0, least=0)  # that the epochs take at most; 0: without a limit
     # At a loss or gradient that is not finite: stop the run, or skip the step.
     nonfinite: str = setting("stop", choices=("stop", "skip"))
     precision: str = setting("float32", choices=PRECISIONS)
@@ -126,6 +135,10 @@ class EvaluationSettings:
     batch_size: int = setting(32, least=1)
     iw_samples: int = setting(50, least=0)  # of the importance-weighted bound; 0: leave it out
     seed: int = setting(0, least=0)
+    # Sentences drawn from the prior for the metrics of sampled text; 0: leave them out.
+    text_samples: int = setting(200, least=0)
+    # The folder of a language model over the same corpus and tokens, to measure a VAE against.
+    reference: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

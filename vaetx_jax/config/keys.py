@@ -4,6 +4,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from vaetx_jax.errors import ConfigError
+from vaetx_jax.runtime import paths
+
+# The last part of the keys that are paths, in configs of runs and of studies alike.
+_PATH_NAMES = {"manual_dir", "cache_dir", "vocab_dir", "init_from", "vectors", "reference"}
+_PATH_NAMES |= {"weights", "encoder_weights"}
+
 
 def value_of(config: ConfigDict, key: str) -> Any:
     """The value at a dotted key."""
@@ -23,6 +30,38 @@ def set_value(config: ConfigDict, key: str, value: Any) -> None:
     (value_of(config, section) if section else config)[name] = value
 
 
+def expand_paths(config: ConfigDict) -> None:
+    """Expands `~` in all settings that are paths.
+
+    Raises:
+      ConfigError: one is a URL, which is no path of this machine.
+    """
+    for key, value in flatten(config.to_dict()).items():
+        section, _, name = key.rpartition(".")
+        is_file = section == "data" and name in ("train", "valid", "test")
+        if isinstance(value, str) and value and (name in _PATH_NAMES or is_file):
+            check_local(f"config.{key}", value)
+            if value.startswith("~"):
+                set_value(config, key, paths.expand(value))
+
+
+def check_local(name: str, value: str) -> None:
+    """Refuses a URL where a path is needed.
+
+    Args:
+      name: the flag or setting, for the message.
+
+    Raises:
+      ConfigError: it is one.
+    """
+    scheme = paths.scheme_of(value)
+    if scheme:
+        raise ConfigError(
+            f"{name} = {value!r}: {scheme}:// cannot be read or written here; give a path of this "
+            "machine (copy the files, or mount the storage)"
+        )
+
+
 def differences(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ, with (old, new)."""
     old_flat, new_flat = flatten(old.to_dict()), flatten(new.to_dict())
@@ -35,10 +74,10 @@ def differences(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dict as dotted keys."""
+    """A nested dict as dotted keys; an empty one is a value."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value

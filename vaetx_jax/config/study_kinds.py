@@ -7,17 +7,17 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from vaetx_jax.config.defaults import PRECISIONS, default_config
 from vaetx_jax.config.keys import differences
+from vaetx_jax.config.study_rows import row_problems, rows_of, sweep_problems
 from vaetx_jax.data.corpora.corpus import CORPORA, UNLABELLED
 from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
-from vaetx_jax.losses.annealing import ANNEALINGS
-from vaetx_jax.models.presets import MODELS, has_latent
+from vaetx_jax.models.presets import MODELS
 from vaetx_jax.settings import broken_rules, choices, setting
 
-SHOWN = ("language", "probe", "curves")
+SHOWN = ("language", "probe", "curves", "remedies")
 # The keys of a run that a grid's rows, corpora and seeds set; `config.run` may not.
 AXES = ("data.corpus", "model.name", "model.latent_dim", "objective.annealing", "seed")
 
@@ -59,7 +59,9 @@ class GridSettings:
 
     title: str = ""
     show: tuple[str, ...] = ("language",)  # the tables and figures: some of `SHOWN`
-    rows: tuple[Any, ...] = ()  # (model, annealing), ...; a language model's annealing is none
+    rows: tuple[Any, ...] = ()  # see `study_rows`; a language model's annealing is none
+    # Key of a run -> values: each row of a VAE once for each combination.
+    sweep: dict[str, Any] = dataclasses.field(default_factory=dict)
     corpora: tuple[str, ...] = ()
     latent_dim: int = setting(64, least=1)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -150,13 +152,21 @@ class Grid:
             *_out_of_bounds(GridSettings, study),
             *_unknown("show", study.show, SHOWN),
             *_unknown("corpora", study.corpora, CORPORA),
-            *(problem for row in study.rows for problem in _row_problems(row)),
+            *(problem for row in study.rows for problem in row_problems(row)),
+            *sweep_problems(study.sweep),
         ]
         for key in ("rows", "corpora", "seeds"):
             if not study[key]:
                 problems.append(f"config.study.{key}: must name at least one")
             if len(set(map(str, study[key]))) < len(study[key]):
                 problems.append(f"config.study.{key} = {study[key]}: names one of them twice")
+        if not problems:
+            titles = [row.title for row in rows_of(study)]
+            problems += [
+                f"config.study.rows: two rows are called {title}"
+                for title in dict.fromkeys(titles)
+                if titles.count(title) > 1
+            ]
         if "probe" in study.show:
             problems += [
                 f"config.study.corpora: {corpus} has no labels for the probe of config.study.show"
@@ -190,7 +200,9 @@ KINDS: dict[str, Kind] = {
 def _defaults(declared: type) -> ConfigDict:
     """A config whose section `study` has the fields of a dataclass."""
     config = ConfigDict()
-    config.study = ConfigDict({field.name: field.default for field in dataclasses.fields(declared)})
+    values = {field.name: _value(field) for field in dataclasses.fields(declared)}
+    # A dict stays one: its keys may have dots.
+    config.study = ConfigDict(values, convert_dict=False)
     return config
 
 
@@ -214,10 +226,8 @@ def _is_sequence(value: Any, length: int) -> bool:
     return isinstance(value, tuple | list) and len(value) == length
 
 
-def _row_problems(row: Any) -> list[str]:
-    if not _is_sequence(row, 2) or row[0] not in MODELS or row[1] not in ANNEALINGS:
-        wanted = f"(model of {', '.join(MODELS)}; annealing of {', '.join(ANNEALINGS)})"
-        return [f"config.study.rows: {row!r} is not a pair {wanted}"]
-    if not has_latent(row[0]) and row[1] != "none":
-        return [f"config.study.rows: {tuple(row)!r}: {row[0]} has no KL to anneal"]
-    return []
+def _value(field: dataclasses.Field[Any]) -> Any:
+    """A field's default; a dict as an object, which a flag can set, as it cannot a dict."""
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return FieldReference({}, field_type=object)

@@ -46,6 +46,8 @@ def validate(config: ConfigDict) -> None:
         for one in declared:
             for name, must in broken_rules(one, config[section]):
                 rule(f"{section}.{name}", False, must)
+    vocabulary = config.tokenizer.vocab_size
+    rule("tokenizer.vocab_size", vocabulary == 0 or vocabulary >= 5, "must be 0 or at least 5")
     one_of("model.name", MODELS)
     one_of("model.preset", tuple(PRESETS))
     rule("seed", config.seed >= 0, "must be at least 0")
@@ -60,6 +62,9 @@ def validate(config: ConfigDict) -> None:
             config.objective.cycles <= config.train.steps,
             f"more cycles than train.steps = {config.train.steps}",
         )
+    zero, ratio = config.objective.zero, config.objective.ratio
+    fits = not zero or config.objective.annealing == "none" or zero + ratio <= 1
+    rule("objective.zero", fits, f"with objective.ratio = {ratio} it is more than a whole cycle")
     rule(
         "train.final_learning_rate",
         config.train.final_learning_rate <= config.train.learning_rate,
@@ -77,7 +82,8 @@ def validate(config: ConfigDict) -> None:
         left = sum(held_out.values()) < 1
         rule("data.valid_share", left, "with data.test_share it leaves nothing to train on")
     else:
-        for key in ("data.train", "data.valid", "data.test"):
+        for key in ("train", "valid", "test", "text_column", "label_column"):
+            key = f"data.{key}"
             used = f"only the corpus `text` reads it, and data.corpus is {config.data.corpus}"
             rule(key, not value_of(config, key), used)
     if not problems:

@@ -1,13 +1,15 @@
 """The lines of a file or of standard input, numbered and decoded; memory stays at one line."""
 
+import bz2
 import contextlib
 import gzip
+import lzma
 import os
 import pathlib
 import sys
 import zlib
-from collections.abc import Generator, Iterator
-from typing import BinaryIO, NamedTuple, cast
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from vaetx_jax.errors import UserError
 
@@ -16,6 +18,8 @@ _MAX_BYTES = 4_000_000  # of a line, with whatever it holds besides the sentence
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 Source = str | os.PathLike[str]
+
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 class LineError(UserError):
@@ -42,8 +46,22 @@ def name_of(source: Source) -> str:
     return "standard input" if source == "-" else os.fspath(source)
 
 
+def bare_name(source: Source) -> str:
+    """A file's name in lower case, without the ending of its compression."""
+    name = os.fspath(source).lower()
+    for ending in OPENERS:
+        name = name.removesuffix(ending)
+    return name
+
+
+def open_bytes(path: pathlib.Path) -> BinaryIO:
+    """Opens a file, unpacked if its name ends in one of `OPENERS`."""
+    opener = OPENERS.get(path.suffix.lower())
+    return cast(BinaryIO, path.open("rb") if opener is None else opener(path))
+
+
 def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
-    """The lines of a file, unpacked if its name ends in `.gz`, or of standard input (`-`).
+    """The lines of a file, unpacked if its name says so, or of standard input (`-`).
 
     Raises:
       UserError: the file cannot be read or unpacked.
@@ -57,18 +75,19 @@ def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
                     yield _decode(name, number, start, raw)
                     start += len(raw)
                     continue
-                yield DecodedLine(number, "", too_long(name, number))
+                told = cr_line_ends if b"\r" in raw[:-2] else too_long
+                broken = told(name, number)
+                yield DecodedLine(number, "", broken)
                 while not raw.endswith(b"\n"):  # the rest of the line is no line of its own
                     start += len(raw)
                     if not (raw := stream.readline(_MAX_BYTES)):
                         return
                 start += len(raw)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{name}, after line {number}: broken gzip data ({error}). Compress it again, or give "
-            "the file uncompressed and without .gz."
-        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise broken_data(name, f"after line {number}", error) from error
     except OSError as error:
+        if error.errno is None:  # bz2's own, of data that is not its
+            raise broken_data(name, f"after line {number}", error) from error
         raise UserError(
             f"cannot read {name}: {error.strerror or error}. Check the path and its rights."
         ) from error
@@ -82,15 +101,31 @@ def too_long(name: str, number: int) -> LineError:
     )
 
 
+def cr_line_ends(name: str, number: int) -> LineError:
+    """The error of a carriage return inside a line."""
+    return LineError(
+        f"{name}, line {number}: its line ends are CR, or one stands inside the line. Convert it, "
+        "for instance with: tr '\\r' '\\n'"
+    )
+
+
+def broken_data(name: str, where: str, error: Exception) -> UserError:
+    """The error of compressed data that cannot be unpacked."""
+    ending = pathlib.PurePath(name).suffix.lower()
+    kind = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}.get(ending, "compressed")
+    return UserError(
+        f"{name}, {where}: broken {kind} data ({error}). Compress it again, or give the file "
+        f"uncompressed and without {ending or 'its ending'}."
+    )
+
+
 @contextlib.contextmanager
 def _open(source: Source) -> Iterator[BinaryIO]:
     if source == "-":
         yield sys.stdin.buffer
         return
-    path = pathlib.Path(source).expanduser()
-    packed = path.name.lower().endswith(".gz")
-    with gzip.open(path) if packed else path.open("rb") as stream:
-        yield cast(BinaryIO, stream)
+    with open_bytes(pathlib.Path(source).expanduser()) as stream:
+        yield stream
 
 
 def _decode(name: str, number: int, start: int, raw: bytes) -> DecodedLine:

@@ -1,37 +1,53 @@
-"""Sentences read from a file or standard input, line by line.
+"""Sentences read from a file or standard input, line by line: the one reader of all commands.
 
     .txt            a sentence per line; also standard input and names that end otherwise
-    .tsv            sentence, tab, label
-    .csv            columns `text` and, if there are labels, `label`
-    .jsonl .ndjson  a text per line, or an object with `text`
+    .tsv            sentence, tab, label; or a heading that names the columns
+    .csv            a heading that names the columns
+    .jsonl .ndjson  a text per line, or an object whose keys are the columns
+    .parquet        a table with named columns (needs pyarrow)
 
-Each may have `.gz` after it. Where a command needs several sentences per line, tabs stand between
-them; CSV columns and JSON keys are `a`, `b`, `c`; a JSON list will do. Memory stays at one line.
+`Fields` says which columns hold the sentence and its labels: `text` and `label` by default. Each
+file may be compressed (`.gz`, `.bz2`, `.xz`). Where a command needs several sentences per line,
+tabs stand between them; CSV columns and JSON keys are `a`, `b`, `c`; a JSON list will do. Memory
+stays at one line.
 """
 
 import collections
-import contextlib
-import csv
+import itertools
 import json
-import os
-import re
+import math
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from vaetx_jax.data.csv_rows import CsvRow, CsvRows
 from vaetx_jax.data.decoded_lines import (
     MAX_CHARACTERS,
     DecodedLine,
     LineError,
     Source,
+    bare_name,
+    cr_line_ends,
     decoded_lines,
     name_of,
     too_long,
 )
+from vaetx_jax.data.fields import (
+    ANY_FIELDS,
+    LABEL,
+    TEXT,
+    Fields,
+    Places,
+    field_name,
+    looks_like_heading,
+    places_by_number,
+    places_in_heading,
+    unnamed_heading,
+)
 from vaetx_jax.errors import UserError
 
-KINDS = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson")
-LABEL = "label"  # the one label field
+KINDS = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".parquet")
+HEADING_LINES = "heading lines"  # what `read_lines` counts under
 _NO_LABELS: Mapping[str, str] = types.MappingProxyType({})
 
 
@@ -39,7 +55,8 @@ class Line(NamedTuple):
     """The sentences of one line and their labels.
 
     Attributes:
-      number: of the line, from 1; of a CSV row over several lines, that of the last.
+      number: of the line, from 1; of a CSV row over several lines, that of the last; of a Parquet
+        file, that of the row.
       texts: its sentences, as many as were asked for.
       labels: label field -> label; blank ones are left out.
     """
@@ -60,8 +77,8 @@ def refuse(error: LineError) -> None:
 
 
 def kind_of(source: Source) -> str:
-    """Finds the one of `KINDS` that a file's name ends in, before any `.gz`; "" for none."""
-    name = os.fspath(source).lower().removesuffix(".gz")
+    """Finds the one of `KINDS` that a file's name ends in, before `.gz` and so on; "" for none."""
+    name = bare_name(source)
     return next((kind for kind in KINDS if name.endswith(kind)), "")
 
 
@@ -70,6 +87,7 @@ def read_lines(
     *,
     columns: int = 1,
     kind: str | None = None,
+    fields: Fields = ANY_FIELDS,
     on_error: Callable[[LineError], None] = refuse,
     skipped: collections.Counter[str] | None = None,
 ) -> Iterator[Line]:
@@ -83,208 +101,237 @@ def read_lines(
       source: the path, or `-`.
       columns: sentences per line; several have no labels.
       kind: one of `KINDS`, whatever the file's name.
+      fields: the columns that hold the sentence and its labels; a file without columns ignores it.
       on_error: called with the error of a line that cannot be read; the line is left out unless
         this raises.
-      skipped: counts the heading lines of a `.tsv`.
+      skipped: counts the heading lines of a file that need not have one.
 
     Raises:
-      UserError: the file cannot be read, or a CSV's heading or quotation marks are wrong.
+      UserError: the file cannot be read, or its heading or a CSV's quotation marks are wrong.
     """
     name = name_of(source)
-    lines = decoded_lines(source)
     kind = kind_of(source) if kind is None else kind
-    if kind == ".csv":
-        found = _csv_lines(name, lines, columns, on_error)
+    counts: collections.Counter[str] = collections.Counter() if skipped is None else skipped
+    keys = _keys(columns)
+    if kind == ".parquet":
+        from vaetx_jax.data.parquet_rows import parquet_rows  # needs pyarrow, an extra
+
+        found = _table_lines(name, parquet_rows(source, fields, keys), fields, keys, on_error)
+    elif kind == ".csv":
+        found = _csv_lines(name, decoded_lines(source), fields, keys, on_error, counts)
+    elif kind == ".tsv" and columns == 1:
+        lines = _sound(name, decoded_lines(source), on_error)
+        found = _tsv_lines(name, lines, fields, on_error, counts)
+    elif kind in (".jsonl", ".ndjson"):
+        lines = _sound(name, decoded_lines(source), on_error)
+        found = _json_lines(name, lines, fields, keys, on_error)
     else:
-        by_kind = {".jsonl": _json, ".ndjson": _json, ".tsv": _labelled if columns == 1 else _plain}
-        found = _parsed(name, lines, by_kind.get(kind, _plain), columns, on_error)
+        found = _plain_lines(name, _sound(name, decoded_lines(source), on_error), columns, on_error)
     for line in found:
         if max(map(len, line.texts)) > MAX_CHARACTERS:
             on_error(too_long(name, line.number))
-        elif kind == ".tsv" and line.number == 1 and line.labels.get(LABEL) == LABEL:
-            if skipped is not None:
-                skipped["heading lines"] += 1
         else:
             yield line
 
 
-def label_fields(source: Source) -> tuple[str, ...]:
-    """The label fields of a file: by its kind, and by the heading of a CSV.
-
-    Raises:
-      UserError: the file cannot be read, or its heading is wrong.
-    """
-    kind, name = kind_of(source), name_of(source)
-    if kind != ".csv":
-        return (LABEL,) if kind == ".tsv" else ()
-    with contextlib.closing(decoded_lines(source)) as lines:
-        feed = _Feed(lines)
-        try:
-            heading = next(csv.reader(feed, strict=True), [])
-        except csv.Error as error:
-            feed.check()
-            raise _bad_csv(name, feed.number, error) from error
-        feed.check()
-    return (LABEL,) if _csv_columns(name, heading, ("text",))[1] is not None else ()
+def _keys(columns: int) -> tuple[str, ...]:
+    """The names of the sentences of a line in CSV and JSON."""
+    return (TEXT,) if columns == 1 else ("a", "b", "c")[:columns]
 
 
-class _ProblemError(Exception):
-    """A problem of a line, without the line's number."""
+def _sound(
+    name: str, lines: Iterator[DecodedLine], on_error: Callable[[LineError], None]
+) -> Iterator[tuple[int, str]]:
+    """The lines that are text; the others are told."""
+    for number, text, broken in lines:
+        if broken is None and "\r" in text:
+            broken = cr_line_ends(name, number)
+        if broken is None:
+            yield number, text
+        else:
+            on_error(broken)
 
 
-# Kinds in which a line stands for itself ----------------------------------------------------------
+# Text ---------------------------------------------------------------------------------------------
 
 
-def _parsed(
+def _plain_lines(
     name: str,
-    lines: Iterator[DecodedLine],
-    parse: Callable[[int, str, int], Line],
+    lines: Iterator[tuple[int, str]],
     columns: int,
     on_error: Callable[[LineError], None],
 ) -> Iterator[Line]:
-    for number, text, broken in lines:
-        try:
-            if broken is not None:
-                raise broken
-            yield parse(number, text, columns)
-        except LineError as error:
-            on_error(error)
-        except _ProblemError as problem:
+    for number, text in lines:
+        texts = tuple(text.split("\t")) if columns > 1 else (text,)
+        if len(texts) == columns:
+            yield Line(number, texts)
+        else:
+            problem = f"{len(texts)} sentences where {columns} are needed, divided by tabs"
             on_error(LineError(f"{name}, line {number}: {problem}"))
 
 
-def _plain(number: int, text: str, columns: int) -> Line:
-    texts = tuple(text.split("\t")) if columns > 1 else (text,)
-    if len(texts) != columns:
-        raise _ProblemError(f"{len(texts)} sentences where {columns} are needed, divided by tabs")
-    return Line(number, texts)
+# Tables -------------------------------------------------------------------------------------------
 
 
-def _labelled(number: int, text: str, columns: int) -> Line:
-    if not text.strip():
-        return Line(number, ("",))
-    fields = text.split("\t")
-    if len(fields) > 2:
-        raise _ProblemError(
-            f"{len(fields)} columns. Each line must be text, one tab, label; without labels, name "
-            "the file .txt."
-        )
-    label = fields[1].strip() if len(fields) == 2 else ""
-    return Line(number, (fields[0],), {LABEL: label} if label else _NO_LABELS)
+def _csv_lines(
+    name: str,
+    lines: Iterator[DecodedLine],
+    fields: Fields,
+    keys: tuple[str, ...],
+    on_error: Callable[[LineError], None],
+    counts: collections.Counter[str],
+) -> Iterator[Line]:
+    # What is wrong with the heading is wrong with the file: `refuse`.
+    before_heading: list[Callable[[LineError], None]] = [refuse]
+    rows: Iterator[CsvRow] = iter(CsvRows(name, lines, lambda error: before_heading[-1](error)))
+    heading = next(rows, CsvRow(1, 1, []))
+    before_heading.append(on_error)
+    if fields.by_number and len(keys) == 1:
+        places = places_by_number(name, heading.cells, fields)
+        if looks_like_heading(heading.cells):
+            counts[HEADING_LINES] += 1
+        else:
+            rows = itertools.chain([heading], rows)
+    else:
+        places = places_in_heading(name, heading.cells, fields, keys)
+    advice = 'Quote a text with commas or line breaks: "a, b".'
+    yield from _rows_of(name, rows, places, advice, on_error)
 
 
-def _json(number: int, text: str, columns: int) -> Line:
-    keys = _keys(columns)
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _ProblemError(f"not JSON ({error})") from None
+def _tsv_lines(
+    name: str,
+    lines: Iterator[tuple[int, str]],
+    fields: Fields,
+    on_error: Callable[[LineError], None],
+    counts: collections.Counter[str],
+) -> Iterator[Line]:
+    rows: Iterator[CsvRow] = (CsvRow(number, number, text.split("\t")) for number, text in lines)
+    first = next(rows, None)
+    if first is None:
+        return
+    names = [cell.strip().casefold() for cell in first.cells]
+    advice = "Each line must be text, one tab, label; without labels, name the file .txt."
+    heading = first.first == 1 and (looks_like_heading(first.cells) or names[1:] == [LABEL])
+    if fields and not fields.by_number:
+        places = places_in_heading(name, first.cells, fields)
+        advice = "A tab stands between two columns; none may be inside a text."
+    elif fields:
+        places = places_by_number(name, first.cells, fields)
+        advice = "A tab stands between two columns; none may be inside a text."
+        counts[HEADING_LINES] += heading
+        rows = rows if heading else itertools.chain([first], rows)
+    elif heading and TEXT in names and LABEL in names:
+        places = places_in_heading(name, first.cells, fields)
+        counts[HEADING_LINES] += 1
+    elif heading and names[1:] == [LABEL]:
+        places = Places((0,), ((LABEL, 1),), 2)
+        counts[HEADING_LINES] += 1
+    elif heading:
+        raise unnamed_heading(name, first.cells)
+    else:
+        places = Places((0,), ((LABEL, 1),), 2)
+        rows = itertools.chain([first], rows)
+    yield from _rows_of(name, rows, places, advice, on_error, may_lack_labels=not fields)
+
+
+def _rows_of(
+    name: str,
+    rows: Iterator[CsvRow],
+    places: Places,
+    advice: str,
+    on_error: Callable[[LineError], None],
+    *,
+    may_lack_labels: bool = False,
+) -> Iterator[Line]:
+    """The rows of a table as lines; one of another width is told."""
+    needed = 1 + max([*places.texts, *(0 if may_lack_labels else n for _, n in places.labels)])
+    for row in rows:
+        cells, fits = row.cells, needed <= len(row.cells) <= places.width
+        if not fits and not any(cell.strip() for cell in cells):
+            # The cell itself, as spaces are a text of their own.
+            yield Line(row.last, (cells[0] if cells else "",) * len(places.texts))
+        elif not fits:
+            expected = "1 is" if places.width == 1 else f"{places.width} are"
+            problem = f"{len(cells)} columns where {expected} expected. {advice}"
+            on_error(LineError(f"{name}, line {row.first}: {problem}"))
+        else:
+            labels = {
+                field: cells[column].strip()
+                for field, column in places.labels
+                if column < len(cells) and cells[column].strip()
+            }
+            texts = tuple(cells[column] for column in places.texts)
+            yield Line(row.last, texts, labels or _NO_LABELS)
+
+
+# Objects ------------------------------------------------------------------------------------------
+
+
+def _json_lines(
+    name: str,
+    lines: Iterator[tuple[int, str]],
+    fields: Fields,
+    keys: tuple[str, ...],
+    on_error: Callable[[LineError], None],
+) -> Iterator[Line]:
+    def values() -> Iterator[tuple[int, Any]]:
+        for number, text in lines:
+            try:
+                yield number, json.loads(text)
+            except (ValueError, RecursionError) as error:
+                on_error(LineError(f"{name}, line {number}: not JSON ({error})"))
+
+    yield from _table_lines(name, values(), fields, keys, on_error)
+
+
+def _table_lines(
+    name: str,
+    values: Iterator[tuple[int, Any]],
+    fields: Fields,
+    keys: tuple[str, ...],
+    on_error: Callable[[LineError], None],
+) -> Iterator[Line]:
+    """Values as lines: each a text, a list of texts, or a mapping that holds them by name."""
+    if fields.by_number:
+        raise UserError(f"{name}: its columns have names; give names instead of numbers.")
+    keys = (fields.text,) if fields.text and len(keys) == 1 else keys
+    labels: Sequence[str] = (fields.labels or (LABEL,)) if len(keys) == 1 else ()
+    for number, value in values:
+        try:
+            yield _of_value(number, value, keys, labels, chosen=bool(fields.labels))
+        except LineError as problem:
+            on_error(LineError(f"{name}, line {number}: {problem}"))
+
+
+def _of_value(
+    number: int, value: Any, keys: tuple[str, ...], labels: Sequence[str], *, chosen: bool
+) -> Line:
+    found: dict[str, str] = {}
     if isinstance(value, dict):
-        missing = [key for key in keys if key not in value]
+        missing = [key for key in (*keys, *(labels if chosen else ())) if key not in value]
         if missing:
-            raise _ProblemError(f"the JSON object has no {missing[0]!r}")
+            have = ", ".join(map(repr, value))[:200] or "nothing"
+            raise LineError(f"the object has no {missing[0]!r}; it has {have}")
+        found = {field_name(key): _label(key, value.get(key)) for key in labels}
         value = [value[key] for key in keys]
     texts = tuple(value) if isinstance(value, list) else (value,)
-    if len(texts) != columns or not all(isinstance(text, str) for text in texts):
-        wanted = "a text" if columns == 1 else f"a list of {columns} texts"
-        raise _ProblemError(f"{wanted} is needed, or an object with {', '.join(keys)}")
+    if len(texts) != len(keys) or not all(isinstance(text, str) for text in texts):
+        wanted = "a text" if len(keys) == 1 else f"a list of {len(keys)} texts"
+        raise LineError(f"{wanted} is needed, or an object with {', '.join(keys)}")
     for text in texts:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            raise _ProblemError("half of a surrogate pair, which no text has") from None
-    return Line(number, texts)
+            raise LineError("half of a surrogate pair, which no text has") from None
+    return Line(number, texts, {k: label for k, label in found.items() if label} or _NO_LABELS)
 
 
-def _keys(columns: int) -> tuple[str, ...]:
-    """The names of the sentences of a line in CSV and JSON."""
-    return ("text",) if columns == 1 else ("a", "b", "c")[:columns]
-
-
-# CSV, whose rows may be several lines -------------------------------------------------------------
-
-
-class _Feed:
-    """The lines on their way into `csv.reader`; keeps the error of the row that is being read."""
-
-    def __init__(self, lines: Iterator[DecodedLine]) -> None:
-        self._lines = lines
-        self._broken: LineError | None = None
-        self.number = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        self.number, text, broken = next(self._lines)
-        if broken is not None and not text:
-            raise UserError(str(broken))  # cut short: where the row ends is not known any more
-        self._broken = self._broken or broken
-        return f"{text}\n"
-
-    def check(self) -> None:
-        """Raises the error of the row that has been read, if it has one."""
-        broken, self._broken = self._broken, None
-        if broken is not None:
-            raise broken
-
-
-def _csv_lines(
-    name: str, lines: Iterator[DecodedLine], columns: int, on_error: Callable[[LineError], None]
-) -> Iterator[Line]:
-    feed = _Feed(lines)
-    rows = csv.reader(feed, strict=True)
-    try:
-        heading = next(rows, [])
-        feed.check()
-        text_columns, label_column = _csv_columns(name, heading, _keys(columns))
-        for row in rows:
-            try:
-                feed.check()
-                yield _csv_line(name, feed.number, row, text_columns, label_column)
-            except LineError as error:
-                on_error(error)
-    except csv.Error as error:
-        feed.check()  # what is not text is not CSV either
-        raise _bad_csv(name, feed.number, error) from error
-
-
-def _csv_line(
-    name: str, number: int, row: list[str], text_columns: Sequence[int], label_column: int | None
-) -> Line:
-    if not any(row):
-        return Line(number, ("",) * len(text_columns))
-    needed = max(*text_columns, label_column or 0) + 1
-    if len(row) < needed:
-        raise LineError(
-            f"{name}, line {number}: {len(row)} columns where the heading has at least {needed}. "
-            "Complete the line, or quote a text with line breaks."
-        )
-    texts = tuple(re.sub(r"\s*[\r\n]+\s*", " ", row[column]) for column in text_columns)
-    label = "" if label_column is None else row[label_column].strip()
-    return Line(number, texts, {LABEL: label} if label else _NO_LABELS)
-
-
-def _csv_columns(
-    name: str, heading: list[str], keys: tuple[str, ...]
-) -> tuple[list[int], int | None]:
-    """The column numbers of the sentences and of the label."""
-    names = [column.strip() for column in heading]
-    for key in keys:
-        if key not in names:
-            shown = ", ".join(map(repr, names))[:200] or "none at all"
-            raise UserError(
-                f"{name}, line 1: no column {key!r} in the heading ({shown}). The first line must "
-                f"name the columns, separated by commas, one of them {key!r}."
-            )
-    has_label = len(keys) == 1 and LABEL in names
-    return [names.index(key) for key in keys], names.index(LABEL) if has_label else None
-
-
-def _bad_csv(name: str, number: int, error: csv.Error) -> UserError:
-    if "field larger than" in str(error):
-        return UserError(str(too_long(name, number)))
-    return UserError(
-        f"{name}, line {number}: not valid CSV ({error}). Is a quotation mark open? "
-        'Quote a text with commas as "a, b" and a quotation mark inside as "".'
-    )
+def _label(key: str, value: Any) -> str:
+    """A label of JSON or of a table as text; empty for null and NaN."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    raise LineError(f"the label {key!r} is a {type(value).__name__}; give a text or a number")

@@ -4,8 +4,9 @@ A map of the corpus in the latent space, a sentence's neighbours and reconstruct
 between two, sliders on the principal directions, samples, and the run's curves. The page is served
 to this machine alone and needs no network. Ctrl-C stops it.
 
---workdir may be a folder made by `export`, too: it has no corpus, so --sentences=FILE (one sentence
-a line, .txt or .jsonl, each also .gz) gives what is mapped. It is an extra:
+--workdir may be a folder made by `export`, too: it has no corpus, so --sentences=FILE (.txt, .tsv,
+.csv, .jsonl or .parquet, each also .gz; --text_column and --label_column say which columns) gives
+what is mapped. It is an extra:
 `pip install 'vaetx-jax[explore]'`.
 """
 
@@ -24,6 +25,7 @@ from absl import flags
 from vaetx_jax import command_line
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
+from vaetx_jax.data.fields import ANY_FIELDS, Fields
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.explore.sentences import read_sentences
 from vaetx_jax.explore.session import Session
@@ -39,6 +41,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("checkpoint", "best", "best, last or a step.", **given)
     flags.DEFINE_enum("split", None, list(SPLITS), "Whose sentences; test by default.", **given)
     flags.DEFINE_string("sentences", None, "A file of sentences instead of a split.", **given)
+    command_line.define_columns(values)
     flags.DEFINE_integer("limit", 2_000, "Sentences on the map at most.", **given, lower_bound=1)
     flags.DEFINE_integer(
         "port",
@@ -62,7 +65,11 @@ def main() -> None:
         model.check_has_latent("explore")
         use_compilation_cache(cache_dir(model.run.config))
         session = open_session(
-            model, split=values.split or "test", file=values.sentences, limit=values.limit
+            model,
+            split=values.split or "test",
+            file=values.sentences,
+            limit=values.limit,
+            fields=command_line.fields(),
         )
         metrics = read_metrics(model.run.folder / METRICS)
         app = server_lib.build_app(session, metrics, port=reserved.getsockname()[1])
@@ -76,13 +83,15 @@ def main() -> None:
     print("stopped")
 
 
-def open_session(model: TextModel, *, split: str, file: str | None, limit: int) -> Session:
+def open_session(
+    model: TextModel, *, split: str, file: str | None, limit: int, fields: Fields = ANY_FIELDS
+) -> Session:
     """Reads and encodes the sentences of the map, and prints their origin.
 
     Raises:
       UserError: a language model; the corpus or the file cannot be read.
     """
-    sentences = read_sentences(model.run, split=split, file=file, limit=limit)
+    sentences = read_sentences(model.run, split=split, file=file, limit=limit, fields=fields)
     print(sentences.origin, flush=True)
     if sentences.texts:
         print(f"encoding {len(sentences.texts):,} sentences ...", flush=True)

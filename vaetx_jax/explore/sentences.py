@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from vaetx_jax.data.corpora.rows import Row
-from vaetx_jax.data.line_reader import read_lines
+from vaetx_jax.data.fields import ANY_FIELDS, Fields
+from vaetx_jax.data.line_reader import Line, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.run.run import Run
 
 NO_LABEL = "no label"
+MAX_CLASSES = 100  # of a file's labels; a column of more is none to colour by
 
 
 class Label(NamedTuple):
@@ -43,7 +45,9 @@ class Sentences:
     origin: str
 
 
-def read_sentences(run: Run, *, split: str, file: str | None, limit: int) -> Sentences:
+def read_sentences(
+    run: Run, *, split: str, file: str | None, limit: int, fields: Fields = ANY_FIELDS
+) -> Sentences:
     """At most `limit` sentences, the same ones every time.
 
     A folder made by `export` has no corpus: without a file it has none.
@@ -54,7 +58,7 @@ def read_sentences(run: Run, *, split: str, file: str | None, limit: int) -> Sen
     if limit < 1:
         raise ConfigError(f"--limit={limit}: must be at least 1")
     if file:
-        return _of_file(file, limit)
+        return _of_file(file, limit, fields)
     if exported.is_shared(run.folder):
         return Sentences(
             (),
@@ -83,20 +87,33 @@ def _of_split(run: Run, split: str, limit: int) -> Sentences:
     return Sentences([row.text for row in kept], labels, origin)
 
 
-def _of_file(file: str, limit: int) -> Sentences:
+def _of_file(file: str, limit: int, fields: Fields) -> Sentences:
     """Reservoir sampling (Vitter, 1985): memory does not grow with the file."""
-    kept: list[tuple[int, str]] = []
+    kept: list[tuple[int, Line]] = []
     random, seen = np.random.default_rng(0), 0
-    for line in read_lines(file):
+    for line in read_lines(file, fields=fields):
         if not line.text.strip():
             continue
         seen += 1
         if len(kept) < limit:
-            kept.append((seen, line.text))
+            kept.append((seen, line))
         elif (index := int(random.integers(seen))) < limit:
-            kept[index] = (seen, line.text)
-    texts = [text for _, text in sorted(kept)]
-    return Sentences(texts, {}, _origin(len(texts), seen, file))
+            kept[index] = (seen, line)
+    lines = [line for _, line in sorted(kept, key=lambda numbered: numbered[0])]
+    texts = [line.text for line in lines]
+    return Sentences(texts, _labels(lines), _origin(len(texts), seen, file))
+
+
+def _labels(lines: Sequence[Line]) -> dict[str, Label]:
+    """The label fields of the lines; one with more classes than colours can tell is left out."""
+    found = {}
+    for field in dict.fromkeys(field for line in lines for field in line.labels):
+        names = tuple(sorted({line.labels[field] for line in lines if field in line.labels}))
+        number = {name: n for n, name in enumerate(names)}
+        classes_N = [number.get(line.labels.get(field, ""), -1) for line in lines]
+        if len(names) <= MAX_CLASSES:
+            found[field] = Label(names, np.asarray(classes_N, int))
+    return found
 
 
 def _origin(shown: int, total: int, source: str) -> str:

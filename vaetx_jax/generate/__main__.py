@@ -9,12 +9,12 @@
     encode        posterior means and deviations                      --output=vectors.npy
     score         bounds on the log-probability, nats                 --iw_samples=10
 
-Sentences are words of the command (quote them), or the lines of --input=FILE (.txt, .tsv, .csv or
-.jsonl, each also .gz), or of standard input. interpolate takes two of them, analogy three: as
-words, or on one line with tabs between. --output=FILE writes a file instead; --format=jsonl gives
-all fields. encode writes .npy (the means) or .parquet (lines, means, deviations) by the
-file's name, in constant memory. A line that cannot be read is fatal, or left out with
---on_error=skip.
+Sentences are words of the command (quote them), or the lines of --input=FILE (.txt, .tsv, .csv,
+.jsonl or .parquet, each also .gz; --text_column=NAME says which column), or of standard input.
+interpolate takes two of them, analogy three: as words, or on one line with tabs between.
+--output=FILE writes a file instead; --format=jsonl gives all fields. encode writes .npy (the means)
+or .parquet (lines, means, deviations) by the file's name, in constant memory. A line that cannot be
+read is fatal, or left out with --on_error=skip.
 """
 
 from vaetx_jax.runtime import signals
@@ -50,6 +50,7 @@ from vaetx_jax.runtime.atomic import open_atomic
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.settings import closest
 
+_KINDS = {"text": ".txt", "tsv": ".tsv", "csv": ".csv", "jsonl": ".jsonl"}
 _DECODING = tuple(field.name for field in dataclasses.fields(Decoding))
 
 
@@ -69,9 +70,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     string("input", None, "A file of sentences; - is standard input.")
     string("output", None, "A file for the results instead of standard output.")
     choice("format", None, ["text", "jsonl"], "The format of the output; text by default.")
-    choice(
-        "input_format", None, ["text", "jsonl"], "The format of the input; by its name by default."
-    )
+    choice("input_format", None, list(_KINDS), "The format of the input; by its name by default.")
+    command_line.define_columns(values)
     choice(
         "on_error",
         "fatal",
@@ -154,7 +154,9 @@ def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
             raise ConfigError(
                 "--corpus=- and the sentences both from standard input; give --input=FILE"
             )
-        arguments["corpus"] = functools.partial(read_lines, values.corpus, on_error=_on_error)
+        arguments["corpus"] = functools.partial(
+            read_lines, values.corpus, fields=command_line.fields(), on_error=_on_error
+        )
     if task.decodes:
         how: dict[str, Any] = {
             field: values[field].value for field in _DECODING if values[field].value is not None
@@ -182,8 +184,10 @@ def _lines(name: str, texts: list[str]) -> Iterable[Line]:
         return [Line(number, group) for number, group in enumerate(groups, start=1)]
     if source is None and sys.stdin.isatty():
         print("reading sentences from standard input, to its end (Ctrl-D)", file=sys.stderr)
-    kind = {None: None, "text": ".txt", "jsonl": ".jsonl"}[flags.FLAGS.input_format]
-    return read_lines(source or "-", columns=columns, kind=kind, on_error=_on_error)
+    kind = _KINDS.get(flags.FLAGS.input_format)
+    return read_lines(
+        source or "-", columns=columns, kind=kind, fields=command_line.fields(), on_error=_on_error
+    )
 
 
 def _on_error(error: LineError) -> None:

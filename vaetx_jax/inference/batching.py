@@ -7,13 +7,12 @@ what is computed of a sentence does not depend on the others.
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from vaetx_jax.data.tokenizers.kept_words import words_kept
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
-from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.console import Progress
 
 T = TypeVar("T")
@@ -33,37 +32,6 @@ class Rows:
 
     numbers: np.ndarray
     ids_BxS: np.ndarray
-
-
-def check_sentences(sentences: Any) -> Sequence[str]:
-    """The sentences as they were given, if they are a sequence of texts.
-
-    Raises:
-      UserError: it is one string, or an entry is no text; says which.
-    """
-    if isinstance(sentences, str | bytes):
-        raise UserError(f"a list of sentences is needed, not one text ({sentences!r:.60}): [text]")
-    if not isinstance(sentences, Sequence):
-        sentences = list(sentences)
-    for number, text in enumerate(sentences):
-        if not isinstance(text, str):
-            raise UserError(
-                f"sentence {number} (counted from 0) is {text!r:.60}, a {type(text).__name__}; "
-                "each must be a str"
-            )
-        if not text.isascii():
-            _check_encodable(number, text)
-    return sentences
-
-
-def _check_encodable(number: int, text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"sentence {number} (counted from 0), character {error.start}: half of a surrogate "
-            "pair, which no text has; read its file as UTF-8 or drop it"
-        ) from None
 
 
 def windows(items: Iterable[T], size: int) -> Iterator[list[T]]:

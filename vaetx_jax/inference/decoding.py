@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vaetx_jax.errors import ConfigError
+from vaetx_jax.inference.arguments import check_integer, check_number
 from vaetx_jax.inference.beam_search import beam_search
 from vaetx_jax.inference.logits import SpecialIds, keep_top_k, keep_top_p, mask_forbidden
 from vaetx_jax.models import text_vae
@@ -82,7 +83,12 @@ def make_decoding(how: dict[str, Any]) -> Decoding:
     for name in how:
         if name not in known:
             raise ConfigError(f"there is no {name!r} in decoding; there are {', '.join(known)}")
-    return Decoding(**how)
+    whole = ("top_k", "beam", "no_repeat")
+    given = {
+        name: check_integer(name, value, 0) if name in whole else check_number(name, value)
+        for name, value in how.items()
+    }
+    return Decoding(**given)  # type: ignore[arg-type]
 
 
 def decode(

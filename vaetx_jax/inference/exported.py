@@ -4,10 +4,12 @@
 not as it was written is refused.
 """
 
+import dataclasses
+import functools
 import json
 import pathlib
 import shutil
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -16,12 +18,14 @@ from flax.traverse_util import flatten_dict
 from safetensors import SafetensorError, safe_open
 
 from vaetx_jax.config import keys, stored
+from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import PARAMS, Variables
+from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CONFIG, ENCODER, PATH_KEYS, TOKENIZER
+from vaetx_jax.run.workdir import CONFIG, CORPUS, ENCODER, PATH_KEYS, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
@@ -66,6 +70,9 @@ def write(
     if run.encoder or run.vectors:
         shutil.copyfile(run.folder / ENCODER, folder / ENCODER)
         files.append(folder / ENCODER)
+    if (run.folder / CORPUS).exists():  # its name and fingerprint
+        shutil.copyfile(run.folder / CORPUS, folder / CORPUS)
+        files.append(folder / CORPUS)
     manifest = {
         "format": FORMAT,
         "vaetx_jax": __version__,
@@ -73,6 +80,9 @@ def write(
         "checkpoint_is": source,
         "sha256": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
     }
+    corpus = _recorded_corpus(run.folder)
+    if corpus:
+        manifest["corpus"] = corpus
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
@@ -85,6 +95,12 @@ def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
     """
     step, source = _verified(folder)
     run = open_run(folder)
+    if run.config.data.corpus == "text":
+        # Its files' names are kept, and another file may have that name where we are.
+        run = dataclasses.replace(run, open_corpus=functools.partial(_no_corpus, folder))
+    else:
+        opener = functools.cache(functools.partial(_open_same_corpus, run, folder))
+        run = dataclasses.replace(run, open_corpus=opener)
     like = variables_like(run.model, run.mesh)
     arrays = _tensors(folder / WEIGHTS)
     if run.encoder and not any(name.startswith(_ENCODER) for name in arrays):
@@ -141,8 +157,33 @@ def _portable(run: Run) -> Any:
             place = keys.value_of(config, key)
             if place:  # a model without this setting has None
                 keys.set_value(config, key, _public_name(place) if key in _NAMED else "")
-        config.train.init_from = ""
+        config.train.init_from = config.evaluation.reference = ""
     return config
+
+
+def _no_corpus(folder: pathlib.Path) -> NoReturn:
+    raise UserError(
+        f"{folder}: this model was exported without its corpus; give the sentences as a file "
+        "(evaluate and probe --data=FILE, explore --sentences=FILE)"
+    )
+
+
+def _open_same_corpus(run: Run, folder: pathlib.Path) -> Corpus:
+    """Opens a corpus by its name; it must be the one of the training, where that is on record."""
+    corpus, before = run.open_corpus(), _recorded_corpus(folder)
+    if before:
+        workdir.compare_corpus(folder, before, corpus.name, corpus.fingerprint)
+    return corpus
+
+
+def _recorded_corpus(folder: pathlib.Path) -> dict[str, str] | None:
+    """Name and fingerprint of the corpus of a run's folder, or of one made by `write`."""
+    try:
+        if is_shared(folder):
+            return json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("corpus")
+        return json.loads((folder / CORPUS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _verified(folder: pathlib.Path) -> tuple[int, str]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaetx_jax.errors import ConfigError
+from vaetx_jax.inference.arguments import check_integer, check_name
 
 METRICS = ("cosine", "euclidean")
 
@@ -32,11 +32,8 @@ class NearestRows:
     """
 
     def __init__(self, query_QxZ: np.ndarray, k: int, *, metric: str = "cosine"):
-        if metric not in METRICS:
-            raise ConfigError(f"metric = {metric!r}: must be one of {', '.join(METRICS)}")
-        if k < 1:
-            raise ConfigError(f"k = {k}: must be at least 1")
-        self._k, self._metric, self._seen = k, metric, 0
+        self._metric = check_name("metric", metric, METRICS)
+        self._k, self._seen = check_integer("k", k, 1), 0
         query = np.asarray(query_QxZ, np.float64)
         self._query_QxZ = self._scale(query)
         self._rows_QxK = np.zeros((len(query), 0), np.int64)
@@ -49,7 +46,9 @@ class NearestRows:
             far_QxM = -(self._query_QxZ @ part.T)
         else:
             # From the differences themselves: |a|² + |b|² - 2ab loses near neighbours to rounding.
-            far_QxM = np.stack([np.linalg.norm(part - q[None], axis=1) for q in self._query_QxZ])
+            far_QxM = np.zeros((len(self._query_QxZ), len(part)))
+            for row, query_Z in zip(far_QxM, self._query_QxZ, strict=True):
+                row[:] = np.linalg.norm(part - query_Z[None], axis=1)
         rows_M = np.arange(self._seen, self._seen + len(part))
         self._seen += len(part)
         far = np.concatenate([self._far_QxK, far_QxM], axis=1)

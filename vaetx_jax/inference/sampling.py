@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vaetx_jax.errors import ConfigError
+from vaetx_jax.inference.arguments import check_integer
 from vaetx_jax.inference.batching import WINDOW
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.latent_prior import LatentPrior
@@ -29,9 +29,8 @@ def stream_samples(
       prior: None: N(0, I).
       how: fields of `Decoding`.
     """
-    if n < 0:
-        raise ConfigError(f"n = {n}: must be at least 0")
-    chosen = make_decoding({"temperature": 0.0 if how.get("beam", 1) > 1 else 1.0} | how)
+    searches = check_integer("beam", how.get("beam", 1), 1) > 1
+    chosen = make_decoding({"temperature": 0.0 if searches else 1.0} | how)
     noise = np.random.default_rng(seed)
 
     def draw() -> Iterator[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.errors import UserError
+from vaetx_jax.inference.arguments import check_latents
 from vaetx_jax.inference.batching import BATCH, batches_of
 from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds
@@ -124,25 +125,3 @@ def decode_latents(
             progress.tick(len(sentences), "decoded")
     progress.clear()
     return sentences
-
-
-def check_latents(z: Any, width: int, what: str = "latents") -> np.ndarray:
-    """The latents, or other vectors, as float32 [N, width].
-
-    Raises:
-      UserError: they have another shape, or one is not finite.
-    """
-    try:
-        z_NxZ = np.asarray(z, np.float32)
-    except (TypeError, ValueError):
-        raise UserError(f"{what} must be numbers [N, {width}]") from None
-    if z_NxZ.ndim != 2 or z_NxZ.shape[1] != width:
-        shape = list(z_NxZ.shape)
-        raise UserError(f"{what} of the shape {shape}: they must be [N, {width}]")
-    bad = np.flatnonzero(~np.isfinite(z_NxZ).all(axis=1))
-    if len(bad):
-        raise UserError(
-            f"{what}: row {bad[0]} (counted from 0) holds a NaN or an infinity, and "
-            f"{len(bad) - 1:,} more do; each must be finite"
-        )
-    return z_NxZ

@@ -9,21 +9,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.errors import UserError
 from vaetx_jax.inference import exported, hub
-from vaetx_jax.inference.batching import BATCH, WINDOW, check_sentences, windows
+from vaetx_jax.inference.arguments import (
+    check_groups,
+    check_integer,
+    check_iterable,
+    check_latents,
+    check_name,
+    check_seed,
+    check_sentences,
+    is_numeric,
+)
+from vaetx_jax.inference.batching import BATCH, WINDOW, windows
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
 from vaetx_jax.inference.latent_prior import LatentPrior, class_prior, mixture_prior
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
 from vaetx_jax.inference.sampling import stream_samples
 from vaetx_jax.inference.scoring import Scores, score_sentences
-from vaetx_jax.inference.sentences import (
-    check_latents,
-    decode_latents,
-    encode_features,
-    encode_sentences,
-)
+from vaetx_jax.inference.sentences import decode_latents, encode_features, encode_sentences
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import PARAMS, Variables
@@ -116,16 +121,14 @@ class TextModel:
           ConfigError: an unknown way to decode.
         """
         self.check_has_latent("decode")
-        if batch < 1:
-            raise ConfigError(f"batch = {batch}: must be at least 1")
         return decode_latents(
             self.run,
             self.variables,
             check_latents(z, self.latent_dim),
-            seed=_checked_seed(seed),
+            seed=check_seed(seed),
             how=make_decoding(how),
-            first_row=first_row,
-            batch=batch,
+            first_row=check_integer("first_row", first_row, 0, 2**31 - 1),
+            batch=check_integer("batch", batch, 1),
         )
 
     def fit_prior(self, components: int = 8, *, seed: int = 0) -> "TextModel":
@@ -134,7 +137,7 @@ class TextModel:
         It is fitted to the training split, which must be there, and is not saved.
         """
         self.check_has_latent("fit_prior")
-        prior = mixture_prior(self.run, self.variables, components, seed=_checked_seed(seed))
+        prior = mixture_prior(self.run, self.variables, components, seed=check_seed(seed))
         return dataclasses.replace(self, prior=prior)
 
     def encode_vectors(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +167,7 @@ class TextModel:
         if label is not None:
             self.check_has_latent("sample with a label")
         prior = self.prior if label is None else class_prior(self.run, self.variables, label)
-        seed = _checked_seed(seed)
+        n, seed = check_integer("n", n, 0), check_seed(seed)
         return stream_samples(self.run, self.variables, n, prior=prior, seed=seed, how=how)
 
     def reconstruct(self, sentences: Sequence[str], *, seed: int = 0, **how: Any) -> list[str]:
@@ -176,6 +179,7 @@ class TextModel:
     ) -> Iterator[str]:
         """The sentences of `reconstruct`, one after the other."""
         self.check_has_latent("reconstruct")
+        check_iterable(sentences)
         groups = ((sentence,) for sentence in sentences)
         decoded = self._decode_groups(groups, lambda mean_1xZ: mean_1xZ, 1, seed, how)
         return (sentence for (sentence,) in decoded)
@@ -201,12 +205,11 @@ class TextModel:
     ) -> Iterator[list[str]]:
         """The sentences of `interpolate` for one pair after the other."""
         self.check_has_latent("interpolate")
-        if path not in PATHS:
-            raise ConfigError(f"path = {path!r}: must be one of {', '.join(PATHS)}")
-        if steps < 2:
-            raise ConfigError(f"steps = {steps}: must be at least 2, the two ends")
+        between = PATHS[check_name("path", path, PATHS)]
+        steps = check_integer("steps", steps, 2)  # the two ends
+        pairs = check_groups(pairs, 2)
         return self._decode_groups(
-            pairs, lambda ends_2xZ: PATHS[path](ends_2xZ[0], ends_2xZ[1], steps), steps, seed, how
+            pairs, lambda ends_2xZ: between(ends_2xZ[0], ends_2xZ[1], steps), steps, seed, how
         )
 
     def analogy(self, a: str, b: str, c: str, *, seed: int = 0, **how: Any) -> str:
@@ -223,7 +226,7 @@ class TextModel:
             a_Z, b_Z, c_Z = mean_3xZ
             return (c_Z + (b_Z - a_Z))[None]
 
-        decoded = self._decode_groups(triples, fourth, 1, seed, how)
+        decoded = self._decode_groups(check_groups(triples, 3), fourth, 1, seed, how)
         return (sentence for (sentence,) in decoded)
 
     def neighbours(
@@ -259,15 +262,13 @@ class TextModel:
         Args:
           iw_samples: draws of the importance-weighted bound; 0 leaves it out, which is faster.
         """
-        if iw_samples < 0:
-            raise ConfigError(f"iw_samples = {iw_samples}: must be at least 0")
         return score_sentences(
             self.run,
             self.variables,
             self._estimator,
             check_sentences(sentences),
-            iw_samples=iw_samples,
-            seed=_checked_seed(seed),
+            iw_samples=check_integer("iw_samples", iw_samples, 0),
+            seed=check_seed(seed),
         )
 
     def latent_map(self, sentences: Sequence[str]) -> LatentMap:
@@ -289,7 +290,7 @@ class TextModel:
           groups: G sentences each, as many in all of them.
           latents_of: means [G, Z] -> latents [count, Z].
         """
-        chosen, seed = make_decoding(how), _checked_seed(seed)
+        chosen, seed = make_decoding(how), check_seed(seed)
 
         def decode_all() -> Iterator[list[str]]:
             first_row = 0
@@ -315,23 +316,17 @@ class TextModel:
             )
 
     def _vectors(self, given: Sequence[str] | np.ndarray) -> np.ndarray:
-        if isinstance(given, np.ndarray):
+        if is_numeric(given):
             return check_latents(given, self.latent_dim)
-        return self.encode(given)[0]
+        return self.encode(check_sentences(given))[0]
 
     @functools.cached_property
     def _estimator(self) -> Estimator:
         return Estimator(self.run.model, self.run.mesh, seed=0)
 
 
-def _checked_seed(seed: int) -> int:
-    if seed < 0:
-        raise ConfigError(f"seed = {seed}: must be at least 0")
-    return seed
-
-
 def load(
-    folder: str | pathlib.Path, *, checkpoint: str = "best", revision: str | None = None
+    folder: str | pathlib.Path, *, checkpoint: str | int = "best", revision: str | None = None
 ) -> TextModel:
     """Loads the model of a run's folder, or one made by `export`, from its folder or the hub.
 
@@ -348,6 +343,8 @@ def load(
     if isinstance(folder, str) and hub.is_name(folder):
         folder = hub.fetch(folder, revision=revision)
     folder = pathlib.Path(folder).expanduser()
+    if not isinstance(checkpoint, str):
+        checkpoint = str(check_integer("checkpoint", checkpoint, 0))
     if exported.is_shared(folder):
         model = TextModel(*exported.read(folder))
         if checkpoint not in ("best", str(model.step)):

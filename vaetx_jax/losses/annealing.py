@@ -44,14 +44,15 @@ class Annealing:
 
     Attributes:
       name: its value of `objective.annealing`.
-      weight: alpha of an update, given the step, T, M and `objective.ratio`.
+      weight: alpha of an update before `objective.beta`, given the step, T, M, `objective.ratio`
+        and `objective.zero`.
       has_cycles: alpha falls again in each period. The ends of cycles are then validated, and they
         alone may become the checkpoint `best`.
       line, marker: Matplotlib's styles for it in the figures of a study.
     """
 
     name: str
-    weight: Callable[[Step, int, int, Number], jax.Array]
+    weight: Callable[[Step, int, int, Number, Number], jax.Array]
     has_cycles: bool
     line: str
     marker: str
@@ -69,27 +70,28 @@ class Annealing:
         return not self.has_cycles or cycles == 1 or done in cycle_ends(total_steps, cycles)
 
 
-def _ramp(tau: jax.Array, ratio: Number) -> jax.Array:
-    """From 0 at tau = 0 up to 1 at `ratio`, then 1 (Eq. 8).
+def _ramp(tau: jax.Array, ratio: Number, zero: Number) -> jax.Array:
+    """0 up to tau = `zero`, then up to 1 in the next `ratio`, then 1 (Eq. 8, where `zero` is 0).
 
     The paper's Eq. 9 leaves out the 1 / ratio that makes the ramp reach 1 where it ends.
     """
-    return jnp.minimum(tau / jnp.asarray(ratio, jnp.float32), 1.0)
+    into_ramp = jnp.maximum(tau - jnp.asarray(zero, jnp.float32), 0.0)
+    return jnp.minimum(into_ramp / jnp.asarray(ratio, jnp.float32), 1.0)
 
 
-def _constant(step: Step, total_steps: int, cycles: int, ratio: Number) -> jax.Array:
+def _constant(step: Step, total_steps: int, cycles: int, ratio: Number, zero: Number) -> jax.Array:
     """1 at every step: the plain ELBO."""
     return jnp.float32(1.0)
 
 
-def _linear(step: Step, total_steps: int, cycles: int, ratio: Number) -> jax.Array:
-    """One ramp, over the first ratio * T / M steps of the run."""
-    return _ramp(elapsed(step, total_steps, cycles), ratio)
+def _linear(step: Step, total_steps: int, cycles: int, ratio: Number, zero: Number) -> jax.Array:
+    """One ramp, over ratio * T / M steps after the first zero * T / M of the run."""
+    return _ramp(elapsed(step, total_steps, cycles), ratio, zero)
 
 
-def _cyclic(step: Step, total_steps: int, cycles: int, ratio: Number) -> jax.Array:
-    """The same ramp at the start of each of the M periods (Eq. 9)."""
-    return _ramp(phase(step, total_steps, cycles), ratio)
+def _cyclic(step: Step, total_steps: int, cycles: int, ratio: Number, zero: Number) -> jax.Array:
+    """The same ramp in each of the M periods (Eq. 9)."""
+    return _ramp(phase(step, total_steps, cycles), ratio, zero)
 
 
 ANNEALINGS = {
@@ -103,19 +105,29 @@ ANNEALINGS = {
 
 
 def kl_weight(
-    step: Step, *, annealing: str, total_steps: int, cycles: int, ratio: Number
+    step: Step,
+    *,
+    annealing: str,
+    total_steps: int,
+    cycles: int,
+    ratio: Number,
+    zero: Number = 0.0,
+    beta: Number = 1.0,
 ) -> jax.Array:
-    """alpha(t), the weight of the KL term at update `step` (Eqs. 8 and 9).
+    """beta * alpha(t), the weight of the KL term at update `step` (Eqs. 8 and 9).
 
     Args:
       step: updates done before.
       annealing: a name of `ANNEALINGS`.
       total_steps, cycles: T and M.
       ratio: the share of a period in which alpha rises.
+      zero: the share of a period before the rise, in which alpha is 0.
+      beta: the weight after the rise (Higgins et al., 2017).
 
     Raises:
       ValueError: there is no such annealing.
     """
     if annealing not in ANNEALINGS:
         raise ValueError(f"annealing {annealing!r} is none of {', '.join(ANNEALINGS)}")
-    return ANNEALINGS[annealing].weight(step, total_steps, cycles, ratio)
+    alpha = ANNEALINGS[annealing].weight(step, total_steps, cycles, ratio, zero)
+    return jnp.asarray(beta, jnp.float32) * alpha

@@ -14,7 +14,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from vaetx_jax.losses.annealing import ANNEALINGS
+from vaetx_jax.losses.bag_of_words import BagWeights, bag_of_words_nll
 from vaetx_jax.losses.cross_entropy import token_nll, weighted_nll
+from vaetx_jax.losses.mmd import mmd
+from vaetx_jax.losses.target_rate import RATE_MODES, hinge, penalty
 from vaetx_jax.models import gaussian, text_vae
 from vaetx_jax.models.text_vae import LanguageModel, OutputWeights, Variables, token_mask
 from vaetx_jax.runtime.mesh import DATA_AXIS
@@ -29,19 +32,43 @@ class Objective:
       annealing: the schedule of the KL weight alpha.
       cycles: M, the periods of a run; the learning rate restarts with them.
       ratio: R, the share of a period in which alpha rises.
+      zero: the share of a period in which alpha is 0, before it rises.
+      beta: the weight of the KL where alpha is 1 (Higgins et al., 2017); 0: an autoencoder.
       free_bits: nats of each latent dimension's KL that cost nothing (Kingma et al., 2016); 0: off.
+      target_rate: nats that the batch's mean KL is kept at or above; 0: off.
+      rate_mode: by which of `losses.target_rate`.
+      bow: weight of the bag-of-words loss from z (`losses.bag_of_words`).
+      mmd: weight of the MMD between latents and prior (`losses.mmd`).
+      aggressive: the share of the steps in which the decoder is updated only now and then
+        (`training.aggressive`).
     """
 
     annealing: str = setting("cyclic", choices=ANNEALINGS)
     cycles: int = setting(5, least=1)
     ratio: float = setting(0.5, above=0, most=1)
+    zero: float = setting(0.0, least=0, below=1)
+    beta: float = setting(1.0, least=0)
     free_bits: float = setting(0.0, least=0)
+    target_rate: float = setting(0.0, least=0)
+    rate_mode: str = setting("hinge", choices=RATE_MODES)
+    bow: float = setting(0.0, least=0)
+    mmd: float = setting(0.0, least=0)
+    aggressive: float = setting(0.0, least=0, most=1)
+
+    def remedies(self) -> list[str]:
+        """What it sets besides annealing, cycles and ratio, as 'free_bits 0.5'."""
+        schedule = ("annealing", "cycles", "ratio")
+        return [
+            f"{field.name} {getattr(self, field.name)}"
+            for field in dataclasses.fields(self)
+            if field.name not in schedule and getattr(self, field.name) != field.default
+        ]
 
 
 class Terms(NamedTuple):
     """The terms of a training step; sums over the batch's real sentences."""
 
-    loss: jax.Array  # mean per sentence of nll + alpha * KL term, nats
+    loss: jax.Array  # mean per sentence of nll + alpha * KL term + remedies, nats
     nll: jax.Array  # sum, nats
     kl: jax.Array  # sum, nats, never clipped
     sentences: jax.Array
@@ -58,6 +85,8 @@ def negative_elbo(
     kl_weight: jax.Array,
     mesh: Mesh | None,
     latent: bool = True,
+    bag: BagWeights | None = None,
+    multiplier: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[Terms, Variables]]:
     """The loss of a batch (Eq. 8), its terms, and the collections that the pass has updated.
 
@@ -69,6 +98,7 @@ def negative_elbo(
       kl_weight: alpha(t); the annealing's own, or another replica's.
       mesh: the mesh the batch is split over; None: the whole batch is on each device.
       latent: false: z is 0 and so is its KL, as of a language model.
+      bag, multiplier: what the objective learns beside the model (`training.auxiliary`).
     """
     ids_BxS, weight_B = batch["ids"], batch["weight"]
     dropout_key, latent_key = jax.random.split(key)
@@ -89,7 +119,17 @@ def negative_elbo(
         result.h_BxTxD, result.output, ids_BxS[:, 1:], share_B, mask_BxT, mesh
     )
     kl_BxZ = gaussian.kl_to_prior(result.mu_BxZ, result.logvar_BxZ)
-    loss = reconstruction + kl_weight * kl_term(kl_BxZ, share_B, free_bits=objective.free_bits)
+    loss = reconstruction + kl_weight * kl_term(kl_BxZ, share_B, objective)
+    if multiplier is not None:
+        mean = jnp.sum(kl_BxZ * share_B[:, None])
+        loss += penalty(mean, objective.target_rate, multiplier)
+    if bag is not None:
+        bow_B = bag_of_words_nll(result.z_BxZ, bag, ids_BxS[:, 1:], mask_BxT)
+        loss += objective.bow * jnp.sum(bow_B * share_B)
+    if objective.mmd and latent and model.latent_dim:
+        prior_key = jax.random.fold_in(latent_key, 1)
+        prior_BxZ = jax.random.normal(prior_key, result.z_BxZ.shape, jnp.float32)
+        loss += objective.mmd * mmd(result.z_BxZ, prior_BxZ, weight_B)
     terms = Terms(
         loss=loss,
         nll=jnp.sum(nll_BxT),
@@ -100,20 +140,24 @@ def negative_elbo(
     return loss, (terms, updated)
 
 
-def kl_term(kl_BxZ: jax.Array, share_B: jax.Array, *, free_bits: float) -> jax.Array:
-    """The KL part of the loss: the batch's mean KL, with `free_bits` nats of each dimension free.
+def kl_term(kl_BxZ: jax.Array, share_B: jax.Array, objective: Objective) -> jax.Array:
+    """The KL part of the loss: the batch's mean KL, and what of it costs nothing.
 
     With free bits (Kingma et al., 2016): sum over dimensions of max(free_bits, batch-mean KL),
-    over the global batch. Below the threshold a dimension has no gradient.
+    over the global batch. Below the threshold a dimension has no gradient. With a target rate and
+    its hinge, the same over the sum.
 
     Args:
       kl_BxZ: KL of each sentence and dimension, nats.
       share_B: each sentence's weight in the mean; they sum to 1.
     """
     mean_Z = jnp.sum(kl_BxZ * share_B[:, None], axis=0)
-    if free_bits > 0:
-        mean_Z = jnp.maximum(mean_Z, free_bits)
-    return jnp.sum(mean_Z)
+    if objective.free_bits > 0:
+        mean_Z = jnp.maximum(mean_Z, objective.free_bits)
+    total = jnp.sum(mean_Z)
+    if objective.target_rate > 0 and objective.rate_mode == "hinge" and len(mean_Z):
+        total = hinge(total, objective.target_rate)
+    return total
 
 
 def reconstruction_loss(

@@ -50,7 +50,7 @@ class Estimator:
         self._model = model
         self._mesh = mesh
         self._key = jax.random.key(seed)
-        self._elbo, self._weighted = _programs(model, mesh)
+        self._elbo, self._weighted, self._nll = _programs(model, mesh)
 
     def run(
         self,
@@ -88,6 +88,41 @@ class Estimator:
             _store(out, metrics, rows)
         return out
 
+    def nll_at(
+        self,
+        variables: Variables,
+        batches: EvalBatches,
+        z_NxZ: np.ndarray,
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> np.ndarray:
+        """-log p(x_n | z_n) of every sentence at a latent that is given for it, [N], nats.
+
+        Row n of `z_NxZ` goes with the sentence whose `index` is n, whatever batch it is in. With
+        rows that are moved among the sentences, each sentence keeps its tokens, its length and its
+        place in a batch and is decoded from the latent of another.
+        """
+        nll_N = np.zeros(len(z_NxZ))
+        pending: list[tuple[jax.Array, jax.Array]] = []
+
+        def store() -> None:
+            nll_B, rows = pending.pop(0)
+            rows_B = np.asarray(rows)
+            nll_N[rows_B[rows_B >= 0]] = np.asarray(nll_B)[rows_B >= 0]
+
+        for i in range(len(batches)):
+            host = _for_device(batches[i])
+            host["z"] = np.asarray(z_NxZ[host["index"]], np.float32)  # a filler's is not counted
+            batch = put_batch(host, self._mesh)
+            rows = jax.device_put(batch["index"], replicated(self._mesh))
+            pending.append((self._nll(variables, batch), rows))
+            if len(pending) > 1:
+                store()
+            progress(i + 1, len(batches))
+        while pending:
+            store()
+        return nll_N
+
     def of_batch(
         self, variables: Variables, batch: Batch, *, seed: int, iw_samples: int = 0
     ) -> dict[str, jax.Array]:
@@ -110,8 +145,8 @@ class Estimator:
 
 
 @functools.lru_cache(maxsize=4)
-def _programs(model: LanguageModel, mesh: Mesh) -> tuple[Any, Any]:
-    """The bound and the weighted one, traced once for all models of a kind."""
+def _programs(model: LanguageModel, mesh: Mesh) -> tuple[Any, Any, Any]:
+    """The bound, the weighted one, and nll at given latents, traced once for models of a kind."""
     shardings: dict[str, Any] = {
         "in_shardings": (replicated(mesh), split_over_data(mesh), replicated(mesh)),
         "out_shardings": replicated(mesh),
@@ -120,7 +155,12 @@ def _programs(model: LanguageModel, mesh: Mesh) -> tuple[Any, Any]:
     weighted = jax.jit(
         functools.partial(_importance_weighted, model, mesh), static_argnums=3, **shardings
     )
-    return elbo, weighted
+    nll = jax.jit(
+        functools.partial(_nll_at, model, mesh),
+        in_shardings=shardings["in_shardings"][:2],
+        out_shardings=shardings["out_shardings"],
+    )
+    return elbo, weighted, nll
 
 
 def _for_device(batch: Batch) -> dict[str, np.ndarray]:
@@ -169,6 +209,13 @@ def _elbo(
         "logvar": bound.logvar_BxZ,
         "z": bound.z_BxZ,
     }
+
+
+def _nll_at(
+    model: LanguageModel, mesh: Mesh, variables: Variables, batch: dict[str, jax.Array]
+) -> jax.Array:
+    mask = _mask(model, batch)
+    return elbo_lib.sentence_nll(model, variables, batch["ids"], batch["z"], mask, mesh)
 
 
 def _importance_weighted(

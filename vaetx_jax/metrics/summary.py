@@ -10,6 +10,8 @@ from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.metrics import latent
 from vaetx_jax.metrics.estimator import Estimates
 
+NEAR_LIMIT = 0.5  # nats below ln N, where an estimate of `mi` says more of N than of the latent
+
 
 @dataclasses.dataclass(frozen=True)
 class SplitFacts:
@@ -70,3 +72,27 @@ def split_facts(split: TokenizedSplit) -> SplitFacts:
         words=int(split.words.sum()),
         truncated=int(split.cut.sum()),
     )
+
+
+def with_samples(name: str, samples: int | str) -> str:
+    """A metric's name as it is printed: the importance-weighted ones with their K."""
+    return f"{name} (K={samples})" if name.startswith("ppl_iw") else name
+
+
+def near_limit(metrics: dict[str, Any]) -> bool:
+    """Whether `mi` is within half a nat of the limit of its estimate, ln N."""
+    mi, limit = metrics.get("mi"), metrics.get("mi_limit")
+    return mi is not None and limit is not None and mi > limit - NEAR_LIMIT
+
+
+def notes(metrics: dict[str, Any]) -> list[str]:
+    """What a reader of an evaluation's metrics should know, in sentences without a full stop."""
+    found = []
+    if near_limit(metrics):
+        found.append(
+            f"mi = {metrics['mi']:.2f} is near its limit, ln N = {metrics['mi_limit']:.2f}, so it "
+            "says 'at least this much'; marginal_kl is then at most what it says"
+        )
+    if metrics.get("reference"):
+        found.append(f"the reference of gain and behind_lm: {metrics['reference']}")
+    return found

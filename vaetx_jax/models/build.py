@@ -59,7 +59,7 @@ def build_model(
         mean_layer=not (settings.encoder == "bag" and (settings.channel_rate or settings.mu_norm)),
         mu_norm=settings.mu_norm or 0.0,
         channel_rate=settings.channel_rate or 0.0,
-        channel_norm=settings.channel_norm or "split",
+        channel_norm=settings.channel_norm or "sentence",
     )
 
 

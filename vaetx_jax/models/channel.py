@@ -22,13 +22,14 @@ class Channel(nn.Module):
     Attributes:
       latent_dim: Z.
       rate: the budget R, nats: the sum of all r_j.
-      norm: where the KL is R: on average over the training split (`split`), or in every sentence
-        (`sentence`: u is scaled to the length for which it is).
+      norm: where the KL is R: in every sentence (`sentence`: u is scaled to the length for which it
+        is, so the rate holds between two updates of the statistics, too), or on average over the
+        training split (`split`).
     """
 
     latent_dim: int
     rate: float
-    norm: str = "split"
+    norm: str = "sentence"
 
     def setup(self) -> None:
         self.allocation = self.param("allocation", nn.initializers.zeros, (self.latent_dim,))

@@ -58,8 +58,8 @@ class ModelSettings:
         semantic analysis (lsa); of the encoders `bert` and `vectors`, at the whitened principal
         components of its output (whiten).
       channel_rate: R > 0: the posterior is a channel of R nats (`models.channel`); 0: it is learnt.
-      channel_norm: where the channel's KL is R: on average over the training `split`, or in every
-        `sentence`.
+      channel_norm: where the channel's KL is R: in every `sentence`, or on average over the
+        training `split`.
       mu_norm: gamma > 0: batch norm on the posterior's mean with the fixed scale gamma and a learnt
         shift, so that the KL is at least Z gamma^2 / 2 nats (Zhu et al., 2020); 0: off.
       latent_attention: z enters each decoder layer by the latent-decoder attention.
@@ -170,7 +170,7 @@ _ANY_LATENT: Choices = {
     "encoder_start": "random",
     _WORD_DROPOUT: 0.0,
     "channel_rate": 0.0,
-    "channel_norm": "split",
+    "channel_norm": "sentence",
     "mu_norm": 0.0,
     "latent_output": False,
     "latent_output_start": "zeros",

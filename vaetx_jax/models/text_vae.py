@@ -28,10 +28,11 @@ PARAMS = "params"
 
 
 class ForwardOutput(NamedTuple):
-    """One training pass over a batch: the posterior, and what the output layer gets."""
+    """One training pass over a batch: posterior, draw, and what the output layer gets."""
 
     mu_BxZ: jax.Array
     logvar_BxZ: jax.Array
+    z_BxZ: jax.Array
     h_BxTxD: jax.Array
     output: OutputWeights
 
@@ -135,7 +136,7 @@ class LanguageModel(nn.Module):
         drawn = latent and self.latent_dim
         z = gaussian.sample(self.make_rng("latent"), mu, logvar) if drawn else mu
         h = self.decode(ids_BxS, z, deterministic=deterministic)
-        return ForwardOutput(mu, logvar, h, self.output())
+        return ForwardOutput(mu, logvar, z, h, self.output())
 
 
 class TextVAE(LanguageModel, kw_only=True):
@@ -160,7 +161,7 @@ class TextVAE(LanguageModel, kw_only=True):
     mean_layer: bool = True
     mu_norm: float = 0.0
     channel_rate: float = 0.0
-    channel_norm: str = "split"
+    channel_norm: str = "sentence"
 
     @property
     def is_standardised(self) -> bool:

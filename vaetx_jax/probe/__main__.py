@@ -1,4 +1,8 @@
-"""`python -m vaetx_jax.probe --workdir=DIR`: linear classifiers on the latent."""
+"""`python -m vaetx_jax.probe --workdir=DIR`: linear classifiers on the latent.
+
+--data=FILE takes the sentences and labels of a file, split as in training, instead of the corpus,
+as a folder made by `export` needs. The scores are written under the file's name.
+"""
 
 from vaetx_jax.runtime import signals
 
@@ -6,6 +10,7 @@ if __name__ == "__main__":
     signals.exit_immediately()
 
 # isort: split
+import dataclasses
 import pathlib
 
 from absl import flags
@@ -16,6 +21,7 @@ from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.probe.probing import result_path, run_probe
 from vaetx_jax.probe.tables import print_probe
+from vaetx_jax.run.run import on_file
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 
 
@@ -31,19 +37,24 @@ def define_flags() -> None:
         "The classifier's input: z sampled, or the mean; unset: as in the run's config.",
     )
     flags.DEFINE_enum("fit", None, PROBE_FITS, "How it is fitted; unset: the run's.")
+    command_line.define_data()
     flags.DEFINE_bool("few_labels", True, "Also fit on 10, 100 and 1,000 labels per class.")
 
 
 def main() -> None:
     """The command."""
     folder, values = pathlib.Path(command_line.require("workdir")), flags.FLAGS
+    data = command_line.data_name()
     model = load(folder, checkpoint=values.checkpoint)
+    if data:
+        run = on_file(model.run, values.data, command_line.fields(), whole=False)
+        model = dataclasses.replace(model, run=run)
     use_compilation_cache(cache_dir(model.run.config))
     settings = model.run.config.probe
     settings.latent, settings.fit = values.latent or settings.latent, values.fit or settings.fit
     fields = [values.label] if values.label else []
-    print_probe(run_probe(model, fields=fields, few_labels=values.few_labels))
-    print(f"written: {result_path(model)}")
+    print_probe(run_probe(model, fields=fields, few_labels=values.few_labels, data=data))
+    print(f"written: {result_path(model, data)}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,27 @@ class ProbeInputs:
     features: dict[str, dict[str, Any]]
     labels: dict[str, dict[str, np.ndarray]]
 
+    def labelled(self, field: str) -> "ProbeInputs":
+        """The inputs of the rows that have a label of this field (a class number of at least 0)."""
+        rows = {split: np.flatnonzero(y >= 0) for split, y in self.labels[field].items()}
+        if all(len(rows[split]) == len(y) for split, y in self.labels[field].items()):
+            return self
+
+        def kept(of_split: dict[str, Any]) -> dict[str, Any]:
+            return {split: of_split[split][rows[split]] for split in SPLITS}
+
+        def posteriors(latents: dict[str, Latents]) -> dict[str, Latents]:
+            return {
+                split: Latents(*(part[rows[split]] for part in latents[split])) for split in SPLITS
+            }
+
+        return ProbeInputs(
+            posteriors(self.latents),
+            posteriors(self.random),
+            {name: kept(x) for name, x in self.features.items()},
+            {field: kept(self.labels[field])},
+        )
+
 
 def probe_field(
     field: str,
@@ -39,7 +60,7 @@ def probe_field(
     *,
     few_labels: bool,
 ) -> dict[str, Any]:
-    """Probes one label field.
+    """Probes one label field, on the rows that have a label.
 
     Args:
       field: its name.
@@ -50,16 +71,25 @@ def probe_field(
 
     Returns:
       `classes`, `rows` (split -> sentences) and `notes`. Where the training split has one class
-      only, `skipped` says so and the rest is left out: `fit` with the choice by validation (`epoch`
-      and `valid_by_epoch`, or `strength`), `splits` (split -> `scores`), `references` (baseline ->
-      its fit, and the scores of `valid` and `test`), `few_labels` (`few_label_rows`, or empty).
+      only, or a split has no label, `skipped` says so and the rest is left out: `fit` with the
+      choice by validation (`epoch` and `valid_by_epoch`, or `strength`), `splits` (split ->
+      `scores`), `references` (baseline -> its fit, and the scores of `valid` and `test`),
+      `few_labels` (`few_label_rows`, or empty).
     """
+    unlabelled = {split: int(np.sum(y < 0)) for split, y in inputs.labels[field].items()}
+    inputs = inputs.labelled(field)
     y = inputs.labels[field]
     out: dict[str, Any] = {
         "classes": list(names),
         "rows": {split: len(y[split]) for split in SPLITS},
         "notes": [],
     }
+    if any(unlabelled.values()):
+        counts = ", ".join(f"{count:,} {split}" for split, count in unlabelled.items())
+        out["notes"].append(f"rows without a label are left out: {counts}")
+    empty = [split for split in SPLITS if not len(y[split])]
+    if empty:
+        return out | {"skipped": f"no row of the {empty[0]} split has a label"}
     known = np.unique(y["train"])
     if len(known) < 2:
         only = names[known[0]]
@@ -67,10 +97,10 @@ def probe_field(
     unseen = sorted(set(np.concatenate([y["valid"], y["test"]]).tolist()) - set(known.tolist()))
     if unseen:
         which, loss = ", ".join(repr(names[label]) for label in unseen), loss_name(len(names))
-        out["notes"] = [
+        out["notes"].append(
             f"no training row is {which}: held-out rows that are count as errors, and {loss} is "
             "null where a fit rules them out"
-        ]
+        )
     choice, splits = _fit_latents(inputs.latents, y, len(names), settings)
     out |= {"fit": {"kind": settings.fit, **choice}, "splits": splits}
     out["references"] = _score_baselines(inputs, y, len(names), settings)

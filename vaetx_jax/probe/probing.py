@@ -27,7 +27,7 @@ CHUNK = 2_048  # sentences encoded between two updates of the progress line
 
 
 def run_probe(
-    model: TextModel, *, fields: Sequence[str] = (), few_labels: bool = True
+    model: TextModel, *, fields: Sequence[str] = (), few_labels: bool = True, data: str = ""
 ) -> dict[str, Any]:
     """Probes the latent of a model by `config.probe`.
 
@@ -37,6 +37,8 @@ def run_probe(
       model: the model.
       fields: the label fields; none: all that the corpus has.
       few_labels: fit classifiers on 10, 100 and 1,000 labels per class as well.
+      data: a name of sentences that are not the run's corpus: `probe-LATENT-FIT-data-NAME.json`
+        alone is written.
 
     Returns:
       The fields of `probe.json`. `labels` holds the result of `probe_field` for each label field.
@@ -51,6 +53,7 @@ def run_probe(
     names = run.corpus.label_fields
     result = {
         "corpus": run.config.data.corpus,
+        **({"data": data} if data else {}),
         "model": run.config.model.name,
         "annealing": run.config.objective.annealing,
         "latent_dim": model.latent_dim,
@@ -64,15 +67,17 @@ def run_probe(
             for field in fields
         },
     }
-    for path in (result_path(model), run.folder / "probe.json"):
+    latest = [] if data else [run.folder / "probe.json"]
+    for path in (result_path(model, data), *latest):
         write_text(path, json.dumps(result, indent=2) + "\n")
     return result
 
 
-def result_path(model: TextModel) -> pathlib.Path:
-    """The file of this kind of probe, which another kind does not overwrite."""
+def result_path(model: TextModel, data: str = "") -> pathlib.Path:
+    """The file of this kind of probe, which another kind, or one of other data, leaves alone."""
     settings = model.run.config.probe
-    return model.run.folder / f"probe-{settings.latent}-{settings.fit}.json"
+    name = f"probe-{settings.latent}-{settings.fit}{f'-data-{data}' if data else ''}.json"
+    return model.run.folder / name
 
 
 def _select_fields(model: TextModel, wanted: Sequence[str]) -> list[str]:

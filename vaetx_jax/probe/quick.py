@@ -57,7 +57,7 @@ def linear_probe(
 
 
 def probe_labels(model: TextModel, mu_test_NxZ: np.ndarray) -> list[ProbeResult]:
-    """Probes every label field of the corpus, from posterior means.
+    """Probes every label field of the corpus, from posterior means of the rows that have a label.
 
     Args:
       model: the model, which encodes the training rows.
@@ -74,7 +74,12 @@ def probe_labels(model: TextModel, mu_test_NxZ: np.ndarray) -> list[ProbeResult]
     results = []
     for field, names in run.corpus.label_fields.items():
         y_train, y_test = train.labels[field][rows], test.labels[field][:]
-        accuracy, majority = linear_probe(z_train, y_train, mu_test_NxZ, y_test)
+        known, asked = y_train >= 0, y_test >= 0
+        if not (known.any() and asked.any()):
+            continue  # no row of a split has a label
+        accuracy, majority = linear_probe(
+            z_train[known], y_train[known], mu_test_NxZ[asked], y_test[asked]
+        )
         results.append(ProbeResult(field, len(names), accuracy, majority))
     return results
 

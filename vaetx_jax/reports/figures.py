@@ -90,7 +90,7 @@ def plot_latents(
     Args:
       path: the PNG file to write.
       points_Nx2: a point per sentence.
-      labels_N: its class, an index into `names`.
+      labels_N: its class, an index into `names`; -1: none.
       names: of the classes.
       title: of the figure.
 
@@ -100,6 +100,9 @@ def plot_latents(
     figure = new_figure(8, 6.5)
     axes = figure.subplots()
     colours = colour_map("tab10" if len(names) <= 10 else "tab20")
+    if np.any(labels_N < 0):
+        points = points_Nx2[labels_N < 0]
+        axes.scatter(points[:, 0], points[:, 1], s=9, alpha=0.4, color="0.7", label="no label")
     for value, name in enumerate(names):
         points = points_Nx2[labels_N == value]
         axes.scatter(

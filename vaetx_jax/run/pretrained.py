@@ -74,19 +74,22 @@ class PretrainedEncoder:
         return params
 
 
-def find_encoder(config: ConfigDict, folder: pathlib.Path) -> PretrainedEncoder | None:
-    """The published encoder of a run that starts or goes on in `folder`; None: it has none.
+def find_encoder(config: ConfigDict, folder: pathlib.Path | None) -> PretrainedEncoder | None:
+    """The published encoder of a run that starts or goes on in a folder; None: it has none.
 
     Its weights are fetched where they are named and not given. A run that goes on needs none.
     Nothing is written to the folder.
+
+    Args:
+      folder: of the run; None: whatever it keeps does not count.
 
     Raises:
       UserError: there are no such weights, or they are not those that the run began with.
     """
     if not _has_encoder(config):
         return None
-    name, kept = model_settings(config).encoder_weights or "", folder / ENCODER
-    if kept.exists():
+    name = model_settings(config).encoder_weights or ""
+    if folder is not None and (folder / ENCODER).exists():
         encoder = read_encoder(config, folder)
         if encoder and encoder.folder():
             encoder.load()  # says if they are others

@@ -15,6 +15,7 @@ from vaetx_jax.data.batches import EvalBatches, TrainBatches
 from vaetx_jax.data.bucketing import Buckets, ProcessShare, make_buckets
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
+from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
@@ -143,6 +144,27 @@ class Run:
         )
 
 
+def prepare(config: ConfigDict, folder: pathlib.Path) -> list[str]:
+    """Makes a run's corpus and tokenizer in the cache, and checks that `folder` may have the run.
+
+    Whatever is wrong with them is so refused before anything is written to the folder.
+
+    Returns:
+      Notices of settings that have changed, as `workdir.check_config` has them.
+
+    Raises:
+      UserError: the corpus or the tokenizer cannot be made, or the folder belongs to another run.
+    """
+    notices = workdir_lib.check_config(folder, config)
+    corpus = _open_corpus(config)
+    if workdir_lib.has_checkpoint(folder):
+        workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
+    corpus.prepare()
+    if not workdir_lib.has_checkpoint(folder):
+        _make_tokenizer(config, corpus, find_encoder(config, None))
+    return notices
+
+
 def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     """The run that trains in `folder`, whose tokenizer is made at the first start.
 
@@ -167,12 +189,41 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
 
 
 def open_run(folder: pathlib.Path) -> Run:
-    """The run that has been trained in `folder`."""
+    """The run that has been trained in `folder`.
+
+    Its corpus, when it is opened, must be the one that it was trained on.
+    """
     config = stored.read_config(folder / workdir_lib.CONFIG)
     tokenizer = load_tokenizer(folder / workdir_lib.TOKENIZER)
-    opener = functools.cache(functools.partial(_open_corpus, config))
+
+    def open_checked() -> Corpus:
+        corpus = _open_corpus(config)
+        workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
+        return corpus
+
     encoder, vectors = read_encoder(config, folder), find_vectors(config, folder)
+    opener = functools.cache(open_checked)
     return _build_run(config, folder, tokenizer, opener, encoder, vectors)
+
+
+def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
+    """The same run with a file of sentences in the place of its corpus.
+
+    Args:
+      fields: the file's columns.
+      whole: every split is the whole file; else they are shares of it, as in training.
+
+    Raises:
+      ConfigError: a setting does not go with it.
+    """
+    config = run.config.copy_and_resolve_references()
+    data = config.data
+    data.corpus, data.train = "text", file
+    data.valid = data.test = file if whole else ""
+    data.text_column, data.label_column = fields.text, ",".join(fields.labels)
+    validation.validate(config)
+    opener = functools.cache(functools.partial(_open_corpus, config))
+    return dataclasses.replace(run, config=config, open_corpus=opener)
 
 
 def _build_run(
@@ -216,6 +267,8 @@ def _open_corpus(config: ConfigDict) -> Corpus:
         test=data.test,
         valid_share=data.valid_share,
         test_share=data.test_share,
+        fields=Fields.of(data.text_column, data.label_column),
+        on_error=data.on_error,
         sentences=data.sentences,
         held_out=data.held_out,
     )
@@ -235,7 +288,9 @@ def _make_tokenizer(
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
     if kind in ("wordpiece", "gpt2"):
         return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
-    path = stored.cache_dir(config) / "tokenizers" / f"{corpus.fingerprint[:24]}-{kind}-{size}"
+    # The 2: before, tabs and the names of special tokens were not in the vocabulary.
+    name = f"{corpus.fingerprint[:24]}-{kind}-{size}-2"
+    path = stored.cache_dir(config) / "tokenizers" / name
     if path.is_dir():
         return load_tokenizer(path)
     tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")

@@ -19,6 +19,7 @@ CORPUS = "corpus.json"
 ENCODER = "encoder.json"
 TOKENIZER = "tokenizer"
 CHECKPOINTS = "checkpoints"
+LOCK = ".lock"
 
 # May change between two starts of one run: how long and how it is trained and evaluated, and the
 # paths of files (their content is checked by the corpus's fingerprint).
@@ -49,7 +50,7 @@ def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
-    lock = filelock.FileLock(folder / ".lock")
+    lock = filelock.FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=wait)
     except filelock.Timeout:
@@ -58,11 +59,23 @@ def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
         ) from None
     try:
         yield
+    except UserError:
+        _leave_nothing(folder)
+        raise
     finally:
         lock.release()
 
 
-def _has_checkpoint(folder: pathlib.Path) -> bool:
+def _leave_nothing(folder: pathlib.Path) -> None:
+    """Removes a folder that holds no more than its lock: what was refused leaves nothing behind."""
+    if [path.name for path in folder.iterdir()] == [LOCK]:
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink()
+            folder.rmdir()
+
+
+def has_checkpoint(folder: pathlib.Path) -> bool:
+    """Whether a step of a run has been saved in the folder."""
     path = folder / CHECKPOINTS
     return path.is_dir() and any(step.name.isdecimal() for step in path.iterdir())
 
@@ -89,8 +102,8 @@ def _check_is_run(folder: pathlib.Path) -> None:
         )
 
 
-def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
-    """Writes `config.json` to a new folder, or to one of the same run.
+def check_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
+    """Compares a config with that of the folder's run, if it has saved a step; writes nothing.
 
     Returns:
       Notices of the settings that have changed since the run was last started.
@@ -98,12 +111,10 @@ def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
     Raises:
       UserError: the folder belongs to a run with another model, corpus or tokenizer.
     """
-    notices = []
     path = folder / CONFIG
-    if path.exists() and not _has_checkpoint(folder):
+    if path.exists() and not has_checkpoint(folder):
         _check_is_run(folder)
-        _forget(folder)
-    if path.exists():
+    elif path.exists():
         changes = keys.differences(stored.read_config(path), config)
         changes = {key: change for key, change in changes.items() if key not in PATH_KEYS}
         refused = {k: c for k, c in changes.items() if not k.startswith(_MAY_CHANGE)}
@@ -115,9 +126,23 @@ def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
                 )
                 + "\nGive the same settings to go on with it, or another folder for a new run."
             )
-        notices = [
-            f"config.{k} changed from {old!r} to {new!r}" for k, (old, new) in changes.items()
-        ]
+        return [f"config.{k} changed from {old!r} to {new!r}" for k, (old, new) in changes.items()]
+    return []
+
+
+def keep_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
+    """Writes `config.json` to a new folder, or to one of the same run.
+
+    Returns:
+      As `check_config`.
+
+    Raises:
+      UserError: as `check_config`.
+    """
+    notices = check_config(folder, config)
+    path = folder / CONFIG
+    if path.exists() and not has_checkpoint(folder):
+        _forget(folder)
     write_text(path, stored.to_json(config))
     return notices
 
@@ -126,24 +151,44 @@ def keep_corpus(folder: pathlib.Path, name: str, fingerprint: str) -> None:
     """Records the corpus of a run, or checks that it is still the same.
 
     Raises:
-      UserError: its content has changed since the run began.
+      UserError: as `check_corpus`.
+    """
+    check_corpus(folder, name, fingerprint)
+    path = folder / CORPUS
+    if not path.exists():
+        write_text(path, json.dumps({"corpus": name, "fingerprint": fingerprint}, indent=2) + "\n")
+
+
+def check_corpus(folder: pathlib.Path, name: str, fingerprint: str) -> None:
+    """Compares a corpus with the one that the folder's run began with, if that is on record.
+
+    Raises:
+      UserError: it is another one, or its content has changed since.
     """
     path = folder / CORPUS
-    now = {"corpus": name, "fingerprint": fingerprint}
     if path.exists():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             before = {}
-        if before != now:
-            before = before if isinstance(before, dict) else {}
-            raise UserError(
-                f"--workdir={folder}: the corpus {name} is not the one this run began with "
-                f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "
-                "bring the old files back, or give another folder for a new run"
-            )
-    else:
-        write_text(path, json.dumps(now, indent=2) + "\n")
+        compare_corpus(folder, before if isinstance(before, dict) else {}, name, fingerprint)
+
+
+def compare_corpus(
+    folder: pathlib.Path, before: dict[str, str], name: str, fingerprint: str
+) -> None:
+    """Compares a corpus with a record of one, which has `corpus` and `fingerprint`.
+
+    Raises:
+      UserError: they are not the same.
+    """
+    if before != {"corpus": name, "fingerprint": fingerprint}:
+        raise UserError(
+            f"--workdir={folder}: the corpus {name} is not the one this run began with "
+            f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "
+            "bring the old files back (and give the command from the same folder, if their "
+            "paths are relative), or give another folder for a new run"
+        )
 
 
 def check_agreement(config: ConfigDict) -> None:

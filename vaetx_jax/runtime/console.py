@@ -1,6 +1,7 @@
 """Standard error: warnings, progress with time left, durations."""
 
 import contextlib
+import io
 import math
 import os
 import sys
@@ -15,8 +16,10 @@ def notify(words: str, stream: TextIO | None = None, *, end: str = "\n") -> None
 
     The log may lie on the very disk that is full, or its reader may be gone.
     """
-    with contextlib.suppress(OSError):
-        print(words, end=end, file=stream or sys.stderr, flush=True)
+    file = stream or sys.stderr
+    if file is not None:
+        with contextlib.suppress(OSError):
+            print(words, end=end, file=file, flush=True)
 
 
 class Progress:
@@ -28,7 +31,7 @@ class Progress:
     def __init__(self, total: int, *, done: int = 0, stream: TextIO | None = None):
         # Of several processes the first alone prints; the others would print the same.
         self._silent = stream is None and not processes.is_first()
-        self._stream = stream or sys.stderr
+        self._stream = stream or sys.stderr or io.StringIO()  # standard error may be closed
         dumb = os.environ.get("TERM") == "dumb"  # it would print the escape codes
         self._terminal = self._stream.isatty() and not dumb and not self._silent
         self._total = total

@@ -1,5 +1,6 @@
 """Handlers of SIGINT (Ctrl-C) and SIGTERM, which ask a long job to stop."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,7 +17,8 @@ def exit_immediately() -> None:
     """
 
     def leave(number: int, frame: Any) -> None:
-        os.write(sys.stderr.fileno(), b"interrupted before it began\n")
+        with contextlib.suppress(OSError, AttributeError):  # it may be closed
+            os.write(sys.stderr.fileno(), b"interrupted before it began\n")
         os._exit(STOPPED)
 
     for number in (signal.SIGINT, signal.SIGTERM):

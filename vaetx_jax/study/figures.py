@@ -9,6 +9,7 @@ import numpy as np
 from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.reports.figures import colour_map, new_figure, save_figure
 from vaetx_jax.run.metric_log import METRICS, read_metrics
+from vaetx_jax.study.cells import Cell
 from vaetx_jax.study.results import Result
 
 # Per token and not per sentence: a batch holds sentences of similar length, so a mean over the
@@ -24,7 +25,8 @@ def plot_learning_curves(
 ) -> pathlib.Path | None:
     """Plots cross entropy and KL of a corpus's cells against the epoch, as means over seeds.
 
-    A colour is a model and a line style an annealing; points are on the validation split.
+    A colour is a model or a named row and a line style an annealing; points are on the validation
+    split.
 
     Args:
       results: of all corpora.
@@ -37,15 +39,14 @@ def plot_learning_curves(
     results = [result for result in results if result.cell.corpus == corpus]
     if not results:
         return None
-    groups: dict[tuple[str, str], list[Result]] = {}
+    groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
-        groups.setdefault((result.cell.model, result.cell.annealing), []).append(result)
-    colours = colour_map("tab10")
-    models = list(dict.fromkeys(model for model, _ in groups))
+        groups.setdefault(result.cell.key, []).append(result)
+    colour_of = _colours(results)
     figure = new_figure(11, 4.6)
     for axes, (name, title, scale) in zip(figure.subplots(1, 2), _PANELS, strict=True):
-        for (model, annealing), group in groups.items():
-            colour = colours(models.index(model) % 10)
+        for (_, annealing, _), group in groups.items():
+            colour = colour_of(group[0].cell)
             for part, style in (("train", ANNEALINGS[annealing].line), ("valid", "")):
                 epochs, values = _mean_curve(group, f"{part}/{name}", scale)
                 if not len(epochs) or not np.any(values):
@@ -53,7 +54,7 @@ def plot_learning_curves(
                 if part == "valid":
                     axes.plot(epochs, values, "o", color=colour, markersize=3, alpha=0.6)
                 else:
-                    label = f"{model}, {annealing}" if group[0].cell.latent_dim else model
+                    label = group[0].cell.title
                     axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.4)
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("step" if results[0].cell.config.train.steps else "epoch")
@@ -62,6 +63,17 @@ def plot_learning_curves(
     figure.axes[0].legend(frameon=False, fontsize="small")
     figure.suptitle(f"{corpus}: lines training, points validation", fontsize=11)
     return save_figure(figure, path)
+
+
+def _colours(results: Sequence[Result]) -> Callable[[Cell], Any]:
+    """A cell's colour: one for each model, and one for each row that has a name."""
+
+    def kind(cell: Cell) -> str:
+        return cell.title if cell.key[2] else cell.model
+
+    kinds = list(dict.fromkeys(kind(result.cell) for result in results))
+    colours = colour_map("tab10" if len(kinds) <= 10 else "tab20")
+    return lambda cell: colours(kinds.index(kind(cell)) % colours.N)
 
 
 def _mean_curve(
@@ -88,7 +100,8 @@ def _steps_per_epoch(result: Result) -> float:
 def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathlib.Path | None:
     """Plots rate (KL) against distortion (reconstruction) of all cells, a panel per corpus.
 
-    Down and to the left is better; the ELBO is constant on the grey lines (Alemi et al., 2018).
+    Down and to the left is better; the ELBO is constant on the grey lines (Alemi et al., 2018), and
+    level with the likelihood of the corpus's best language model on the dark one.
 
     Args:
       results: of all corpora.
@@ -100,31 +113,51 @@ def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathl
     corpora = list(dict.fromkeys(result.cell.corpus for result in results))
     if not any(result.cell.latent_dim for result in results):
         return None
-    colours = colour_map("tab10")
-    models = list(dict.fromkeys(result.cell.model for result in results))
+    colour_of = _colours(results)
     figure = new_figure(5.2 * len(corpora), 4.4)
     for axes, corpus in zip(
         figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
     ):
         named: set[str] = set()
-        for result in (result for result in results if result.cell.corpus == corpus):
-            model, annealing = result.cell.model, result.cell.annealing
-            label = f"{model}, {annealing}" if result.cell.latent_dim else model
+        of_corpus = [result for result in results if result.cell.corpus == corpus]
+        for result in of_corpus:
+            cell = result.cell
             axes.plot(
                 result.metrics["nll"],
                 result.metrics["kl"] or 0.0,
-                ANNEALINGS[annealing].marker if result.cell.latent_dim else "x",
-                color=colours(models.index(model) % 10),
-                label=None if label in named else label,
+                ANNEALINGS[cell.annealing].marker if cell.latent_dim else "x",
+                color=colour_of(cell),
+                label=None if cell.title in named else cell.title,
             )
-            named.add(label)
+            named.add(cell.title)
         _draw_equal_elbo(axes)
+        _draw_language_model(axes, [r for r in of_corpus if not r.cell.latent_dim])
         axes.set_title(corpus, loc="left", fontsize=10)
         axes.set_xlabel("distortion: reconstruction, nats per sentence")
         axes.set_ylabel("rate: KL, nats per sentence")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="x-small")
     return save_figure(figure, path)
+
+
+def _draw_language_model(axes: Any, results: Sequence[Result]) -> None:
+    """Draws the line on which an ELBO is level with the best language model's likelihood.
+
+    Args:
+      results: the language models; none: nothing is drawn.
+    """
+    if not results:
+        return
+    best = min(results, key=lambda result: float(result.metrics["nll"]))
+    total, (bottom, top) = float(best.metrics["nll"]), axes.get_ylim()
+    axes.plot(
+        [total - bottom, total - top],
+        [bottom, top],
+        color="0.3",
+        linewidth=1.2,
+        zorder=0,
+        label=f"as good as {best.cell.title}",
+    )
 
 
 def _draw_equal_elbo(axes: Any) -> None:

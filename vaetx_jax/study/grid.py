@@ -8,6 +8,7 @@ from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.study.figures import plot_learning_curves, plot_rate_distortion
 from vaetx_jax.study.language_table import language_tables
 from vaetx_jax.study.probe_table import probe_tables
+from vaetx_jax.study.remedy_table import remedy_tables
 from vaetx_jax.study.report import HeadedFigure, StudyReport
 from vaetx_jax.study.results import Grid
 from vaetx_jax.study.scheduler import Scheduler
@@ -26,6 +27,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> StudyReport:
     tables: list[StudyTable] = []
     if {"language", "curves"} & set(study.show):
         tables += language_tables(study, grid)
+    if "remedies" in study.show:
+        tables += remedy_tables(study, grid)
     if "probe" in study.show:
         tables += probe_tables(study, grid)
     return StudyReport(tables, _plot(study, grid, folder), grid)

@@ -105,6 +105,8 @@ def _cell(result: Result) -> str:
     line = f"ppl_rec {metrics['ppl_rec']:.2f}, ppl_elbo {metrics['ppl_elbo']:.2f}"
     if result.cell.latent_dim:
         line += f", KL {metrics['kl']:.2f}, MI {metrics['mi']:.2f}, {metrics['au']} active units"
+        if metrics.get("use") is not None:
+            line += f", use {metrics['use']:.2f}"
     parts = [f"<summary>{html.escape(result.cell.label)}: {line}</summary>"]
     figures = (
         ("latent.png", "posterior means of the test split"),

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaetx_jax import paper
+from vaetx_jax.config.study_rows import Row, rows_of
+from vaetx_jax.metrics.summary import NEAR_LIMIT, near_limit, with_samples
 from vaetx_jax.models.presets import has_latent
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.study.results import (
     Grid,
     Result,
+    against_language_model,
     missing_note,
     summary_over_seeds,
     training_note,
@@ -21,24 +24,29 @@ _FURTHER_METRICS = ("ppl_elbo", "ppl_iw", "ppl_iw_word", "mi", "au")
 METRICS = (
     *("ppl_rec", "kl", "mi_b32", "nll", "ppl_elbo", "ppl_iw"),
     *("ppl_rec_word", "ppl_elbo_word", "ppl_iw_word", "mi", "au"),
+    *("use", "gain", "behind_lm", "marginal_kl"),
 )
+# Whether the latent is used; a table of their own, where cells have the first.
+_USE_METRICS = ("use", "gain", "behind_lm", "kl", "mi", "marginal_kl", "au")
 
-Key = tuple[str, str, str]  # corpus, model, annealing
+Key = tuple[str, str, str, str]  # corpus; model, annealing and name of the row
 
 
 def language_tables(study: Any, grid: Grid) -> list[StudyTable]:
-    """The paper's table, and one of the metrics to compare models by.
+    """The paper's table, one of the metrics to compare models by, and one of the latent's use.
+
+    The third is left out where no cell's evaluation has `use`: those of earlier versions.
 
     Args:
       study: `config.study`.
     """
     groups: dict[Key, list[Result]] = {}
     for result in grid.results:
-        cell = result.cell
-        groups.setdefault((cell.corpus, cell.model, cell.annealing), []).append(result)
+        groups.setdefault((result.cell.corpus, *result.cell.key), []).append(result)
     published = {64: paper.LATENT_64, 32: paper.LATENT_32}.get(study.latent_dim, {})
-    rows = {key: _row(key, group, published) for key, group in groups.items()}
-    models = [row for row in map(tuple, study.rows) if any(key[1:] == row for key in rows)]
+    rows = {key: _row(key, group, published, grid) for key, group in groups.items()}
+    every = [(row.model, row.annealing, row.name) for row in rows_of(study)]
+    models = [row for row in every if any(key[1:] == row for key in rows)]
     corpora = [corpus for corpus in study.corpora if any(key[0] == corpus for key in rows)]
     notes = _notes(study, grid, rows)
     first = StudyTable(
@@ -65,28 +73,66 @@ def language_tables(study: Any, grid: Grid) -> list[StudyTable]:
             "whole split, `au` counts active units. `ppl_rec` falls as KL rises and ranks nothing."
         ],
     )
-    return [first, second]
+    tables = [first, second]
+    if any(row["ours"]["use"] for row in rows.values()):
+        tables.append(_use_table(study, corpora, models, rows))
+    return tables
 
 
-def _row(key: Key, group: Sequence[Result], published: Any) -> dict[str, Any]:
-    corpus, model, annealing = key
+def _use_table(
+    study: Any, corpora: Sequence[str], models: Sequence[tuple[str, str, str]], rows: dict[Key, Any]
+) -> StudyTable:
+    """The figures that say whether the decoder uses z."""
+    models = [model for model in models if has_latent(model[0])]
+    names = [name for name in _USE_METRICS if any(row["ours"][name] for row in rows.values())]
+    notes = [
+        "`use`: nll with another sentence's z minus nll with its own; `marginal_kl`: kl - mi. In "
+        "nats per sentence; KL, MI and `au` may be high in a model whose decoder ignores z."
+    ]
+    if "gain" in names:
+        references = sorted({name for row in rows.values() for name in row["references"]})
+        notes.append(
+            "`gain`: nll of a language model minus nll with z; `behind_lm`: the bound behind that "
+            f"language model. The language models: {'; '.join(references)}."
+        )
+    return StudyTable(
+        title=f"{study.title or study.name}: is the latent used?",
+        columns=("model, annealing", *_head(corpora, names, rows)),
+        rows=(),
+        shown=_text_rows(models, corpora, rows, names, None),
+        notes=notes,
+    )
+
+
+def _row(key: Key, group: Sequence[Result], published: Any, grid: Grid) -> dict[str, Any]:
+    corpus, model, annealing, name = key
     theirs = _published_metrics(published, key)
     first = group[0].metrics
+    measured = [against_language_model(result, grid) for result in group]
     return {
         "corpus": corpus,
         "model": model,
         "annealing": annealing,
+        **({"name": name, "settings": _settings(group[0])} if name else {}),
         "latent_dim": group[0].cell.latent_dim or None,
         "seeds": [result.cell.seed for result in group],
         "epochs": _epochs(group[0]),
         "ours": {
-            name: summary_over_seeds([r.metrics.get(name) for r in group]) for name in METRICS
+            name: summary_over_seeds([metrics.get(name) for metrics in measured])
+            for name in METRICS
         },
         "published": None if theirs is None else theirs._asdict(),
         **{name: first[name] for name in ("tokenizer", "vocab_size", "parameters", "iw_samples")},
         "sentences": first["sentences"],
+        "references": sorted({m["reference"] for m in measured if m.get("reference")}),
+        "mi_near_limit": any(near_limit(metrics) for metrics in measured),
         "cells": [result.cell.name for result in group],
     }
+
+
+def _settings(result: Result) -> dict[str, Any]:
+    """What a named row sets."""
+    return dict(result.cell.row.settings) if result.cell.row else {}
 
 
 def _epochs(result: Result) -> float | None:
@@ -99,13 +145,15 @@ def _head(corpora: Sequence[str], names: Sequence[str], rows: dict[Key, Any]) ->
     for corpus in corpora:
         epochs = {row["epochs"] for key, row in rows.items() if key[0] == corpus}
         words = ", ".join(f"{n} epochs" for n in sorted(n for n in epochs if n is not None))
-        head += [f"{corpus} {name}" for name in names]
+        samples = sorted({row["iw_samples"] for key, row in rows.items() if key[0] == corpus})
+        k = " or ".join(map(str, samples))
+        head += [f"{corpus} {with_samples(name, k)}" for name in names]
         head[-len(names)] += f"\n({words or 'fixed steps'})"
     return head
 
 
 def _text_rows(
-    models: Sequence[tuple[str, str]],
+    models: Sequence[tuple[str, str, str]],
     corpora: Sequence[str],
     rows: dict[Key, Any],
     names: Sequence[str],
@@ -116,7 +164,7 @@ def _text_rows(
     Our value is above the published one, which is shown for cells that were not run, too; without
     `published` it is alone.
     """
-    shown = [[_name(*model)] for model in models]
+    shown = [[Row(*model).title] for model in models]
     for corpus in corpora:
         keys = [(corpus, *model) for model in models]
         for name in names:
@@ -131,13 +179,11 @@ def _text_rows(
     return shown
 
 
-def _name(model: str, annealing: str) -> str:
-    return f"{model}, {annealing}" if has_latent(model) else model
-
-
 def _published_metrics(published: Any, key: Key) -> Any:
     """The paper's metrics of a row on a corpus; None where it has none."""
-    corpus, model, annealing = key
+    corpus, model, annealing, name = key
+    if name:  # no settings of the paper
+        return None
     return published.get((model, annealing if has_latent(model) else None), {}).get(corpus)
 
 
@@ -196,9 +242,15 @@ def _notes(study: Any, grid: Grid, rows: dict[Key, Any]) -> list[str]:
         kinds = sorted({f"{r['tokenizer']}, V = {r['vocab_size']:,}" for r in of_corpus})
         counts = ", ".join(f"{r['model']} {r['parameters']:,}" for r in _first_of_each(of_corpus))
         notes.append(f"{corpus}: {'; '.join(kinds)}; parameters: {counts}.")
+    near = [f"{key[0]} {Row(*key[1:]).title}" for key, row in rows.items() if row["mi_near_limit"]]
+    if near:
+        notes.append(
+            f"`mi` within {NEAR_LIMIT:g} nats of its limit, ln N of the split, so that it says "
+            f"'at least this much': {'; '.join(near)}."
+        )
     fewer = [
-        f"{corpus} {_name(model, annealing)} (seeds {', '.join(map(str, row['seeds']))})"
-        for (corpus, model, annealing), row in rows.items()
+        f"{key[0]} {Row(*key[1:]).title} (seeds {', '.join(map(str, row['seeds']))})"
+        for key, row in rows.items()
         if len(row["seeds"]) < len(seeds)
     ]
     if fewer:

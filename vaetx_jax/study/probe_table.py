@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaetx_jax import paper
+from vaetx_jax.config.study_rows import Row
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.study.results import (
@@ -17,7 +18,7 @@ from vaetx_jax.study.results import (
 _OTHER_METRICS = ("macro_f1", "roc_auc")
 _BASELINES = ("bag_of_ngrams", "lsa", "untrained_encoder")
 
-Key = tuple[str, str, str, str]  # corpus, label field, model, annealing
+Key = tuple[str, str, str, str, str]  # corpus, label field; model, annealing, name of the row
 
 
 def probe_tables(study: Any, grid: Grid) -> list[StudyTable]:
@@ -33,7 +34,7 @@ def probe_tables(study: Any, grid: Grid) -> list[StudyTable]:
     for result in grid.results:
         for field, labels in (result.probe or {}).get("labels", {}).items():
             if "splits" in labels:
-                key = (result.cell.corpus, field, result.cell.model, result.cell.annealing)
+                key = (result.cell.corpus, field, *result.cell.key)
                 groups.setdefault(key, []).append((result, labels))
     if not groups:
         return []
@@ -64,34 +65,37 @@ def probe_tables(study: Any, grid: Grid) -> list[StudyTable]:
 
 
 def _row(key: Key, group: Sequence[tuple[Result, dict[str, Any]]]) -> dict[str, Any]:
-    corpus, field, model, annealing = key
+    corpus, field, model, annealing, name = key
     cell = group[0][0].cell
     probes = [labels for _, labels in group]
     published = None
-    if cell.latent_dim == 64:
+    if cell.latent_dim == 64 and not name:
         published = paper.PROBE_64.get((model, annealing), {}).get(corpus)
     loss = "bce" if "bce" in probes[0]["splits"]["test"] else "cross_entropy"
-    names = (loss, "accuracy", "majority", *_OTHER_METRICS)
+    metrics = (loss, "accuracy", "majority", *_OTHER_METRICS)
     return {
         "what": "probe",
         "corpus": corpus,
         "label": field,
         "model": model,
         "annealing": annealing,
+        **({"name": name} if name else {}),
         "latent_dim": cell.latent_dim,
         "seeds": [result.cell.seed for result, _ in group],
         "epochs": None if cell.config.train.steps else cell.config.train.epochs,
         "protocol": (group[0][0].probe or {})["protocol"],
         "ours": {
             split: {
-                name: summary_over_seeds([p["splits"][split].get(name) for p in probes])
-                for name in names
+                metric: summary_over_seeds([p["splits"][split].get(metric) for p in probes])
+                for metric in metrics
             }
             for split in SPLITS
         },
         "references": {
-            name: summary_over_seeds([p["references"][name]["test"]["accuracy"] for p in probes])
-            for name in _BASELINES
+            baseline: summary_over_seeds(
+                [p["references"][baseline]["test"]["accuracy"] for p in probes]
+            )
+            for baseline in _BASELINES
         },
         "few_labels": [labels["few_labels"] for labels in probes],
         "published": published and {s: scores._asdict() for s, scores in published.items()},
@@ -107,7 +111,8 @@ def _text(summary: dict[str, Any] | None) -> str:
 
 
 def _label(row: dict[str, Any]) -> str:
-    return f"{row['corpus']} ({row['label']}), {row['model']}, {row['annealing']}"
+    title = Row(row["model"], row["annealing"], row.get("name", "")).title
+    return f"{row['corpus']} ({row['label']}), {title}"
 
 
 def _score_cells(row: dict[str, Any], with_published: bool) -> list[str]:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from vaetx_jax.inference.reference import OWN
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.study.cells import Cell
 from vaetx_jax.study.seal import EVALUATION, PROBE, SEAL
@@ -67,6 +69,34 @@ def summary_over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
         return None
     deviation = statistics.stdev(known) if len(known) > 1 else None
     return {"mean": statistics.fmean(known), "std": deviation, "values": known}
+
+
+def against_language_model(result: Result, grid: Grid) -> dict[str, Any]:
+    """A cell's metrics with `gain` and `behind_lm`, where there is a language model for them.
+
+    That is the reference that its config names, else the grid's language model of the same family,
+    corpus and seed, if it has scored the same tokens, else the run's own from its warm-up.
+    """
+    metrics, cell = result.metrics, result.cell
+    if not cell.latent_dim or metrics.get("reference") not in (None, OWN):
+        return metrics
+    family = f"{cell.model.removeprefix('vae_')}_lm"
+    same = ("sentences", "tokens", "tokenizer", "vocab_size", "split")
+    for other in grid.results:
+        lm = other.metrics
+        if (other.cell.model, other.cell.corpus, other.cell.seed) != (
+            family,
+            cell.corpus,
+            cell.seed,
+        ) or any(lm.get(name) != metrics.get(name) for name in same):
+            continue
+        bound = metrics.get("ppl_iw") or metrics.get("ppl_elbo")
+        if bound is None or None in (lm["nll"], metrics["nll"]):  # a sum was not finite
+            return metrics
+        behind = math.log(bound) * metrics["tokens"] / metrics["sentences"] - lm["nll"]
+        found = {"gain": lm["nll"] - metrics["nll"], "behind_lm": behind}
+        return metrics | found | {"reference": f"the grid's {family} of the same seed"}
+    return metrics
 
 
 def training_note(results: Sequence[Result]) -> str:

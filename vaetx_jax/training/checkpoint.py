@@ -267,11 +267,13 @@ class Checkpoints:
 
 
 def _to_tree(state: TrainState) -> dict[str, Any]:
-    """The tree on disk: `params` at its top, and `collections` only for a model that has others.
+    """The tree on disk: `params` at its top; `collections` and `auxiliary` only where there is any.
 
-    The files of all other models are those of earlier versions.
+    The files of all other runs are those of earlier versions.
     """
     rest = state._asdict()
+    if not rest["auxiliary"]:
+        del rest["auxiliary"]
     return {**_variables_tree(rest.pop("variables")), **rest}
 
 
@@ -282,7 +284,8 @@ def _variables_tree(variables: Variables) -> dict[str, Any]:
 
 def _from_tree(tree: dict[str, Any]) -> TrainState:
     variables = {PARAMS: tree[PARAMS], **tree.get(_COLLECTIONS, {})}
-    return TrainState(tree["step"], variables, tree["optimizer"], tree["sums"])
+    auxiliary = tree.get("auxiliary", {})
+    return TrainState(tree["step"], variables, tree["optimizer"], tree["sums"], auxiliary)
 
 
 def _to_json(info: CheckpointInfo) -> dict[str, Any]:

@@ -7,10 +7,10 @@ bit for bit. A checkpoint of a step holds the state after these changes.
 import jax
 
 from vaetx_jax.run.run import Run
-from vaetx_jax.training import phases, starts
+from vaetx_jax.training import language_model, phases, starts
 from vaetx_jax.training.schedule import Schedule
 from vaetx_jax.training.state import TrainState, init_state
-from vaetx_jax.training.statistics import SplitStatistics, update_every
+from vaetx_jax.training.statistics import SplitStatistics, update_every, updates_between
 from vaetx_jax.training.step import StepSettings
 
 
@@ -34,6 +34,7 @@ class HostUpdates:
         self._init_key, self._shard_state = init_key, shard_state
         self._statistics = SplitStatistics.of(run)
         self._every = update_every(run) if self._statistics else 0
+        self._warm_up_steps = settings.warm_up.steps if settings.warm_up else 0
         self._schedule = Schedule(run, settings)
 
     def due(self, done: int) -> bool:
@@ -43,6 +44,8 @@ class HostUpdates:
     def apply(self, done: int, state: TrainState) -> TrainState:
         """The state after `done` updates with the changes that are due."""
         if self._settings.warm_up and self._ends_warm_up(done):
+            if self._settings.warm_up.kind == "language_model":
+                language_model.keep_nll(self._run, state.variables)
             state = phases.second_phase(state, self._fresh(), self._settings.warm_up)
             variables = starts.with_latent_output(self._run, state.variables)
             state = state._replace(variables=variables)
@@ -55,10 +58,15 @@ class HostUpdates:
         return warm_up is not None and done == warm_up.steps
 
     def _updates_statistics(self, done: int) -> bool:
-        if self._statistics is None:
+        if self._statistics is None or self._trains_no_encoder(done):
             return False
-        between = self._every > 0 and done % self._every == 0
+        before = self._warm_up_steps if done > self._warm_up_steps else 0
+        between = updates_between(done - before, self._every)
         return between or self._ends_warm_up(done) or self._schedule.saves(done)
+
+    def _trains_no_encoder(self, done: int) -> bool:
+        """Whether the encoder is the one of the run's start, whose statistics are known."""
+        return phases.trains_language_model(self._settings.warm_up, done)
 
     def _fresh(self) -> TrainState:
         """The state before the first step of the run."""

@@ -1,8 +1,9 @@
 """The two phases of a run with `train.warm_up`: a language model or an autoencoder first, the VAE.
 
 Each phase has its own cosine of the learning rate; the cycles of annealing are those of the second.
-After the last step of the warm-up the optimizer's moments are reset, and an autoencoder's decoder
-is initialised again (Li et al., 2019), so that the VAE starts from the encoder alone.
+After the last step of the warm-up the optimizer's moments are reset and the learning rate rises
+from zero again. An autoencoder's decoder is initialised again (Li et al., 2019), so that the VAE
+starts from the encoder alone; a language model's gets little of z at first, so that it stays one.
 """
 
 import dataclasses
@@ -21,6 +22,11 @@ from vaetx_jax.training.state import TrainState
 
 DECODER = ("decoder", "output_layer")  # what a language model is made of
 ENCODER = ("encoder", "mu", "logvar", "channel", "mu_shift")  # what makes the posterior
+# Of the latent's first projection after a language model, which must not be drowned in noise.
+LATENT_SCALE = 0.1
+# Steps in which the learning rate rises after a warm-up, as the optimizer has lost its moments, and
+# the largest share of the second phase that they take.
+RISE, RISE_SHARE = 50, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +79,8 @@ def kl_weight(
         total_steps=total_steps - before,
         cycles=objective.cycles,
         ratio=objective.ratio,
+        zero=objective.zero,
+        beta=objective.beta,
     )
     return jnp.where(step < before, jnp.float32(0.0), alpha) if warm_up else alpha
 
@@ -95,7 +103,9 @@ def rate(
     first = learning_rate(
         step, peak=warm_up.learning_rate, final=final, total_steps=before, cycles=1
     )
-    return jnp.where(step < before, first, second)
+    over = min(RISE, RISE_SHARE * (total_steps - before))
+    rise = jnp.minimum((jnp.asarray(step, jnp.float32) - before + 1) / over, 1.0)
+    return jnp.where(step < before, first, rise * second)
 
 
 def second_phase(state: TrainState, fresh: TrainState, warm_up: WarmUp) -> TrainState:
@@ -110,7 +120,18 @@ def second_phase(state: TrainState, fresh: TrainState, warm_up: WarmUp) -> Train
         params = {
             name: tree if name in ENCODER else fresh.params[name] for name, tree in params.items()
         }
+    if warm_up.kind == "language_model":
+        params = _with_quiet_latent(params)
     return state.with_params(params)._replace(optimizer=fresh.optimizer)
+
+
+def _with_quiet_latent(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with the decoder's projection of z, which is still random, made small."""
+    decoder = params["decoder"]
+    if "project" not in decoder:
+        return params
+    project = {**decoder["project"], "kernel": LATENT_SCALE * decoder["project"]["kernel"]}
+    return {**params, "decoder": {**decoder, "project": project}}
 
 
 def keep_all_but_decoder(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:

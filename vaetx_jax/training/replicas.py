@@ -100,7 +100,13 @@ class Replicas:
     def _start(self, first: int) -> TrainState:
         """The stacked states of all runs after `first` updates."""
         model, optimizer = self._runs[0].model, self._settings[0].optimizer
-        states = init_replicas(model, optimizer, self._init_keys_R, self._mesh)
+        states = init_replicas(
+            model,
+            optimizer,
+            self._init_keys_R,
+            self._mesh,
+            objective=self._settings[0].objective,
+        )
         fresh = [self._select(states, number) for number in range(len(self._runs))]
         own = []
         for run, checkpoints, like in zip(self._runs, self._checkpoints, fresh, strict=True):

@@ -15,7 +15,6 @@ import numpy as np
 
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.data.tokenized import TokenizedSplit
-from vaetx_jax.errors import UserError
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.channel import SHARPNESS
@@ -53,9 +52,6 @@ def from_corpus(run: Run, variables: Variables) -> Variables:
 
     Args:
       variables: of the run's model, on its mesh; they give the places of the new ones.
-
-    Raises:
-      UserError: the split has too few sentences or tokens for an LSA of the latent's width.
     """
     settings = model_settings(run.config)
     new: dict[tuple[str, ...], np.ndarray] = {}
@@ -91,7 +87,8 @@ def _whitened(run: Run, settings: ModelSettings) -> dict[tuple[str, ...], np.nda
 
 def _allocation(squares_Z: np.ndarray) -> np.ndarray:
     """A channel's parameters by which its shares of the budget are as these variances."""
-    return np.asarray(np.log(squares_Z / squares_Z.mean()) / SHARPNESS)
+    shares_Z = np.maximum(squares_Z / squares_Z.mean(), 1e-6)
+    return np.asarray(np.log(shares_Z) / SHARPNESS)
 
 
 def with_latent_output(run: Run, variables: Variables) -> Variables:
@@ -194,23 +191,24 @@ def latent_semantics(counts: scipy.sparse.csr_array, dim: int, *, seed: int) -> 
       counts: [N, V].
       seed: of the randomised decomposition (Halko et al., 2011).
 
-    Raises:
-      UserError: there are not so many dimensions.
+    A corpus of fewer sentences or different tokens than dimensions leaves the last ones at zero.
     """
     import scipy.sparse
     from sklearn.utils.extmath import randomized_svd
 
-    sentences, tokens = counts.shape[0], int(np.count_nonzero(counts.sum(axis=0)))
-    if dim > min(sentences, tokens):
-        raise UserError(
-            f"config.model.latent_dim = {dim}: model.encoder_start=lsa finds at most "
-            f"{min(sentences, tokens):,} dimensions in {sentences:,} sentences of {tokens:,} "
-            "different tokens"
-        )
     weight_V = 1.0 / np.sqrt((counts > 0).sum(axis=0) + RARE)
     length_N = np.sqrt(np.maximum(counts @ np.square(weight_V), 1e-12))
     rows = scipy.sparse.diags_array(1.0 / length_N) @ counts @ scipy.sparse.diags_array(weight_V)
-    _, singular_Z, axes_ZxV = randomized_svd(rows.tocsr(), dim, random_state=seed)
-    deviation_Z = np.std(rows @ axes_ZxV.T, axis=0)
-    table_VxZ = weight_V[:, None] * axes_ZxV.T / np.maximum(deviation_Z, 1e-12)
-    return LatentSemantics(table_VxZ, weight_V, singular_Z)
+    found = min(dim, dimensions(counts))
+    _, singular_F, axes_FxV = randomized_svd(rows.tocsr(), found, random_state=seed)
+    deviation_F = np.std(rows @ axes_FxV.T, axis=0)
+    scale_F = np.where(deviation_F > 1e-6 * deviation_F.max(), 1.0 / (deviation_F + 1e-30), 0.0)
+    table_VxF = weight_V[:, None] * axes_FxV.T * scale_F
+    missing = dim - found
+    table_VxZ = np.pad(table_VxF, ((0, 0), (0, missing)))
+    return LatentSemantics(table_VxZ, weight_V, np.pad(singular_F, (0, missing)))
+
+
+def dimensions(counts: scipy.sparse.csr_array) -> int:
+    """The most dimensions that a split's counts [N, V] can have: of sentences or of tokens."""
+    return min(counts.shape[0], int(np.count_nonzero(counts.sum(axis=0))))

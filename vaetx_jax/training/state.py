@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
 from vaetx_jax.config.defaults import OptimizerSettings
+from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.models import freeze, text_vae
 from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import LEAST_SPLIT, replicated, split_longest
+from vaetx_jax.training.auxiliary import Auxiliary, fresh_auxiliary
 from vaetx_jax.training.optimizer import make_optimizer
 
 LEAST_TABLE = 2**20  # elements of a parameter that `mesh.shard_state` splits: embeddings, heads
@@ -32,12 +34,14 @@ class TrainState(NamedTuple):
     """Updates done, the model's variables, the optimizer's state and the logging window's sums.
 
     Frozen parameters are among the variables, and the optimizer's state knows none of them.
+    `auxiliary` is what the objective learns beside the model; most objectives learn nothing.
     """
 
     step: jax.Array
     variables: Variables
     optimizer: Any
     sums: Sums
+    auxiliary: Auxiliary = {}  # never changed in place
 
     @property
     def params(self) -> Any:
@@ -60,17 +64,24 @@ def variables_like(model: LanguageModel, mesh: Mesh) -> Variables:
 
 
 def state_shardings(
-    model: LanguageModel, optimizer: OptimizerSettings, mesh: Mesh, *, shard_state: bool
+    model: LanguageModel,
+    optimizer: OptimizerSettings,
+    mesh: Mesh,
+    *,
+    shard_state: bool,
+    objective: Objective | None = None,
 ) -> Any:
     """The sharding of each array of the state: a tree like it, or one sharding for all.
 
     Args:
       shard_state: split the moments of the optimizer and the large tables among the parameters over
         the mesh; the compiler then fetches what a device lacks.
+      objective: see `fresh_state`.
     """
     if not shard_state:
         return replicated(mesh)
-    shapes = jax.eval_shape(functools.partial(fresh_state, model, optimizer), jax.random.key(0))
+    make = functools.partial(fresh_state, model, optimizer, objective=objective)
+    shapes = jax.eval_shape(make, jax.random.key(0))
 
     def place(leaf: Any, least: int) -> NamedSharding:
         return split_longest(leaf.shape, mesh, least=least)
@@ -88,19 +99,31 @@ def init_state(
     mesh: Mesh,
     *,
     shard_state: bool = False,
+    objective: Objective | None = None,
 ) -> TrainState:
     """The state before the first step, made on the mesh (every process makes the same)."""
-    make = functools.partial(fresh_state, model, optimizer)
-    places = state_shardings(model, optimizer, mesh, shard_state=shard_state)
+    make = functools.partial(fresh_state, model, optimizer, objective=objective)
+    places = state_shardings(model, optimizer, mesh, shard_state=shard_state, objective=objective)
     return jax.jit(make, out_shardings=places)(key)
 
 
-def fresh_state(model: LanguageModel, optimizer: OptimizerSettings, key: jax.Array) -> TrainState:
-    """The state before the first step, inside a compiled function."""
+def fresh_state(
+    model: LanguageModel,
+    optimizer: OptimizerSettings,
+    key: jax.Array,
+    *,
+    objective: Objective | None = None,
+) -> TrainState:
+    """The state before the first step, inside a compiled function.
+
+    Args:
+      objective: the state has what it learns; None: nothing.
+    """
     variables = text_vae.init(model, key)
     trained, _ = freeze.split(variables[PARAMS], model.freeze)
     moments = make_optimizer(optimizer).init(trained)
-    return TrainState(jnp.int32(0), variables, moments, no_sums())
+    auxiliary = fresh_auxiliary(model, objective or Objective(), optimizer)
+    return TrainState(jnp.int32(0), variables, moments, no_sums(), auxiliary)
 
 
 def count_parameters(model: LanguageModel) -> int:

@@ -1,8 +1,9 @@
 """The mean and variance of the training split's summaries, by which a latent is standardised.
 
 They are exact: float64 sums over every sentence, encoded without dropout. They are computed at the
-start, before scheduled validations and checkpoints and every few steps in between, always as a
-function of the step alone, so that a resumed run computes them where the uninterrupted one does.
+start, before scheduled validations and checkpoints and every few steps in between, more often at
+first, always as a function of the step alone, so that a resumed run computes them where the
+uninterrupted one does.
 """
 
 import functools
@@ -98,6 +99,19 @@ def update_every(run: Run) -> int:
         return 0
     every = run.config.train.statistics_every
     return int(every or math.ceil(run.train_batches.steps_per_epoch / PER_EPOCH))
+
+
+def updates_between(done: int, every: int) -> bool:
+    """Whether the statistics are updated after `done` steps of a phase.
+
+    An encoder changes most in its first steps: they are updated after 1, 2, 4, 8, ... of these.
+
+    Args:
+      every: steps between two updates after that; 0: there are none.
+    """
+    if not every:
+        return False
+    return done % every == 0 or (done < every and done.bit_count() == 1)
 
 
 def _trains_summary(model: TextVAE) -> bool:

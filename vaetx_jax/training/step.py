@@ -20,7 +20,8 @@ from vaetx_jax.metrics.summary import perplexity
 from vaetx_jax.models import freeze
 from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import DATA_AXIS, replicated, split_longest, split_over_data
-from vaetx_jax.training import phases
+from vaetx_jax.training import aggressive, phases
+from vaetx_jax.training.auxiliary import BAG, MULTIPLIER, Learned, updated_auxiliary
 from vaetx_jax.training.optimizer import make_optimizer
 from vaetx_jax.training.phases import WarmUp
 from vaetx_jax.training.state import Sums, TrainState, fresh_state, no_sums, state_shardings
@@ -54,6 +55,7 @@ class StepMetrics(NamedTuple):
     sums: Sums
     kl_weight: jax.Array
     learning_rate: jax.Array
+    multiplier: jax.Array | None = None  # of a target rate, after the step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,9 @@ def make_train_step(
         schedules = _schedules(settings, state.step)
         return _step(model, settings, placement, latent, state, batch, key, *schedules)
 
-    shardings = state_shardings(model, settings.optimizer, mesh, shard_state=shard_state)
+    shardings = state_shardings(
+        model, settings.optimizer, mesh, shard_state=shard_state, objective=settings.objective
+    )
     return jax.jit(
         step,
         donate_argnums=0,
@@ -144,16 +148,23 @@ def make_replica_step(
 
 
 def init_replicas(
-    model: LanguageModel, optimizer: OptimizerSettings, keys_R: jax.Array, mesh: Mesh
+    model: LanguageModel,
+    optimizer: OptimizerSettings,
+    keys_R: jax.Array,
+    mesh: Mesh,
+    *,
+    objective: Objective | None = None,
 ) -> TrainState:
     """The states of R runs before their first step, each as `init_state` makes it from its key."""
-    make = functools.partial(fresh_state, model, optimizer)
+    make = functools.partial(fresh_state, model, optimizer, objective=objective)
     return jax.jit(jax.vmap(make), out_shardings=split_over_data(mesh))(keys_R)
 
 
 def _shared(settings: StepSettings) -> StepSettings:
     """The settings without those in which the runs of one program may differ."""
-    objective = dataclasses.replace(settings.objective, annealing="none", ratio=1.0)
+    objective = dataclasses.replace(
+        settings.objective, annealing="none", ratio=1.0, zero=0.0, beta=1.0
+    )
     optimizer = dataclasses.replace(settings.optimizer, learning_rate=0.0, final_learning_rate=0.0)
     warm_up = settings.warm_up and dataclasses.replace(settings.warm_up, learning_rate=0.0)
     return dataclasses.replace(settings, objective=objective, optimizer=optimizer, warm_up=warm_up)
@@ -177,6 +188,7 @@ def _step(
     alpha: jax.Array,
     rate: jax.Array,
 ) -> tuple[TrainState, StepMetrics]:
+    objective = settings.objective if latent else Objective()
     # Frozen parameters stay outside of the gradient, the update and the choice below.
     trained, frozen = freeze.split(state.params, model.freeze)
     state = state.with_params(trained)
@@ -185,32 +197,49 @@ def _step(
         model,
         batch=batch,
         key=jax.random.fold_in(key, state.step),
-        objective=settings.objective if latent else Objective(),
+        objective=objective,
         kl_weight=alpha,
         mesh=placement.batch,
         latent=latent,
+        multiplier=state.auxiliary.get(MULTIPLIER) if latent else None,
     )
-    gradient, terms, updated = _gradient(loss, state.variables, placement.params)
-    norm = _norm(gradient)
+    bag = state.auxiliary.get(BAG) if latent else None
+    (gradient, bag_gradient), terms, updated = _gradient(
+        loss, state.variables, bag, placement.params
+    )
+    norm = _norm((gradient, bag_gradient))
     finite = jnp.isfinite(terms.loss) & jnp.isfinite(norm)
 
-    def taken(state: TrainState, gradient: Any, updated: Variables) -> TrainState:
+    def taken(
+        state: TrainState, gradient: Any, bag_gradient: Any, updated: Variables
+    ) -> TrainState:
         params, moments = _update(settings.optimizer, state, gradient, rate)
+        auxiliary = state.auxiliary
         if not latent:
             params = phases.keep_all_but_decoder(params, state.params)
+        else:
+            learned = Learned(bag_gradient, terms.kl / jnp.maximum(terms.sentences, 1.0))
+            auxiliary = updated_auxiliary(auxiliary, learned, objective, settings.optimizer, rate)
+        if objective.aggressive:
+            moves = aggressive.moves_decoder(
+                state.step, objective.aggressive, settings.total_steps, settings.warm_up
+            )
+            params = aggressive.keep_decoder(params, state.params, moves)
         sums = _add(state, _sums(terms, norm), settings.window)
-        return TrainState(state.step + 1, {**updated, PARAMS: params}, moments, sums)
+        return TrainState(state.step + 1, {**updated, PARAMS: params}, moments, sums, auxiliary)
 
-    def left_out(state: TrainState, gradient: Any, updated: Variables) -> TrainState:
+    def left_out(
+        state: TrainState, gradient: Any, bag_gradient: Any, updated: Variables
+    ) -> TrainState:
         if not settings.skip_nonfinite:
             return state
         sums = _add(state, no_sums(), settings.window)
         return state._replace(step=state.step + 1, sums=sums)
 
     # A choice and not a `where`, which would read and write all of the state once more.
-    new = jax.lax.cond(finite, taken, left_out, state, gradient, updated)
+    new = jax.lax.cond(finite, taken, left_out, state, gradient, bag_gradient, updated)
     new = new.with_params(freeze.join(new.params, frozen))
-    return new, StepMetrics(finite, new.sums, alpha, rate)
+    return new, StepMetrics(finite, new.sums, alpha, rate, new.auxiliary.get(MULTIPLIER))
 
 
 def _with_frozen(loss: Any, frozen: Any, mesh: Mesh | None) -> Any:
@@ -228,25 +257,28 @@ def _with_frozen(loss: Any, frozen: Any, mesh: Mesh | None) -> Any:
 
 
 def _gradient(
-    loss: Any, variables: Variables, mesh: Mesh | None
-) -> tuple[Any, elbo.Terms, Variables]:
-    """(gradient by the parameters, the loss's terms, the other collections after the pass).
+    loss: Any, variables: Variables, bag: Any, mesh: Mesh | None
+) -> tuple[tuple[Any, Any], elbo.Terms, Variables]:
+    """(gradient by the parameters and by the bag, the loss's terms, the other collections after).
 
     Args:
-      loss: variables -> (loss, (terms, the other collections)).
+      loss: variables, bag -> (loss, (terms, the other collections)).
+      bag: the bag-of-words layer; None: there is none.
       mesh: the mesh the parameters are split over; None: they are whole on every device.
     """
     params = variables[PARAMS]
     if mesh:
         # Fetched whole, once: else the compiler splits the products and sends activations.
         params = jax.lax.with_sharding_constraint(params, replicated(mesh))
-    gradient, (terms, updated) = jax.grad(
-        lambda params: loss({**variables, PARAMS: params}), has_aux=True
-    )(params)
+    (gradient, bag_gradient), (terms, updated) = jax.grad(
+        lambda params, bag: loss({**variables, PARAMS: params}, bag=bag),
+        argnums=(0, 1),
+        has_aux=True,
+    )(params, bag)
     if mesh:  # placed as the moments that it is added to
         places = jax.tree.map(lambda leaf: split_longest(leaf.shape, mesh), gradient)
         gradient = jax.lax.with_sharding_constraint(gradient, places)
-    return gradient, terms, updated
+    return (gradient, bag_gradient), terms, updated
 
 
 def _update(
@@ -289,6 +321,7 @@ def window_metrics(metrics: StepMetrics) -> dict[str, float]:
     sums = {name: float(value) for name, value in metrics.sums._asdict().items()}
     sentences, tokens = max(sums["sentences"], 1.0), max(sums["tokens"], 1.0)
     steps = max(sums["steps"], 1.0)
+    learnt = {} if metrics.multiplier is None else {"train/multiplier": float(metrics.multiplier)}
     return {
         "train/loss": sums["loss"] / steps,
         "train/nll": sums["nll"] / sentences,
@@ -298,4 +331,5 @@ def window_metrics(metrics: StepMetrics) -> dict[str, float]:
         "train/ppl_elbo": perplexity(sums["nll"] + sums["kl"], tokens),
         "train/learning_rate": float(metrics.learning_rate),
         "train/grad_norm": sums["grad_norm"] / steps,
+        **learnt,
     }

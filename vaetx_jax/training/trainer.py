@@ -49,6 +49,8 @@ def step_settings(config: ConfigDict, steps_per_epoch: int) -> StepSettings:
       ConfigError: there are more cycles than steps, or a phase has too few.
     """
     total = config.train.steps or config.train.epochs * steps_per_epoch
+    if config.train.max_steps and not config.train.steps:
+        total = min(total, config.train.max_steps)
     if config.objective.cycles > total:
         raise ConfigError(
             f"config.objective.cycles = {config.objective.cycles}: more cycles than the {total} "
@@ -102,7 +104,12 @@ class Trainer:
         """The state to go on from, and a phrase that says where it comes from."""
         run, optimizer = self._run, self.settings.optimizer
         state = init_state(
-            run.model, optimizer, self._init_key, run.mesh, shard_state=self._shard_state
+            run.model,
+            optimizer,
+            self._init_key,
+            run.mesh,
+            shard_state=self._shard_state,
+            objective=self.settings.objective,
         )
         latest = self._checkpoints.latest()
         if latest is not None:

@@ -28,8 +28,7 @@ def initialise(run: Run, state: TrainState) -> tuple[TrainState, str]:
       state: a state with random parameters.
 
     Raises:
-      UserError: the config names a run whose parameters do not fit, or the training split is too
-        small for the model's start.
+      UserError: the config names a run whose parameters do not fit.
     """
     config = run.config
     variables = from_corpus(run, state.variables)

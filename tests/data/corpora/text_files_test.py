@@ -10,6 +10,7 @@ from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.corpora.rows import Row
 from vaetx_jax.data.corpora.splits import SPLITS, split_of
+from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import UserError
 
 
@@ -101,8 +102,31 @@ def test_a_file_without_sentences_is_told(tmp_path, content, blank):
 
 
 def test_too_few_sentences_for_a_share_are_told(tmp_path):
-    with pytest.raises(UserError, match=r"none of its sentences fell .*there are 2 in all"):
-        text_corpus(tmp_path, "one\ntwo\n").prepare()
+    with pytest.raises(UserError, match="2 different sentences in 3 lines; at least 3 are needed"):
+        text_corpus(tmp_path, "one\ntwo\none\n").prepare()
+
+
+def test_one_sentence_over_and_over_is_told(tmp_path):
+    with pytest.raises(UserError, match="1 different sentence in 300 lines"):
+        text_corpus(tmp_path, "the same\n" * 300).prepare()
+    (tmp_path / "v.txt").write_text("v\n")
+    held_out = {"valid": f"{tmp_path}/v.txt", "test": f"{tmp_path}/v.txt"}
+    assert texts(text_corpus(tmp_path, "the same\n", **held_out), "train") == ["the same"]
+
+
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_a_few_sentences_reach_every_split(tmp_path, count):
+    corpus = text_corpus(tmp_path, "".join(f"number {n}\n" for n in range(count)) * 2)
+    parts = [set(texts(corpus, split)) for split in SPLITS]
+    assert len(parts[1]) == len(parts[2]) == 1
+    assert len(set.union(*parts)) == count
+    assert sum(len(corpus.split(split)) for split in SPLITS) == 2 * count
+
+
+def test_a_share_too_small_for_a_large_corpus_is_told(tmp_path):
+    content = "".join(f"number {n}\n" for n in range(1_500))
+    with pytest.raises(UserError, match="none of its sentences fell into the share of 1e-06 for"):
+        text_corpus(tmp_path, content, test_share=1e-6).prepare()
 
 
 @pytest.mark.parametrize(
@@ -122,22 +146,37 @@ def test_blank_lines_are_counted_and_spaces_at_the_ends_dropped(tmp_path, kind, 
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "changes"),
     [
-        ("a.tsv", "fine\t1\nonly text"),
-        ("a.tsv", "fine\t1\ntext\t \n"),
-        ("a.csv", "text,label\n\nb,\n"),
+        ("a.tsv", "\nonly text\nand more\t \n", {}),
+        ("a.csv", "text,sort\na,\nb,\n", {"fields": Fields(labels=("sort",))}),
     ],
 )
-def test_a_missing_label_is_told_with_its_line(tmp_path, name, content):
-    line = 3 if name == "a.csv" else 2
-    with pytest.raises(UserError, match=rf"a\.\w+, line {line}: the label is missing\. "):
-        text_corpus(tmp_path, content, name).prepare()
+def test_labels_that_are_missing_everywhere_are_told(tmp_path, name, content, changes):
+    with pytest.raises(UserError, match=r"a\.\w+, line 2: the label is missing\. "):
+        text_corpus(tmp_path, content, name, **changes).prepare()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", "a\tx\nb\nc\t \nd\ty\n"),
+        ("a.csv", "text,label\na,x\nb,\nc,  \nd,y\n"),
+        ("a.jsonl", '{"text": "a", "label": "x"}\n"b"\n{"text": "c"}\n{"text":"d","label":"y"}\n'),
+    ],
+)
+def test_rows_without_a_label_are_kept_and_counted(tmp_path, name, content):
+    (tmp_path / "v.csv").write_text("text,label\nv,x\n")
+    held_out = {"valid": f"{tmp_path}/v.csv", "test": f"{tmp_path}/v.csv"}
+    corpus = text_corpus(tmp_path, content, name, **held_out)
+    rows = [(row.text, row.labels["label"]) for row in corpus.split("train")]
+    assert rows == [("a", 0), ("b", -1), ("c", -1), ("d", 1)]
+    assert "train x 50.0%, y 50.0%; 2 rows without a label" in corpus.describe()
 
 
 def test_a_bad_line_far_down_leaves_nothing(tmp_path):
-    corpus = text_corpus(tmp_path, "fine\tx\n" * 500 + "not fine\n", "a.tsv")
-    with pytest.raises(UserError, match=r"a\.tsv, line 501: the label is missing"):
+    corpus = text_corpus(tmp_path, "fine\tx\n" * 500 + "not\tfine\tx\n", "a.tsv")
+    with pytest.raises(UserError, match=r"a\.tsv, line 501: 3 columns"):
         corpus.prepare()
     assert built(tmp_path / "cache") == []
 
@@ -161,7 +200,6 @@ def test_labels_in_one_file_only_are_told(tmp_path):
         ("none.txt", "there is none"),
         ("", "not a regular file|unknown kind"),
         ("a.md", r"unknown kind of file.*\.txt, \.tsv, \.csv"),
-        ("a.jsonl", "unknown kind"),
     ],
 )
 def test_a_missing_or_unknown_file_is_told_on_opening(tmp_path, name, message):

@@ -124,6 +124,18 @@ def test_spelling_unk_in_brackets_is_not_the_unknown_id(tokenizer):
     assert tokenizer.unk_id not in tokenizer.encode(["U N K [ ] [UNK]"])[0]
 
 
+HOSTILE = ["a\tb\t", "use [SEP] and [PAD]", "x[UNK] [CLS]y", "two  spaces", "q<unk>z"]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_what_is_trained_on_comes_back_whatever_it_spells(kind):
+    made = train_sentencepiece(kind, HOSTILE * 3, 200)
+    ids = made.encode(HOSTILE)
+    assert [made.decode(one) for one in ids] == HOSTILE
+    special = {made.pad_id, made.unk_id, made.cls_id, made.sep_id}
+    assert special.isdisjoint(number for one in ids for number in one)
+
+
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "wordpiece"])
 def test_an_unknown_character_gives_the_unknown_id(made, kind):
     assert made[kind].unk_id in made[kind].encode(["the ☃"])[0]

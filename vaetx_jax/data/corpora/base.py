@@ -177,13 +177,19 @@ class Corpus(abc.ABC):
 def _describe(name: str, facts: dict[str, Any]) -> str:
     rows = ", ".join(f"{facts['rows'][split]:,} {split}" for split in SPLITS)
     parts = [f"{name}: {rows} rows"]
-    counts = facts["label_counts"]["train"].get("label")
-    if counts and len(counts) <= 10:
-        names = facts["label_fields"]["label"]
-        shares = (
-            f"{label} {count / sum(counts):.1%}" for label, count in zip(names, counts, strict=True)
-        )
-        parts.append("train " + ", ".join(shares))
+    for field, names in facts["label_fields"].items():
+        counts, of = facts["label_counts"]["train"][field], "" if field == "label" else f" {field}"
+        if len(counts) <= 10 and sum(counts) and name != "grammar":
+            shares = (
+                f"{label} {count / sum(counts):.1%}"
+                for label, count in zip(names, counts, strict=True)
+            )
+            parts.append(f"train{of} " + ", ".join(shares))
+        missing = sum(facts["rows"].values())
+        missing -= sum(sum(counts[field]) for counts in facts["label_counts"].values())
+        if missing:
+            whose = f" ({field})" if of else ""
+            parts.append(f"{missing:,} rows without a label{whose}")
     if facts["dropped"]:
         dropped = (f"{count:,} {what}" for what, count in facts["dropped"].items())
         parts.append("dropped " + ", ".join(dropped))

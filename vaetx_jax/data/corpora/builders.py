@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from vaetx_jax.data.corpora.records import LOG_PROB
+from vaetx_jax.data.corpora.records import LOG_PROB, UNLABELLED
 from vaetx_jax.data.corpora.source import Example, Source, locate
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.corpora.streaming import StreamingBuilder
@@ -90,8 +90,12 @@ class Text(StreamingBuilder):
     RELEASE_NOTES = {"1.0.0": "First version."}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        classes = self._files.classes(self.dropped)
-        features = {"label": tfds.features.ClassLabel(names=list(classes))} if classes else {}
+        survey = self._files.survey
+        self.dropped.update(survey.skipped)
+        features = {
+            field: tfds.features.ClassLabel(names=list(classes))
+            for field, classes in survey.classes.items()
+        }
         paths = ", ".join(str(path) for path in self._files.paths.values())
         return self.dataset_info(
             features,
@@ -108,10 +112,16 @@ class Text(StreamingBuilder):
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, Example]]:
-        numbers = {name: i for i, name in enumerate(self.label_fields.get("label", ()))}
+        numbers = {
+            field: {name: i for i, name in enumerate(classes)}
+            for field, classes in self.label_fields.items()
+        }
         for row, line in enumerate(self._files.lines(split)):
-            label = {field: numbers[name] for field, name in line.labels.items()}
-            yield row, {"text": line.text, **label}
+            labels = {
+                field: known[line.labels[field]] if field in line.labels else UNLABELLED
+                for field, known in numbers.items()
+            }
+            yield row, {"text": line.text, **labels}
 
 
 @dataclasses.dataclass(eq=False)

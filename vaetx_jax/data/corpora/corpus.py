@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.source import Source
 from vaetx_jax.data.corpora.text_files import TextFiles
+from vaetx_jax.data.fields import ANY_FIELDS, Fields
 from vaetx_jax.data.grammar import grammar
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class CorpusSpec:
             are downloaded.
         train, valid, test: files of `text`; empty `valid` or `test`: a share of `train`.
         valid_share, test_share: shares of `text` held out by a hash of the sentence.
+        fields: the columns of those files that hold the sentence and its labels.
+        on_error: whether a broken line of them is an error (`fatal`) or left out (`skip`).
         sentences, held_out, seed: training rows of `grammar`, rows of validation and of test
             each, and the seed of all draws.
     """
@@ -55,6 +58,8 @@ class CorpusSpec:
     test: str = ""
     valid_share: float = 0.1
     test_share: float = 0.1
+    fields: Fields = ANY_FIELDS
+    on_error: str = "fatal"
     sentences: int = 20_000
     held_out: int = 2_000
     seed: int = 0
@@ -68,7 +73,15 @@ def open_corpus(spec: CorpusSpec) -> Corpus:
     """
     cache_dir = pathlib.Path(spec.cache_dir).expanduser().resolve()
     if spec.name == "text":
-        files = TextFiles(spec.train, spec.valid, spec.test, spec.valid_share, spec.test_share)
+        files = TextFiles(
+            spec.train,
+            spec.valid,
+            spec.test,
+            spec.valid_share,
+            spec.test_share,
+            spec.fields,
+            spec.on_error,
+        )
         return TextCorpus(files, cache_dir)
     if spec.name == "grammar":
         rows = {"train": spec.sentences, "valid": spec.held_out, "test": spec.held_out}

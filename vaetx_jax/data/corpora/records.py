@@ -13,6 +13,7 @@ from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 from vaetx_jax.data.corpora.source import Example
 
 LOG_PROB = "log_prob"
+UNLABELLED = -1  # the class number of a row without a label
 _Example = tf_example_pb2.Example
 _Feature = tf_feature_pb2.Feature
 

@@ -22,7 +22,7 @@ class Row:
 
     Attributes:
         text: the sentence.
-        labels: label field -> class number, in the corpus's order of fields.
+        labels: label field -> class number, in the corpus's order of fields; -1: none.
         log_prob: exact log p(text) in nats where the corpus knows it.
     """
 

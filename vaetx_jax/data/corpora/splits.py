@@ -1,6 +1,7 @@
 """The three splits of a corpus, and the assignment of a sentence to one by its hash."""
 
 import hashlib
+from collections.abc import Iterable
 
 SPLITS = ("train", "valid", "test")
 
@@ -15,3 +16,17 @@ def split_of(text: str, valid_share: float, test_share: float) -> str:
     if number < 1 - valid_share - test_share:
         return "train"
     return "valid" if number < 1 - test_share else "test"
+
+
+def rank_splits(texts: Iterable[str], valid_share: float, test_share: float) -> dict[str, str]:
+    """Assigns different texts by the rank of their sha256, at least one to each split with a share.
+
+    For so few texts that `split_of` may leave a split empty.
+    """
+    ranked = sorted(set(texts), key=lambda text: hashlib.sha256(text.encode("utf-8")).digest())
+    split = dict.fromkeys(ranked, "train")
+    for name, share in (("test", test_share), ("valid", valid_share)):
+        if share > 0:
+            count = min(max(1, round(share * len(split))), len(ranked))
+            split |= {ranked.pop(): name for _ in range(count)}
+    return split

@@ -16,7 +16,7 @@ from typing import Any
 import absl.logging
 import tensorflow_datasets as tfds
 
-from vaetx_jax.data.corpora.records import encoder
+from vaetx_jax.data.corpora.records import UNLABELLED, encoder
 from vaetx_jax.data.corpora.source import Example
 from vaetx_jax.errors import UserError
 
@@ -117,7 +117,8 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
         encode = encoder(counts)
         for key, row in examples:
             for field, count in counts.items():
-                count[row[field]] += 1
+                if row[field] != UNLABELLED:
+                    count[row[field]] += 1
             yield key, encode(row)
 
     def _write_shard(self, path: pathlib.Path, records: Iterable[tuple[int, bytes]]) -> int:

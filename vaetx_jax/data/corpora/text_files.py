@@ -2,19 +2,39 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from vaetx_jax.data.corpora.splits import SPLITS, split_of
-from vaetx_jax.data.line_reader import LABEL, Line, kind_of, label_fields, read_lines
+from vaetx_jax.data.corpora.splits import SPLITS, rank_splits, split_of
+from vaetx_jax.data.decoded_lines import OPENERS, LineError, Source
+from vaetx_jax.data.fields import ANY_FIELDS, LABEL, TEXT, Fields
+from vaetx_jax.data.line_reader import KINDS, Line, kind_of, read_lines, refuse
 from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.manifest import sha256_of
 
 # More is a column of something else. Class numbers are kept as 16-bit integers downstream.
 MAX_CLASSES = 1_000
-KINDS = (".txt", ".tsv", ".csv")
+# A corpus of so few different sentences whose hashes leave a split empty is split by their ranks.
+SMALL = 1_000
+ON_ERROR = ("fatal", "skip")
+
+
+class Survey(NamedTuple):
+    """What is known of a corpus once all of its files have been read.
+
+    Attributes:
+        classes: label field -> its class names, sorted; empty without labels.
+        assigned: text -> split, where the corpus is too small to be split by hash alone.
+        skipped: what was left out -> how often.
+    """
+
+    classes: dict[str, tuple[str, ...]]
+    assigned: dict[str, str] | None
+    skipped: collections.Counter[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +44,8 @@ class TextFiles:
     Attributes:
         train, valid, test: paths; `valid` and `test` may be empty.
         valid_share, test_share: share of the training file held out where the path is empty.
+        fields: the columns that hold the sentence and its labels.
+        on_error: `skip` leaves out the lines that cannot be read, and counts them.
     """
 
     train: str
@@ -31,6 +53,8 @@ class TextFiles:
     test: str = ""
     valid_share: float = 0.1
     test_share: float = 0.1
+    fields: Fields = ANY_FIELDS
+    on_error: str = "fatal"
 
     def check(self) -> None:
         """Refuses files that cannot be the corpus's, before anything is read.
@@ -39,10 +63,15 @@ class TextFiles:
             UserError: a file is missing or of an unknown kind.
         """
         for path in self.paths.values():
-            _kind(path)
+            kind = _kind(path)
             if not path.is_file():
                 problem = "it is not a regular file" if path.exists() else "there is none"
                 raise UserError(f"cannot read the file {path}: {problem}. Check the path.")
+            if kind == ".txt" and self.fields:
+                raise UserError(
+                    f"{path}: a .txt file has no columns, each line is a sentence. Leave out "
+                    "data.text_column and data.label_column, or name the file .tsv or .csv."
+                )
 
     @property
     def paths(self) -> dict[str, pathlib.Path]:
@@ -56,7 +85,7 @@ class TextFiles:
         return (0.0 if self.valid else self.valid_share), (0.0 if self.test else self.test_share)
 
     def digest(self) -> str:
-        """Hex sha256 of all that determines the rows: contents, kinds of the files, shares."""
+        """Hex sha256 of all that determines the rows: contents, kinds, columns, shares."""
         parts: list[object] = [self.shares]
         for split, path in self.paths.items():
             try:
@@ -65,117 +94,194 @@ class TextFiles:
                 raise UserError(
                     f"cannot read {path}: {error.strerror}. Check its rights."
                 ) from error
-            packed = path.name.lower().endswith(".gz")
+            ending = path.suffix.lower()
+            packed: bool | str = ending == ".gz" or (ending in OPENERS and ending)
             parts.append([split, _kind(path), packed, content])
+        # Only where they are set, so that a corpus of an earlier version is still the same.
+        if self.fields:
+            parts.append(["fields", self.fields.text, self.fields.labels])
+        if self.on_error != ON_ERROR[0]:
+            parts.append(["on_error", self.on_error])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def classes(self, skipped: collections.Counter[str]) -> tuple[str, ...]:
-        """Reads everything once and returns the class names, sorted; none without labels.
-
-        Counts skipped lines. A bad line is so refused before anything is written.
+    @functools.cached_property
+    def survey(self) -> Survey:
+        """Reads everything once. A bad line is so refused before anything is written.
 
         Raises:
             UserError: a bad line, a split without sentences, files with and without labels.
         """
-        labelled = {path: bool(label_fields(path)) for path in self.paths.values()}
-        if len(set(labelled.values())) > 1:
+        census = _Census(self)
+        for file_split, path in self.paths.items():
+            census.read(path, self._hash_assignment(file_split))
+        census.refuse_mixed_labels()
+        census.refuse_few()
+        assigned = None
+        if any(not census.rows[split] for split in SPLITS):
+            if len(census.different) > SMALL:
+                raise census.empty_split()
+            assigned = rank_splits(census.different, *self.shares)
+        classes = {field: tuple(sorted(names)) for field, names in census.names.items()}
+        return Survey(classes, assigned, census.skipped)
+
+    def lines(self, split: str) -> Iterator[Line]:
+        """The sentences of a split, in the order of its file."""
+        file_split = split if split in self.paths else "train"
+        split_of_text = self._hash_assignment(file_split)
+        if file_split == "train" and self.survey.assigned is not None:
+            split_of_text = self.survey.assigned.__getitem__
+        known: collections.Counter[str] = collections.Counter()  # the survey has counted them
+        for line in self.sentences(self.paths[file_split], known):
+            if split_of_text(line.text) == split:
+                yield line
+
+    def sentences(self, path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[Line]:
+        """The lines that hold a sentence, without spaces at its ends; the others are counted.
+
+        Raises:
+            UserError: a line cannot be read.
+        """
+
+        def skip(error: LineError) -> None:
+            skipped["broken lines"] += 1
+
+        on_error = skip if self.on_error == "skip" else refuse
+        for line in read_lines(path, fields=self.fields, on_error=on_error, skipped=skipped):
+            text = line.text.strip()
+            if text:
+                yield line._replace(texts=(text,))
+            else:
+                skipped["blank lines"] += 1
+
+    def _hash_assignment(self, file_split: str) -> Callable[[str], str]:
+        """Returns a function from a text of a file to its split by hash."""
+        valid_share, test_share = self.shares
+        if file_split != "train" or valid_share + test_share == 0:
+            return lambda _: file_split
+        return lambda text: split_of(text, valid_share, test_share)
+
+
+class _Census:
+    """What is counted while all files are read once.
+
+    Attributes:
+        rows: split by hash -> its rows.
+        different: the first texts of the training file that are different, a few more than `SMALL`.
+        names: label field -> the labels that occur.
+        skipped: what was left out -> how often.
+    """
+
+    def __init__(self, files: TextFiles) -> None:
+        self.rows: collections.Counter[str] = collections.Counter()
+        self.different: dict[str, None] = {}
+        self.names: dict[str, set[str]] = {}
+        self.skipped: collections.Counter[str] = collections.Counter()
+        self._files = files
+        self._labelled: dict[pathlib.Path, bool] = {}
+
+    def read(self, path: pathlib.Path, split_of_text: Callable[[str], str]) -> None:
+        """Reads one file.
+
+        Raises:
+            UserError: a bad line, no sentence, no label where there must be some.
+        """
+        first, labelled = 0, False
+        left_out = self.skipped.total()
+        for line in self._files.sentences(path, self.skipped):
+            first = first or line.number
+            self.rows[split_of_text(line.text)] += 1
+            if path == self._files.paths["train"] and len(self.different) <= SMALL:
+                self.different[line.text] = None
+            for field, name in line.labels.items():
+                labelled = True
+                names = self.names.setdefault(field, set())
+                names.add(name)
+                if len(names) > MAX_CLASSES:
+                    raise self._too_many(path, line, field)
+        if not first:
+            blank = self.skipped.total() - left_out
+            raise UserError(
+                f"{path}: no sentence in it ({blank:,} blank lines). "
+                "Give a file with one sentence a line."
+            )
+        if not labelled and (self._files.fields.labels or _kind(path) == ".tsv"):
+            raise _no_label(path, first)
+        self._labelled[path] = labelled
+
+    def refuse_mixed_labels(self) -> None:
+        """Refuses a corpus of which one file has labels and another has none."""
+        if len(set(self._labelled.values())) > 1:
             with_, without = (
-                next(str(path) for path, has in labelled.items() if has is wanted)
+                next(str(path) for path, has in self._labelled.items() if has is wanted)
                 for wanted in (True, False)
             )
             raise UserError(
                 f"{with_} has labels and {without} has none: give all files of a corpus "
                 "labels, or none."
             )
-        names: set[str] = set()
-        rows: collections.Counter[str] = collections.Counter()
-        for file_split, path in self.paths.items():
-            split_of_text = self._assignment(file_split)
-            read, left_out = rows.total(), skipped.total()
-            for line in _sentences(path, skipped):
-                rows[split_of_text(line.text)] += 1
-                if line.labels and line.labels[LABEL] not in names:
-                    names.add(line.labels[LABEL])
-                    _refuse_many(path, line, names)
-            if rows.total() == read:
-                raise UserError(
-                    f"{path}: no sentence in it ({skipped.total() - left_out:,} blank lines). "
-                    "Give a file with one sentence a line."
-                )
-        self._refuse_empty(rows)
-        return tuple(sorted(names))
 
-    def lines(self, split: str) -> Iterator[Line]:
-        """The sentences of a split, in the order of its file."""
-        file_split = split if split in self.paths else "train"
-        split_of_text = self._assignment(file_split)
-        known: collections.Counter[str] = collections.Counter()  # `classes` has counted them
-        for line in _sentences(self.paths[file_split], known):
-            if split_of_text(line.text) == split:
-                yield line
+    def refuse_few(self) -> None:
+        """Refuses fewer different sentences than there are splits to make, or far too few."""
+        needed = 1 + sum(split not in self._files.paths for split in ("valid", "test"))
+        count = len(self.different)
+        rows = self.rows.total()
+        turned = self._turned_round()
+        if count < needed or (turned and 10 * count < rows):
+            sentences = "1 different sentence" if count == 1 else f"{count} different sentences"
+            raise UserError(
+                f"{self._files.paths['train']}: {sentences} in {rows:,} lines; at least {needed} "
+                "are needed, to train on, to validate and to test, and some thousands for a model "
+                f"that is worth having.{turned}"
+            )
 
-    def _assignment(self, file_split: str) -> Callable[[str], str]:
-        """Returns a function from a text of a file to its split."""
-        valid_share, test_share = self.shares
-        if file_split != "train" or valid_share + test_share == 0:
-            return lambda _: file_split
-        return lambda text: split_of(text, valid_share, test_share)
+    def empty_split(self) -> UserError:
+        """The error of a share that no sentence fell into."""
+        valid_share, test_share = self._files.shares
+        shares = {"train": 1 - valid_share - test_share, "valid": valid_share, "test": test_share}
+        split = next(split for split in SPLITS if not self.rows[split])
+        return UserError(
+            f"{self._files.paths['train']}: none of its sentences fell into the share of "
+            f"{shares[split]:g} for {split} (there are {self.rows.total():,} in all). Give more "
+            "sentences, other shares (data.valid_share, data.test_share), or files of their own "
+            "(data.valid, data.test)."
+        )
 
-    def _refuse_empty(self, rows: collections.Counter[str]) -> None:
-        valid_share, test_share = self.shares
-        for split, share in (
-            ("train", 1 - valid_share - test_share),
-            ("valid", valid_share),
-            ("test", test_share),
-        ):
-            if not rows[split]:
-                raise UserError(
-                    f"{self.paths['train']}: none of its sentences fell into the share of "
-                    f"{share:g} for {split} (there are {rows.total():,} in all). Give more "
-                    "sentences, other shares (data.valid_share, data.test_share), or files of "
-                    "their own (data.valid, data.test)."
-                )
+    def _turned_round(self) -> str:
+        """Advice where there are more labels than texts; else empty."""
+        labels = max((len(names) for names in self.names.values()), default=0)
+        fields = self._files.fields
+        if labels <= max(len(self.different), 2):
+            return ""
+        text, label = fields.text or "1", ",".join(fields.labels) or "2"
+        if _kind(self._files.paths["train"]) != ".tsv" and not fields:
+            text, label = TEXT, LABEL
+        return (
+            f" Its columns seem the other way round, the label first ({labels:,} different labels):"
+            f" set data.text_column={label} data.label_column={text}."
+        )
 
-
-def _sentences(path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[Line]:
-    """The lines that hold a sentence, without spaces at its ends; the others are counted.
-
-    Raises:
-        UserError: a line cannot be read, or lacks the label that the others have.
-    """
-    labelled = bool(label_fields(path))
-    for line in read_lines(path, skipped=skipped):
-        text = line.text.strip()
-        if not text:
-            skipped["blank lines"] += 1
-        elif labelled and LABEL not in line.labels:
-            raise _no_label(path, line.number)
-        else:
-            yield line._replace(texts=(text,))
+    def _too_many(self, path: pathlib.Path, line: Line, field: str) -> UserError:
+        return UserError(
+            f"{path}, line {line.number}: more than {MAX_CLASSES:,} different labels, here "
+            f"{line.labels[field]!r:.60}. Is the label in the right column? Without labels, use "
+            f".txt.{self._turned_round()}"
+        )
 
 
 def _no_label(path: pathlib.Path, number: int) -> UserError:
-    advice = "Add it, or remove the column 'label' from the file."
+    advice = "No line has one: choose another data.label_column, or none."
     if _kind(path) == ".tsv":
         advice = "Each line must be text, one tab, label; without labels, name the file .txt."
     return UserError(f"{path}, line {number}: the label is missing. {advice}")
 
 
-def _kind(path: pathlib.Path) -> str:
+def _kind(path: Source) -> str:
     kind = kind_of(path)
-    if kind not in KINDS:
+    if not kind:
         raise UserError(
-            f"{path}: unknown kind of file. The name must end in {', '.join(KINDS)}, "
-            "with .gz after it if compressed: .txt holds one sentence a line, .tsv "
-            "text<TAB>label, .csv a column 'text' and, if there are labels, 'label'."
+            f"{path}: unknown kind of file. The name must end in {', '.join(KINDS)}, with "
+            f"{', '.join(OPENERS)} after it if compressed: .txt holds one sentence a line, .tsv "
+            "text<TAB>label, the others columns or keys 'text' and, if there are labels, 'label' "
+            "(or data.text_column, data.label_column)."
         )
     return kind
-
-
-def _refuse_many(path: pathlib.Path, line: Line, names: set[str]) -> None:
-    if len(names) > MAX_CLASSES:
-        raise UserError(
-            f"{path}, line {line.number}: more than {MAX_CLASSES:,} different labels, here "
-            f"{line.labels[LABEL]!r:.60}. Is the label in the right column? Without labels, use "
-            ".txt."
-        )

@@ -1,14 +1,15 @@
 """Tokenizers trained on the corpus: byte-pair encoding or a unigram model, by sentencepiece.
 
-Nothing is normalised, so that a sentence comes back as it was, double spaces included. Two
-exceptions: a character that the training text lacked becomes `[UNK]`, and U+2581, sentencepiece's
-own mark for a space, comes back as a space.
+Nothing is normalised, so that a sentence comes back as it was, double spaces, tabs and the names of
+special tokens included. Two exceptions: a character that the training text lacked becomes `[UNK]`,
+and U+2581, sentencepiece's own mark for a space, comes back as a space.
 """
 
 import collections
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import sentencepiece
 
@@ -106,9 +107,15 @@ def _train(kind: str, feed: Iterable[str], vocab_size: int, model: io.BytesIO) -
     # Merges stay within words, so that `bpe` needs no more than the words' counts: the same
     # tokens, in half the time and a fraction of the memory. `unigram` looks at whole sentences.
     count_words = kind == "bpe"
+    words = _count_words(feed) if count_words else {}
+    sentences = [] if count_words else list(feed)
+    overlooked = _overlooked_characters(words or sentences)
+    needed: dict[str, Any] = {"required_chars": overlooked} if overlooked else {}
     sentencepiece.SentencePieceTrainer.Train(
-        sentence_iterator=_word_counts(feed) if count_words else iter(feed),
+        sentence_iterator=_word_lines(words) if count_words else iter(sentences),
         input_format="tsv" if count_words else "text",
+        # Written into the model, so only where the corpus needs it.
+        **needed,
         model_writer=model,  # a model written to a file would hold its name
         model_type=kind,
         vocab_size=vocab_size,
@@ -132,12 +139,29 @@ def _train(kind: str, feed: Iterable[str], vocab_size: int, model: io.BytesIO) -
     )
 
 
-def _word_counts(texts: Iterable[str]) -> Iterator[str]:
+def _count_words(texts: Iterable[str]) -> dict[str, int]:
+    """The words with their counts; tabs, which part the two in the trainer's input, left out."""
     counts: collections.Counter[str] = collections.Counter()
+    tabs = 0
     for text in texts:
+        tabs += text.count("\t")
         counts.update(text.replace("\t", " ").split(" "))
     del counts[""]  # between two spaces
-    return (f"{word}\t{count}" for word, count in counts.items())
+    return {**counts, "\t": tabs} if tabs else counts
+
+
+def _word_lines(counts: Mapping[str, int]) -> Iterator[str]:
+    return (f"{word}\t{count}" for word, count in counts.items() if word != "\t")
+
+
+def _overlooked_characters(texts: Iterable[str]) -> str:
+    """The characters of the texts that the trainer does not count, sorted.
+
+    It passes over the names of special tokens in a text, and over tabs, so that their characters
+    would be missing from the vocabulary where they occur nowhere else.
+    """
+    found = {name for text in texts for name in (*SPECIAL_TOKENS, "\t") if name in text}
+    return "".join(sorted(set("".join(found))))
 
 
 class _Feed:

@@ -1,0 +1,21 @@
+"""A text VAE with a living latent on the Penn Treebank.
+
+python -m vaetx_jax.main --config=configs/ptb_alive.py
+"""
+
+from ml_collections import ConfigDict
+
+from vaetx_jax.config.defaults import default_config
+from vaetx_jax.config.living_latent import keep_latent_alive
+
+
+def get_config(model: str = "vae_transformer") -> ConfigDict:
+    """The recipe's settings; the same decoder as a language model by the model transformer_lm."""
+    config = default_config(model)
+    config.data.corpus = "ptb"
+    keep_latent_alive(config)
+    config.data.batch_size = 32
+    config.train.epochs = 10
+    config.train.warm_up_share = 0.7
+    config.model.dropout = 0.2
+    return config
