@@ -16,8 +16,8 @@ RATE = 10.0  # nats per sentence
 def pretrained_text_config(encoder: str | os.PathLike[str] = "") -> ConfigDict:
     """Settings that learn from few sentences, because the encoder has read many others.
 
-    They are the recipe of `config.living_latent` with that encoder, frozen, its output whitened, and
-    a higher rate, because there is more in it that a decoder can use.
+    They are the recipe of `config.living_latent` with that encoder, frozen, its output whitened,
+    and a higher rate, because there is more in it that a decoder can use.
 
     Args:
       encoder: the folder of a BERT, or its name on the Hugging Face hub.
