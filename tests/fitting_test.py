@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from tests.helpers import tiny_bert
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.fitting import fit
@@ -136,6 +137,23 @@ def test_sentences_that_cannot_be_used_are_refused(sentences, labels, words):
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_trained(settings, words):
     with pytest.raises(ConfigError, match=words):
         fit(["a", "b", "c"], **settings)
+
+
+def test_a_published_encoder_is_one_argument(quick, tmp_path):
+    folder = tiny_bert.write(tmp_path / "bert")
+    settings = {name: value for name, value in quick.items() if name != "tokenizer_vocab_size"}
+    model = fit(SENTENCES, LABELS, encoder=folder, verbose=False, **settings)
+    assert model.run.config.model.name == "vae_bert"
+    assert model.run.tokenizer.size == tiny_bert.VOCABULARY
+    np.testing.assert_array_equal(
+        model.params["encoder"]["token"]["embedding"],
+        tiny_bert.tensors()["embeddings.word_embeddings.weight"],
+    )
+
+
+def test_a_published_encoder_is_of_one_model():
+    with pytest.raises(ConfigError, match=r"model .vae_gru. with an encoder: only vae_bert"):
+        fit(SENTENCES, model="vae_gru", encoder="folder")
 
 
 def test_a_table_gives_its_columns_and_a_missing_label_is_none():

@@ -21,7 +21,7 @@ from vaetx_jax import command_line
 from vaetx_jax.config import validation
 from vaetx_jax.data.corpora.corpus import SOURCES
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.inference import exported
+from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CORPUS
@@ -33,8 +33,13 @@ CARD = "README.md"
 EVALUATION = "evaluation.json"
 
 
-def export(model: TextModel, folder: str | pathlib.Path) -> pathlib.Path:
+def export(
+    model: TextModel, folder: str | pathlib.Path, *, with_encoder: bool = False
+) -> pathlib.Path:
     """Writes a model to a new folder, whole or not at all.
+
+    Args:
+      with_encoder: a frozen encoder that the hub has is written, too, and not only named.
 
     Raises:
       UserError: the folder holds something already, or cannot be made.
@@ -45,7 +50,14 @@ def export(model: TextModel, folder: str | pathlib.Path) -> pathlib.Path:
     evaluation = _evaluation(model)
     with atomic_folder(folder) as fresh:
         step, source = model.step, model.source
-        exported.write(fresh, model.run, model.variables, step=step, source=source)
+        exported.write(
+            fresh,
+            model.run,
+            model.variables,
+            step=step,
+            source=source,
+            with_encoder=with_encoder,
+        )
         if evaluation is not None:
             write_text(fresh / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
         write_text(fresh / CARD, model_card(model.run, evaluation, step=step, source=source))
@@ -69,6 +81,9 @@ def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The folder of a trained run.")
     flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
     flags.DEFINE_string("to", None, "The folder to make.")
+    flags.DEFINE_bool("with_encoder", False, "Write a frozen encoder that the hub has, too.")
+    flags.DEFINE_string("push", None, "USER/NAME: upload the folder to the Hugging Face hub, too.")
+    flags.DEFINE_bool("private", False, "A repository that --push makes is private.")
 
 
 def main() -> None:
@@ -76,7 +91,8 @@ def main() -> None:
     workdir, to = (pathlib.Path(command_line.require(name)) for name in ("workdir", "to"))
     if to.resolve() == workdir.resolve():
         raise ConfigError("--to is --workdir; give a new folder")
-    folder = export(load(workdir, checkpoint=flags.FLAGS.checkpoint), to)
+    model = load(workdir, checkpoint=flags.FLAGS.checkpoint)
+    folder = export(model, to, with_encoder=flags.FLAGS.with_encoder)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         print(f"{path.stat().st_size:>12,}  {path}")
     if not (folder / EVALUATION).exists():
@@ -84,6 +100,8 @@ def main() -> None:
             "note: this checkpoint was not evaluated, so the card has no numbers; "
             f"python -m vaetx_jax.evaluate --workdir={workdir}, then export again"
         )
+    if flags.FLAGS.push:
+        print(f"uploaded: {hub.push(folder, flags.FLAGS.push, private=flags.FLAGS.private)}")
 
 
 # The meaning of each number of an evaluation, in the order of the card.

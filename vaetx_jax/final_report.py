@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from vaetx_jax.evaluate import evaluate, print_evaluation
-from vaetx_jax.inference.interpolation import principal_plane
+from vaetx_jax.inference.interpolation import PATHS, principal_plane
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.estimator import Estimates
 from vaetx_jax.probe.quick import print_probes, probe_labels
@@ -64,6 +64,13 @@ def _plot_posteriors(model: TextModel, estimates: Estimates) -> pathlib.Path:
     return plot_latents(run.folder / "latent.png", points_Nx2, labels_N, names, title)
 
 
+def _posterior_means(model: TextModel, sources: list[str]) -> np.ndarray:
+    """The posterior means of the first sentences of the test split."""
+    if model.run.vectors is None:
+        return model.encode(sources)[0]
+    return model.encode_vectors(model.run.split("test").features[: len(sources)])[0]
+
+
 def write_samples(model: TextModel) -> tuple[str, pathlib.Path]:
     """Writes `samples/step-N.md`: sampled, reconstructed and interpolated sentences.
 
@@ -80,10 +87,11 @@ def write_samples(model: TextModel) -> tuple[str, pathlib.Path]:
         test = model.run.corpus.split("test")
         sources = [test[i].text for i in range(min(RECONSTRUCTIONS, len(test)))]
         lines += ["", "## Reconstructed (greedy, from the posterior mean)", ""]
-        for source, reconstruction in zip(sources, model.reconstruct(sources), strict=True):
+        mean_NxZ = _posterior_means(model, sources)
+        for source, reconstruction in zip(sources, model.decode(mean_NxZ), strict=True):
             lines += [f"- {source}", f"  -> {reconstruction}"]
         first, last = sources[0], sources[-1]
-        path_sentences = model.interpolate(first, last, PATH_STEPS)
+        path_sentences = model.decode(PATHS["linear"](mean_NxZ[0], mean_NxZ[-1], PATH_STEPS))
         lines += ["", "## Between two sentences", "", f"- from: {first}"]
         lines += [f"  {i}. {sentence}" for i, sentence in enumerate(path_sentences)]
         lines += [f"- to: {last}"]

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from vaetx_jax.config import defaults, keys, validation
+from vaetx_jax.config import keys, validation
 from vaetx_jax.config.own_text import own_text_config
+from vaetx_jax.config.pretrained_text import pretrained_text_config
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.fields import LABEL, Fields
@@ -32,7 +33,8 @@ def fit(
     sentences: Any,
     labels: Sequence[Any] | None = None,
     *,
-    model: str = "vae_transformer",
+    model: str | None = None,
+    encoder: str | pathlib.Path | None = None,
     workdir: str | pathlib.Path | None = None,
     config: Mapping[str, Any] | None = None,
     verbose: bool = True,
@@ -41,8 +43,9 @@ def fit(
     """Trains a model on sentences and returns it ready to use.
 
     Its defaults keep the latent alive (`config.living_latent`): a language model first, then a
-    latent of a fixed rate. A tenth of the different sentences is the validation split and a tenth
-    the test split, chosen by a hash.
+    latent of a fixed rate; with a published encoder they are those of `config.pretrained_text`. A
+    tenth of the different sentences is the validation split and a tenth the test split, chosen by a
+    hash.
 
     Args:
       sentences: at least three different ones; blank ones are left out. Or a table (a DataFrame, a
@@ -50,7 +53,10 @@ def fit(
         if there is one, `label` by default.
       labels: a class for each, used by the probe and the figures, not by the training; None, NaN
         or blank: it has none.
-      model: `vae_transformer`, `vae_lstm`, `gru_lm` and so on.
+      model: `vae_transformer` (the default), `vae_lstm`, `gru_lm` and so on; with an encoder,
+        `vae_bert`.
+      encoder: a published encoder that has read more than these sentences: the folder of a BERT
+        (config.json, model.safetensors, vocab.txt) or its name on the Hugging Face hub.
       workdir: the folder of the run; the same call resumes it. None: a temporary
         folder, which is deleted with the model.
       config: settings by their dotted keys, {"model.latent_dim": 16}.
@@ -62,7 +68,8 @@ def fit(
       UserError: sentences or labels that cannot be used; the message says which.
       KeyboardInterrupt: it was stopped; with a `workdir`, the same call resumes it.
     """
-    chosen = _settings(model, {**(config or {}), **_dotted(model, settings)})
+    default = _default(model, encoder)
+    chosen = _settings(default, {**(config or {}), **_dotted(default, settings)})
     corpus = columns_of(sentences, labels, Fields.of(*_take_columns(chosen)))
     temporary = workdir is None
     folder = pathlib.Path(workdir or tempfile.mkdtemp(prefix="vaetx-fit-")).expanduser().resolve()
@@ -118,30 +125,42 @@ def _take_columns(config: ConfigDict) -> tuple[str, str]:
     return chosen
 
 
-def _defaults(model: str) -> ConfigDict:
-    config = own_text_config(model)
+def _default(model: str | None, encoder: str | pathlib.Path | None) -> ConfigDict:
+    """The settings before the caller's.
+
+    Raises:
+      ConfigError: no such model, or one that does not go with the encoder.
+    """
+    if encoder is not None and model not in (None, "vae_bert"):
+        raise ConfigError(
+            f"model {model!r} with an encoder: only vae_bert has a published one; leave `model` out"
+        )
+    if encoder is not None or model == "vae_bert":
+        config = pretrained_text_config(encoder or "")
+    else:
+        config = own_text_config(model or "vae_transformer")
     config.data.train = "sentences.csv"  # until the file is written
     return config
 
 
-def _dotted(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _dotted(default: ConfigDict, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their dotted keys."""
-    known = {key.replace(".", "_"): key for key in _keys(model)}
+    known = {key.replace(".", "_"): key for key in _keys(default)}
     for name in settings:
         if name not in known:
             raise ConfigError(f"there is no setting {name}{closest(name, known)}")
     return {known[name]: value for name, value in settings.items()}
 
 
-def _keys(model: str) -> list[str]:
+def _keys(default: ConfigDict) -> list[str]:
     """The settings that may be set; files and folders are up to `fit`."""
-    flat = keys.flatten(defaults.default_config(model).to_dict())
+    flat = keys.flatten(default.to_dict())
     own = {*workdir_lib.PATH_KEYS, "data.corpus", "model.name"} - {"tokenizer.vocab_dir"}
     return [key for key in flat if key not in own]
 
 
-def _settings(model: str, chosen: Mapping[str, Any]) -> ConfigDict:
-    config, known = _defaults(model), _keys(model)
+def _settings(config: ConfigDict, chosen: Mapping[str, Any]) -> ConfigDict:
+    known = _keys(config)
     for key, value in chosen.items():
         if key not in known:
             raise ConfigError(f"there is no setting {key!r}{closest(key, known)}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from tests.helpers import tiny
+from tests.helpers import tiny, tiny_bert
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.errors import ConfigError
@@ -113,7 +113,7 @@ def test_decoding_with_a_cache_is_decoding_without_for_every_model(name, preset)
     if has_latent(name):
         config.model.latent_dim = tiny.LATENT
     settings = model_settings(config)
-    model = build_model(settings, vocab_size=tiny.VOCABULARY, pad_id=tiny.PAD)
+    model = build_model(settings, vocab_size=tiny.VOCABULARY, pad_id=tiny.PAD, bert=tiny_bert.SIZE)
     params = with_bias(tiny.params_of(model, 3), SEP=1.0)
     z_BxZ = latents(4)[:, : model.latent_dim]
     expected = greedy_by_recomputation(params, z_BxZ, model)

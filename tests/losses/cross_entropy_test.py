@@ -179,7 +179,7 @@ def test_over_four_devices_the_loss_and_its_gradients_are_those_of_one():
     tiny.run_on_four_devices("""
 import jax, jax.numpy as jnp, numpy as np
 from vaetx_jax.runtime.mesh import data_mesh, replicated, split_over_data
-from vaetx_jax.models.text_vae import OutputWeights
+from vaetx_jax.models.output_layer import OutputWeights
 from vaetx_jax.losses.elbo import reconstruction_loss
 
 noise = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from scipy import integrate, special, stats
 from tests.helpers import tiny
 from vaetx_jax.metrics.estimator import Estimates, Estimator
 from vaetx_jax.metrics.summary import SplitFacts, notes, perplexity, summary, with_samples
-from vaetx_jax.models.text_vae import OutputWeights
+from vaetx_jax.models.output_layer import OutputWeights
 
 MODEL = tiny.vae(layers=1)
 PIECES = tiny.sentences(13)

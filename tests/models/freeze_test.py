@@ -8,7 +8,7 @@ from tests.helpers import tiny
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import validate
 from vaetx_jax.errors import ConfigError
-from vaetx_jax.models.freeze import is_frozen
+from vaetx_jax.models.freeze import is_frozen, join, split
 from vaetx_jax.training.state import init_state
 from vaetx_jax.training.step import make_train_step
 
@@ -40,6 +40,21 @@ def test_steps_leave_frozen_parameters_and_train_the_others(freeze):
 def test_a_frozen_encoder_leaves_the_posteriors_layers():
     assert is_frozen(("encoder", "layer_0", "bias"), "encoder")
     assert not is_frozen(("mu", "kernel"), "encoder")
+
+
+def test_a_frozen_mean_is_the_encoder_and_the_layer_behind_it():
+    assert is_frozen(("encoder", "layer_0", "bias"), "mean")
+    assert is_frozen(("mu", "kernel"), "mean")
+    assert not is_frozen(("logvar", "kernel"), "mean")
+
+
+def test_the_two_parts_join_to_the_whole():
+    params = {"encoder": {"a": {"kernel": 1}}, "mu": {"kernel": 2}, "decoder": {"embedding": 3}}
+    trained, frozen = split(params, "encoder")
+    assert trained == {"mu": {"kernel": 2}, "decoder": {"embedding": 3}}
+    assert frozen == {"encoder": {"a": {"kernel": 1}}}
+    assert join(trained, frozen) == params
+    assert split(params, "none") == (params, {})
 
 
 def test_frozen_embeddings_are_those_of_encoder_and_decoder():

@@ -72,6 +72,8 @@ def run_config(corpus: str, model: str, dim: int, data: str):
     config.model.dim = dim
     if model == "vae_gpt2" and dim != 768:
         config.model.update(SMALL_GPT2)
+    if model == "vae_bert":
+        config.model.encoder_weights = f"{data}/minilm"
     large = dim > 128
     config.train.steps, config.train.checkpoint_every = (2, 1) if large else (4, 2)
     config.train.log_every, config.objective.cycles = 1, 1

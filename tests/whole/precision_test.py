@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import tiny
+from tests.helpers import tiny, tiny_bert
 from tests.helpers.tiny_run import fit
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings, validate
@@ -29,7 +29,8 @@ def both(name, preset="paper"):
     config.model.preset, config.model.dim = preset, 16
     if name == "vae_gpt2":
         config.model.update({"decoder_layers": 2, "decoder_heads": 2})
-    build = functools.partial(build_model, model_settings(config), vocab_size=23, pad_id=0)
+    sizes = {"vocab_size": 23, "pad_id": 0, "bert": tiny_bert.SIZE}
+    build = functools.partial(build_model, model_settings(config), **sizes)
     return build(), build(dtype=jnp.bfloat16)
 
 

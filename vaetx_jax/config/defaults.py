@@ -52,6 +52,9 @@ class Data:
     train: str = ""  # the files of the corpus `text`
     valid: str = ""
     test: str = ""
+    # A .npy file with a vector for each sentence, which model.encoder=vectors reads; with {split}
+    # in its name, a file for each split (`run.given_vectors`).
+    vectors: str = ""
     # The columns of these files, by name or by number from 1: the sentence (empty: `text`) and its
     # label (empty: `label`, if there is one); several labels are parted by commas.
     text_column: str = ""
@@ -196,6 +199,8 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
     config.model = _model(model)
     if model == "vae_gpt2":
         config.tokenizer.kind = "gpt2"
+    elif model == "vae_bert":
+        config.tokenizer.kind = "wordpiece"
     config.lock()
     return config
 

@@ -27,6 +27,8 @@ _LATENT: dict[str, Any] = {
     "latent_output": True,
     "latent_output_start": "regression",
 }
+# A published encoder generalises, too, and is not replaced.
+_PUBLISHED = {"encoder": "bert", "encoder_start": "whiten"}
 
 
 def keep_latent_alive(config: ConfigDict) -> None:
@@ -49,6 +51,7 @@ def keep_latent_alive(config: ConfigDict) -> None:
         train.learning_rate, train.warm_up_learning_rate = VAE_RATE, LANGUAGE_MODEL_RATE
         train.warm_up = "language_model"
         train.warm_up_share = round(LANGUAGE_MODEL_EPOCHS / train.epochs, 3)
-        fields = choices_of(model.preset, model.name, _LATENT["encoder"])
-        model.update({key: value for key, value in _LATENT.items() if key in fields})
+        latent = _LATENT | (_PUBLISHED if model.name == "vae_bert" else {})
+        fields = choices_of(model.preset, model.name, latent["encoder"])
+        model.update({key: value for key, value in latent.items() if key in fields})
     config.probe.latent, config.probe.fit = "mean", "closed"

@@ -9,6 +9,7 @@ from vaetx_jax.config.defaults import SECTIONS, OptimizerSettings
 from vaetx_jax.config.keys import value_of
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.elbo import Objective
+from vaetx_jax.models import bert
 from vaetx_jax.models.presets import (
     DECAY,
     ENCODERS,
@@ -17,6 +18,7 @@ from vaetx_jax.models.presets import (
     PRESETS,
     ModelSettings,
     choices_of,
+    encoder_of,
     has_latent,
 )
 from vaetx_jax.settings import broken_rules, choices
@@ -101,7 +103,8 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         rule("model.encoder", False, choices(encoder, ENCODERS))
         return
     has = choices_of(preset, name, encoder)
-    whose = f"{name} with the encoder {encoder}" if encoder and has_latent(name) else name
+    kind = encoder_of(name, encoder)
+    whose = f"{name} with the encoder {kind}" if kind == "bert" or (encoder and kind) else name
     for field in PRESET_FIELDS:
         if field.name not in has:
             unset = config.model[field.name] is None
@@ -118,12 +121,24 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         divides = f"{heads} heads (preset {preset}) do not divide model.dim = {settings.dim}"
         rule(f"model.{key}", not heads or settings.dim % heads == 0, divides)
     if settings.encoder_start == "lsa":
-        rule("model.encoder_start", encoder == "bag", "lsa is a start of the encoder bag alone")
+        rule("model.encoder_start", kind == "bag", "lsa is a start of the encoder bag alone")
+    if settings.encoder_start == "whiten":
+        must = "whiten is a start of the encoders bert and vectors alone"
+        rule("model.encoder_start", kind in ("bert", "vectors"), must)
+    if kind == "vectors":
+        rule(
+            "data.vectors", bool(config.data.vectors), "model.encoder=vectors reads it: give a file"
+        )
+    else:
+        must = "only model.encoder=vectors reads it"
+        rule("data.vectors", not config.data.vectors, must)
+    if kind == "bert":
+        _check_bert(config, settings, rule)
     if settings.latent_output_start == "regression":
         must = "regression needs model.latent_output=True and model.channel_rate"
         fits = bool(settings.latent_output and settings.channel_rate)
         rule("model.latent_output_start", fits, must)
-    if settings.freeze == "encoder":
+    if settings.freeze in ("encoder", "mean"):
         rule("model.freeze", has_latent(name), f"{name} has no encoder")
     if settings.mu_norm:
         must = "must be 0 where model.channel_rate is set; both scale the posterior's mean"
@@ -135,6 +150,16 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
     if name == "vae_gpt2" and settings.weights:
         must = "GPT-2's weights are of GPT-2's tokens: tokenizer.kind must be gpt2"
         rule("model.weights", config.tokenizer.kind == "gpt2", must)
+
+
+def _check_bert(config: ConfigDict, settings: ModelSettings, rule: Any) -> None:
+    must = f"give a folder with {', '.join(bert.FILES)}, or a model's name on the Hugging Face hub"
+    rule("model.encoder_weights", bool(settings.encoder_weights), must)
+    must = "the encoder bert reads its own vocabulary: tokenizer.kind must be wordpiece"
+    rule("tokenizer.kind", config.tokenizer.kind == "wordpiece", must)
+    if settings.pooling not in bert.POOLINGS:
+        must = f"the encoder bert has {' and '.join(bert.POOLINGS)}"
+        rule("model.pooling", False, must)
 
 
 def model_settings(config: ConfigDict) -> ModelSettings:

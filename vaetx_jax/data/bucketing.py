@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,21 @@ class Batch(TypedDict):
     label: int32 [B], the corpus's first label field, -1 where there is none.
     weight: float32 [B], 1 for a sentence, 0 for a filler.
     index: int64 [B], the row in the split, -1 for a filler.
+    features: float32 [B, E], the split's features of each row, 0 for a filler; only where the split
+        has them.
     """
 
     ids: npt.NDArray[np.int32]
     label: npt.NDArray[np.int32]
     weight: npt.NDArray[np.float32]
     index: npt.NDArray[np.int64]
+    features: NotRequired[npt.NDArray[np.float32]]
+
+
+def device_arrays(batch: Batch, *names: str) -> dict[str, npt.NDArray[Any]]:
+    """What a model reads of a batch: its ids, its features where it has them, and `names`."""
+    wanted = ("ids", "features", *names)
+    return {name: array for name, array in batch.items() if name in wanted}  # type: ignore[misc]
 
 
 def best_shapes(
@@ -134,7 +143,12 @@ class Buckets:
         ids_BxS = np.empty((self.rows, self.shapes[bucket]), np.int32)
         self.split.fill(index_B, ids_BxS, self.frame)
         weight_B = (index_B >= 0).astype(np.float32)
-        return Batch(ids=ids_BxS, label=label_B, weight=weight_B, index=index_B)
+        batch = Batch(ids=ids_BxS, label=label_B, weight=weight_B, index=index_B)
+        if self.split.features is not None:
+            features_BxE = np.zeros((self.rows, self.split.features.shape[1]), np.float32)
+            features_BxE[: len(rows)] = self.split.features[rows]
+            batch["features"] = features_BxE
+        return batch
 
 
 def make_buckets(

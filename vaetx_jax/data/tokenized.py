@@ -65,6 +65,8 @@ class TokenizedSplit:
       labels: field -> class indices [N], -1 where a sentence has none; the corpus's order.
       label_fields: field -> the names of its classes.
       log_prob: float64 [N], exact log-probabilities in nats where the corpus knows them.
+      features: float32 [N, E], what a frozen encoder makes of each sentence, where that is known
+        (`run.features`), or a vector given for it; its rows are read when they are asked for.
     """
 
     tokens: npt.NDArray[Any]
@@ -74,6 +76,7 @@ class TokenizedSplit:
     labels: dict[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
     label_fields: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     log_prob: npt.NDArray[np.float64] | None = None
+    features: Any = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

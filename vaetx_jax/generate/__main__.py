@@ -1,6 +1,7 @@
 """`python -m vaetx_jax.generate --workdir=DIR TASK [SENTENCE ...]`: the tasks of a trained model.
 
-    sample        sentences drawn from the prior                      --count=10
+    sample        sentences drawn from the prior                      --count=10 --label=CLASS
+    decode        a sentence for each vector of the encoder's kind    --vectors=FILE.npy
     reconstruct   sentences through their latents and back
     interpolate   sentences between two                               --steps=7 --path=linear
     analogy       the sentence that is to the third as the second is to the first
@@ -78,6 +79,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "Whether an unreadable line is an error.",
     )
     integer("count", 10, "sample: how many sentences.", lower_bound=0)
+    string("label", None, "sample: like the training sentences of this class.")
+    string("vectors", None, "decode: a .npy file of vectors, a row each.")
     integer("steps", 7, "interpolate: sentences, both ends included.", lower_bound=2)
     choice("path", "linear", list(PATHS), "interpolate: a straight line, or the great circle.")
     string("corpus", None, "neighbours: the file to search; - is standard input.")
@@ -134,6 +137,14 @@ def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
     """The keyword arguments of a task, from the flags."""
     values, task = flags.FLAGS, TASKS[name]
     arguments = {option: values[option].value for option in task.options}
+    if values.label is not None and name != "sample":
+        raise ConfigError(f"--label goes with sample, not with {name}")
+    if bool(values.vectors) != (name == "decode"):
+        raise ConfigError(
+            "decode needs --vectors=FILE.npy, the vectors to decode"
+            if name == "decode"
+            else f"--vectors goes with decode, not with {name}"
+        )
     if values.corpus and name != "neighbours":
         raise ConfigError(f"--corpus goes with neighbours, not with {name}")
     if name == "neighbours":
@@ -160,7 +171,8 @@ def _lines(name: str, texts: list[str]) -> Iterable[Line]:
     """The input, from words, a file or standard input; a sample has none."""
     source, columns = flags.FLAGS.input, TASKS[name].columns
     if not columns and (texts or source):
-        raise ConfigError("sample takes no sentences; give --count=N")
+        instead = "--count=N" if name == "sample" else "--vectors=FILE.npy"
+        raise ConfigError(f"{name} takes no sentences; give {instead}")
     if not columns:
         return ()
     if texts and source:

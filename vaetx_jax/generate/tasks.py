@@ -1,6 +1,7 @@
 """The tasks of `generate`: each turns lines of sentences into records, a window at a time."""
 
 import itertools
+import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from vaetx_jax.data.line_reader import Line
 from vaetx_jax.inference.batching import WINDOW, windows
 from vaetx_jax.inference.neighbours import NearestRows
 from vaetx_jax.inference.text_model import TextModel
+from vaetx_jax.run.given_vectors import open_vectors
 
 
 class Record(NamedTuple):
@@ -20,12 +22,32 @@ class Record(NamedTuple):
 
 
 def sample(
-    model: TextModel, lines: Iterable[Line], *, count: int, seed: int, **how: Any
+    model: TextModel,
+    lines: Iterable[Line],
+    *,
+    count: int,
+    label: str | None,
+    seed: int,
+    **how: Any,
 ) -> Iterator[Record]:
-    """Sentences drawn from the prior; takes no lines."""
+    """Sentences drawn from the prior, or from the latents of a class; takes no lines."""
     del lines
-    for number, text in enumerate(model.stream_sample(count, seed=seed, **how), start=1):
+    drawn = model.stream_sample(count, label=label, seed=seed, **how)
+    for number, text in enumerate(drawn, start=1):
         yield Record(one_line(text), {"number": number, "text": text})
+
+
+def decode(
+    model: TextModel, lines: Iterable[Line], *, vectors: str, seed: int, **how: Any
+) -> Iterator[Record]:
+    """A sentence for each vector of a .npy file, of the kind that the encoder makes or is given."""
+    del lines
+    array = open_vectors(pathlib.Path(vectors).expanduser())
+    for start in range(0, len(array), WINDOW):
+        rows = array[start : start + WINDOW]
+        texts = model.decode_vectors(rows, seed=seed, first_row=start, **how)
+        for number, text in enumerate(texts, start=start):
+            yield Record(one_line(text), {"row": number, "text": text})
 
 
 def reconstruct(
@@ -159,7 +181,8 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "sample": Task(sample, 0, ("count", "seed"), decodes=True),
+    "sample": Task(sample, 0, ("count", "label", "seed"), decodes=True),
+    "decode": Task(decode, 0, ("vectors", "seed"), decodes=True),
     "reconstruct": Task(reconstruct, 1, ("seed",), decodes=True),
     "interpolate": Task(interpolate, 2, ("steps", "path", "seed"), decodes=True),
     "analogy": Task(analogy, 3, ("seed",), decodes=True),

@@ -103,8 +103,8 @@ def check_groups(groups: Any, size: int) -> Iterator[tuple[str, ...]]:
     return checked()
 
 
-def check_latents(z: Any, width: int) -> np.ndarray:
-    """The latents as float32 [N, width]; an empty list is none.
+def check_latents(z: Any, width: int, what: str = "latents") -> np.ndarray:
+    """The latents, or other vectors, as float32 [N, width]; an empty list is none.
 
     Raises:
       UserError: they have another shape, or one is not finite.
@@ -112,16 +112,16 @@ def check_latents(z: Any, width: int) -> np.ndarray:
     try:
         z_NxZ = np.asarray(z, np.float32)
     except (TypeError, ValueError):
-        raise UserError(f"latents must be numbers [N, {width}]") from None
+        raise UserError(f"{what} must be numbers [N, {width}]") from None
     if z_NxZ.shape == (0,):
         z_NxZ = z_NxZ.reshape(0, width)
     if z_NxZ.ndim != 2 or z_NxZ.shape[1] != width:
         shape = list(z_NxZ.shape)
-        raise UserError(f"latents of the shape {shape}: they must be [N, {width}]")
+        raise UserError(f"{what} of the shape {shape}: they must be [N, {width}]")
     bad = np.flatnonzero(~np.isfinite(z_NxZ).all(axis=1))
     if len(bad):
         raise UserError(
-            f"latents: row {bad[0]} (counted from 0) holds a NaN or an infinity, and "
+            f"{what}: row {bad[0]} (counted from 0) holds a NaN or an infinity, and "
             f"{len(bad) - 1:,} more do; each must be finite"
         )
     return z_NxZ

@@ -14,16 +14,18 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 import safetensors.numpy
+from flax.traverse_util import flatten_dict
 from safetensors import SafetensorError, safe_open
 
 from vaetx_jax.config import keys, stored
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CONFIG, CORPUS, PATH_KEYS, TOKENIZER
+from vaetx_jax.run.workdir import CONFIG, CORPUS, ENCODER, PATH_KEYS, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
@@ -31,6 +33,7 @@ from vaetx_jax.training.state import variables_like
 from vaetx_jax.version import __version__
 
 FORMAT = 1
+_ENCODER = "encoder."  # begins the names of its parameters
 WEIGHTS = "model.safetensors"
 _AGAIN = "copy the folder again from its source"
 
@@ -40,15 +43,33 @@ def is_shared(folder: pathlib.Path) -> bool:
     return (folder / MANIFEST).exists() or (folder / WEIGHTS).exists()
 
 
-def write(folder: pathlib.Path, run: Run, variables: Variables, *, step: int, source: str) -> None:
-    """Fills an empty folder with all that `read` needs."""
+def write(
+    folder: pathlib.Path,
+    run: Run,
+    variables: Variables,
+    *,
+    step: int,
+    source: str,
+    with_encoder: bool = False,
+) -> None:
+    """Fills an empty folder with all that `read` needs.
+
+    Args:
+      with_encoder: a frozen encoder that the hub has is part of the folder; else it is named there
+        with its sha256. One from a folder of this machine always is.
+    """
     write_text(folder / CONFIG, stored.to_json(_portable(run)))
     run.tokenizer.save(folder / TOKENIZER)
     arrays = {
         name: np.asarray(jax.device_get(leaf)) for name, leaf in named_leaves(variables).items()
     }
+    if not with_encoder and is_on_hub(run):
+        arrays = {name: x for name, x in arrays.items() if not name.startswith(_ENCODER)}
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
+    if run.encoder or run.vectors:
+        shutil.copyfile(run.folder / ENCODER, folder / ENCODER)
+        files.append(folder / ENCODER)
     if (run.folder / CORPUS).exists():  # its name and fingerprint
         shutil.copyfile(run.folder / CORPUS, folder / CORPUS)
         files.append(folder / CORPUS)
@@ -82,6 +103,9 @@ def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
         run = dataclasses.replace(run, open_corpus=opener)
     like = variables_like(run.model, run.mesh)
     arrays = _tensors(folder / WEIGHTS)
+    if run.encoder and not any(name.startswith(_ENCODER) for name in arrays):
+        published = flatten_dict(run.encoder.load(fetch=True), sep=".")
+        arrays |= {_ENCODER + name: array for name, array in published.items()}
     wanted = {name: (leaf.shape, str(leaf.dtype)) for name, leaf in named_leaves(like).items()}
     found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     if wanted != found:
@@ -93,6 +117,14 @@ def read(folder: pathlib.Path) -> tuple[Run, Any, int, str]:
     leaves = [arrays[name] for name in named_leaves(like)]
     variables = jax.tree.unflatten(jax.tree.structure(like), leaves)
     return run, put_replicated(variables, run.mesh), step, source
+
+
+def is_on_hub(run: Run) -> bool:
+    """Whether a run's encoder is frozen and one of the hub: it need not be shared again."""
+    encoder = run.encoder
+    if encoder is None or not freezes_encoder(run.model.freeze):
+        return False
+    return not pathlib.Path(encoder.name).expanduser().exists()
 
 
 def named_leaves(variables: Variables) -> dict[str, Any]:
@@ -108,15 +140,23 @@ def named_leaves(variables: Variables) -> dict[str, Any]:
     return named
 
 
+_NAMED = ("data.train", "data.valid", "data.test", "data.vectors", "model.encoder_weights")
+
+
+def _public_name(place: str) -> str:
+    """A file's or a folder's name without its place; a name on the hub stays."""
+    path = pathlib.Path(place).expanduser()
+    return place if not path.exists() and not path.is_absolute() else path.name
+
+
 def _portable(run: Run) -> Any:
     """The config without the places of files on the machine that trained; their names stay."""
     config = run.config.copy_and_resolve_references()
     with config.unlocked():
         for key in PATH_KEYS:
-            keeps_name = key in ("data.train", "data.valid", "data.test")
             place = keys.value_of(config, key)
-            kept = pathlib.PurePath(place).name if place and keeps_name else ""
-            keys.set_value(config, key, kept)
+            if place:  # a model without this setting has None
+                keys.set_value(config, key, _public_name(place) if key in _NAMED else "")
         config.train.init_from = config.evaluation.reference = ""
     return config
 

@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaetx_jax.data.bucketing import device_arrays
+from vaetx_jax.errors import UserError
+from vaetx_jax.inference.arguments import check_latents
 from vaetx_jax.inference.batching import BATCH, batches_of
 from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.models import text_vae
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.console import Progress
 
@@ -36,6 +39,49 @@ def encode_sentences(
             store(*pending.pop(0))
     for batch in pending:
         store(*batch)
+    return mean_NxZ, std_NxZ
+
+
+def encode_features(run: Run, variables: Variables, features: Any) -> tuple[np.ndarray, np.ndarray]:
+    """As `encode_sentences`, from the encoder's features [N, E] or given vectors.
+
+    Raises:
+      UserError: they have another width than the encoder's, or one is not finite.
+    """
+    width = variables[PARAMS]["mu"]["kernel"].shape[0] if "mu" in variables[PARAMS] else None
+    width = run.vectors.dim if run.vectors else width
+    if width is None:
+        raise UserError(f"the encoder {run.config.model.encoder} takes no vectors")
+    features_NxE = check_latents(features, width, "vectors")
+    ids_1x2 = np.asarray([[run.tokenizer.cls_id, run.tokenizer.sep_id]], np.int32)
+    ids_Bx2 = np.repeat(ids_1x2, BATCH, axis=0)  # they are not read
+    mean_NxZ = np.zeros((len(features_NxE), run.model.latent_dim), np.float32)
+    std_NxZ = np.zeros_like(mean_NxZ)
+    for start in range(0, len(features_NxE), BATCH):
+        count = min(BATCH, len(features_NxE) - start)
+        filled_BxE = np.zeros((BATCH, width), np.float32)
+        filled_BxE[:count] = features_NxE[start : start + count]
+        mu, logvar = _encode(run.model, variables, ids_Bx2, filled_BxE)
+        mean_NxZ[start : start + count] = np.asarray(mu)[:count]
+        std_NxZ[start : start + count] = np.exp(0.5 * np.asarray(logvar))[:count]
+    return mean_NxZ, std_NxZ
+
+
+def encode_split(run: Run, variables: Variables, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """As `encode_sentences`, of a split in the corpus's order; a frozen encoder's features are read
+    from the cache, so that nothing is encoded again.
+    """
+    split = run.split(name)
+    batches = run.eval_batches(split)
+    mean_NxZ = np.zeros((len(split), run.model.latent_dim), np.float32)
+    std_NxZ = np.zeros_like(mean_NxZ)
+    for i in range(len(batches)):
+        batch = batches[i]
+        arrays = device_arrays(batch)
+        mu, logvar = _encode(run.model, variables, arrays["ids"], arrays.get("features"))
+        real = batch["index"] >= 0
+        mean_NxZ[batch["index"][real]] = np.asarray(mu)[real]
+        std_NxZ[batch["index"][real]] = np.exp(0.5 * np.asarray(logvar))[real]
     return mean_NxZ, std_NxZ
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from vaetx_jax.errors import UserError
-from vaetx_jax.inference import exported
+from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.arguments import (
     check_groups,
     check_integer,
@@ -24,9 +24,11 @@ from vaetx_jax.inference.arguments import (
 from vaetx_jax.inference.batching import BATCH, WINDOW, windows
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
+from vaetx_jax.inference.latent_prior import LatentPrior, class_prior, mixture_prior
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
+from vaetx_jax.inference.sampling import stream_samples
 from vaetx_jax.inference.scoring import Scores, score_sentences
-from vaetx_jax.inference.sentences import decode_latents, encode_sentences
+from vaetx_jax.inference.sentences import decode_latents, encode_features, encode_sentences
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import PARAMS, Variables
@@ -53,12 +55,14 @@ class TextModel:
       variables: its parameters, and the other collections that it may have.
       step: the number of updates that made them.
       source: which checkpoint it is, in words: 'best', 'last' or 'untrained', for example.
+      prior: what `sample` draws latents from; None: N(0, I).
     """
 
     run: Run
     variables: Variables
     step: int
     source: str
+    prior: LatentPrior | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TextModel":
         return self  # it never changes; scikit-learn copies what its estimators are given
@@ -127,26 +131,44 @@ class TextModel:
             batch=check_integer("batch", batch, 1),
         )
 
-    def sample(self, n: int, *, seed: int = 0, **how: Any) -> list[str]:
-        """n sentences from the prior: z from N(0, I), then tokens, by default at temperature 1."""
-        return list(self.stream_sample(n, seed=seed, **how))
+    def fit_prior(self, components: int = 8, *, seed: int = 0) -> "TextModel":
+        """The same model, sampling from a Gaussian mixture over the aggregated posterior.
 
-    def stream_sample(self, n: int, *, seed: int = 0, **how: Any) -> Iterator[str]:
+        It is fitted to the training split, which must be there, and is not saved.
+        """
+        self.check_has_latent("fit_prior")
+        prior = mixture_prior(self.run, self.variables, components, seed=check_seed(seed))
+        return dataclasses.replace(self, prior=prior)
+
+    def encode_vectors(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `encode`, from what the encoder makes of sentences or is given in its place, [N, E].
+
+        Raises:
+          UserError: they have another width than the encoder's, or one is not finite.
+        """
+        self.check_has_latent("encode_vectors")
+        return encode_features(self.run, self.variables, vectors)
+
+    def decode_vectors(self, vectors: np.ndarray, **how: Any) -> list[str]:
+        """A sentence for each vector [N, E], by the mean of its posterior; see `decode`."""
+        return self.decode(self.encode_vectors(vectors)[0], **how)
+
+    def sample(self, n: int, *, label: str | None = None, seed: int = 0, **how: Any) -> list[str]:
+        """n sentences: z from the prior, then tokens, by default at temperature 1.
+
+        With a label, z is drawn from the Gaussian of the training sentences of that class.
+        """
+        return list(self.stream_sample(n, label=label, seed=seed, **how))
+
+    def stream_sample(
+        self, n: int, *, label: str | None = None, seed: int = 0, **how: Any
+    ) -> Iterator[str]:
         """The sentences of `sample`, one after the other."""
-        n = check_integer("n", n, 0)
-        searches = check_integer("beam", how.get("beam", 1), 1) > 1
-        chosen = make_decoding({"temperature": 0.0 if searches else 1.0} | how)
-        noise = np.random.default_rng(check_seed(seed))
-
-        def draw() -> Iterator[str]:
-            for start in range(0, n, WINDOW):
-                z_NxZ = noise.standard_normal((min(WINDOW, n - start), self.latent_dim))
-                z_NxZ = z_NxZ.astype(np.float32)
-                yield from decode_latents(
-                    self.run, self.variables, z_NxZ, seed=seed, how=chosen, first_row=start
-                )
-
-        return draw()
+        if label is not None:
+            self.check_has_latent("sample with a label")
+        prior = self.prior if label is None else class_prior(self.run, self.variables, label)
+        n, seed = check_integer("n", n, 0), check_seed(seed)
+        return stream_samples(self.run, self.variables, n, prior=prior, seed=seed, how=how)
 
     def reconstruct(self, sentences: Sequence[str], *, seed: int = 0, **how: Any) -> list[str]:
         """Each sentence through the mean of its posterior and back, by default greedily."""
@@ -303,17 +325,23 @@ class TextModel:
         return Estimator(self.run.model, self.run.mesh, seed=0)
 
 
-def load(folder: str | pathlib.Path, *, checkpoint: str | int = "best") -> TextModel:
-    """Loads the model of a run's folder, or of a folder made by `export`.
+def load(
+    folder: str | pathlib.Path, *, checkpoint: str | int = "best", revision: str | None = None
+) -> TextModel:
+    """Loads the model of a run's folder, or one made by `export`, from its folder or the hub.
 
     Args:
+      folder: a folder, or the name of a model of the Hugging Face hub, "USER/NAME".
       checkpoint: `best` (lowest validation perplexity), `last`, or a step. An exported folder
         holds one checkpoint and refuses any other.
+      revision: of a model of the hub: a branch, a tag or a commit.
 
     Raises:
-      UserError: the folder holds no trained run.
+      UserError: the folder holds no trained run, or there is no model of that name.
       DamagedError: an exported folder's file is not as it was written.
     """
+    if isinstance(folder, str) and hub.is_name(folder):
+        folder = hub.fetch(folder, revision=revision)
     folder = pathlib.Path(folder).expanduser()
     if not isinstance(checkpoint, str):
         checkpoint = str(check_integer("checkpoint", checkpoint, 0))

@@ -92,7 +92,8 @@ def negative_elbo(
 
     Args:
       variables: the loss is differentiable in their `params`.
-      batch: `ids` int32 [B, S] and `weight` float32 [B], 1 for a sentence and 0 for filler.
+      batch: `ids` int32 [B, S] and `weight` float32 [B], 1 for a sentence and 0 for filler; perhaps
+        `features` float32 [B, E], the encoder's summaries.
       key: gives the streams `dropout` and `latent` of this step.
       kl_weight: alpha(t); the annealing's own, or another replica's.
       mesh: the mesh the batch is split over; None: the whole batch is on each device.
@@ -102,7 +103,15 @@ def negative_elbo(
     ids_BxS, weight_B = batch["ids"], batch["weight"]
     dropout_key, latent_key = jax.random.split(key)
     rngs = {"dropout": dropout_key, "latent": latent_key}
-    result, updated = text_vae.forward(model, variables, ids_BxS, weight_B, rngs, latent=latent)
+    result, updated = text_vae.forward(
+        model,
+        variables,
+        ids_BxS,
+        weight_B,
+        rngs,
+        features_BxE=batch.get("features"),
+        latent=latent,
+    )
     sentences = jnp.sum(weight_B)
     share_B = weight_B / jnp.maximum(sentences, 1.0)
     mask_BxT = token_mask(ids_BxS, model.pad_id) & (weight_B > 0)[:, None]
@@ -220,9 +229,10 @@ def sentence_bound(
     eps_BxZ: jax.Array,
     mask_BxT: jax.Array,
     mesh: Mesh,
+    features_BxE: jax.Array | None = None,
 ) -> Bound:
     """-log p(x|z) and KL(q(z|x) || p(z)) of each sentence, z = mu + sigma * eps: no dropout."""
-    mu, logvar = text_vae.encode(model, variables, ids_BxS)
+    mu, logvar = text_vae.encode(model, variables, ids_BxS, features_BxE)
     z = mu + jnp.exp(0.5 * logvar) * eps_BxZ
     nll = sentence_nll(model, variables, ids_BxS, z, mask_BxT, mesh)
     return Bound(nll, jnp.sum(gaussian.kl_to_prior(mu, logvar), axis=-1), mu, logvar, z)

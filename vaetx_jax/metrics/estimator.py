@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vaetx_jax.data.batches import EvalBatches
-from vaetx_jax.data.bucketing import Batch
+from vaetx_jax.data.bucketing import Batch, device_arrays
 from vaetx_jax.losses import elbo as elbo_lib
 from vaetx_jax.models import gaussian, text_vae
 from vaetx_jax.models.text_vae import LanguageModel, Variables, token_mask
@@ -164,11 +164,8 @@ def _programs(model: LanguageModel, mesh: Mesh) -> tuple[Any, Any, Any]:
 
 
 def _for_device(batch: Batch) -> dict[str, np.ndarray]:
-    return {
-        "ids": batch["ids"],
-        "weight": batch["weight"],
-        "index": batch["index"].astype(np.int32),
-    }
+    arrays = device_arrays(batch, "weight")
+    return {**arrays, "index": batch["index"].astype(np.int32)}
 
 
 def _store(out: Estimates, metrics: dict[str, jax.Array], rows: jax.Array) -> None:
@@ -203,7 +200,8 @@ def _elbo(
 ) -> dict[str, jax.Array]:
     eps = _noise(key, batch["index"], model.latent_dim, jnp.int32(0))
     mask = _mask(model, batch)
-    bound = elbo_lib.sentence_bound(model, variables, batch["ids"], eps, mask, mesh)
+    ids, features = batch["ids"], batch.get("features")
+    bound = elbo_lib.sentence_bound(model, variables, ids, eps, mask, mesh, features)
     return {
         "nll": bound.nll_B,
         "kl": bound.kl_B,
@@ -233,7 +231,7 @@ def _importance_weighted(
     if not model.latent_dim:  # one term, the same at every draw: the bound is exact
         empty = jnp.zeros((batch["ids"].shape[0], 0), jnp.float32)
         return -elbo_lib.sentence_nll(model, variables, batch["ids"], empty, mask, mesh)
-    mu, logvar = text_vae.encode(model, variables, batch["ids"])
+    mu, logvar = text_vae.encode(model, variables, batch["ids"], batch.get("features"))
 
     def log_weight(stream: jax.Array) -> jax.Array:
         z = mu + jnp.exp(0.5 * logvar) * _noise(key, batch["index"], model.latent_dim, stream)

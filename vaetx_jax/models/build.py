@@ -4,16 +4,26 @@ from typing import Any
 
 import flax.linen as nn
 
+from vaetx_jax.errors import UserError
 from vaetx_jax.models import gpt2
 from vaetx_jax.models.bag import BagEncoder
-from vaetx_jax.models.presets import POSITIONS, ModelSettings
+from vaetx_jax.models.bert import BertEncoder, BertSize
+from vaetx_jax.models.freeze import freezes_encoder
+from vaetx_jax.models.given import GivenEncoder
+from vaetx_jax.models.presets import POSITIONS, ModelSettings, encoder_of
 from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from vaetx_jax.models.text_vae import LanguageModel, TextVAE
 from vaetx_jax.models.transformer import LayerShape, TransformerDecoder, TransformerEncoder
 
 
 def build_model(
-    settings: ModelSettings, *, vocab_size: int, pad_id: int, dtype: Any = None
+    settings: ModelSettings,
+    *,
+    vocab_size: int,
+    pad_id: int,
+    dtype: Any = None,
+    bert: BertSize | None = None,
+    given_dim: int = 0,
 ) -> LanguageModel:
     """The model that `settings` describe, for a tokenizer's vocabulary.
 
@@ -22,6 +32,11 @@ def build_model(
       vocab_size: tokens in the vocabulary.
       pad_id: the id of [PAD], never computed.
       dtype: what the layers compute in; None: float32, as the parameters are in any case.
+      bert: the size of the encoder `bert`.
+      given_dim: the width of the encoder `vectors`.
+
+    Raises:
+      UserError: the model has an encoder whose size is not given.
     """
     common: dict[str, Any] = {
         "decoder": _decoder(settings, vocab_size, dtype),
@@ -36,7 +51,8 @@ def build_model(
         return LanguageModel(**common)
     return TextVAE(
         **common,
-        encoder=_encoder(settings, vocab_size, dtype),
+        encoder=_encoder(settings, vocab_size, dtype, bert, given_dim),
+        encodes_sep=encoder_of(settings.name, settings.encoder) == "bert",
         latent_dim=settings.latent_dim,
         latent_output=bool(settings.latent_output),
         # A bag's summary is linear in its table already; standardised, it needs no other scale.
@@ -50,9 +66,18 @@ def build_model(
 _CELLS = {"vae_lstm": "lstm", "vae_gru": "gru", "lstm_lm": "lstm", "gru_lm": "gru"}
 
 
-def _encoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
+def _encoder(
+    settings: ModelSettings, vocab_size: int, dtype: Any, bert: BertSize | None, given_dim: int
+) -> nn.Module:
     word_dropout = settings.encoder_word_dropout or 0.0
-    kind = settings.encoder or _CELLS.get(settings.name, "transformer")
+    kind = encoder_of(settings.name, settings.encoder)
+    if kind == "bert":
+        if bert is None:
+            raise UserError("the encoder bert has the size of its weights, and none are given here")
+        frozen = freezes_encoder(settings.freeze or "none")
+        return BertEncoder(bert, settings.pooling or "mean", frozen=frozen, dtype=dtype)
+    if kind == "vectors":
+        return GivenEncoder(given_dim)
     if kind == "bag":
         return BagEncoder(vocab_size, settings.latent_dim, word_dropout)
     if kind in ("lstm", "gru"):

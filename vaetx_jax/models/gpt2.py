@@ -2,27 +2,24 @@
 
 GPT-2 is a case of our Transformer decoder (pre-norm with learned norms, output projections, GELU by
 tanh, feed-forward 4d, 1,024 positions), so that only the weights need a file of their own. They are
-read from a folder with `model.safetensors` and `config.json`, or fetched by name through
-huggingface_hub; nothing is unpickled.
+read from a folder with `model.safetensors` and `config.json`, or fetched by name
+(`models.published`).
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 import re
-from collections.abc import Mapping
 from typing import Any
 
-import huggingface_hub
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from vaetx_jax.errors import UserError
+from vaetx_jax.models.published import CONFIG, WEIGHTS, Tensors, Tree, find_folder
 from vaetx_jax.models.transformer import LayerShape
 
 POSITIONS = 1024
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
-Tree = dict[str, Any]
 
 # Buffers of old files: the causal mask and its constant. The head is tied to the embedding.
 _IGNORED = re.compile(r"^h\.\d+\.attn\.(bias|masked_bias)$|^lm_head\.weight$")
@@ -54,24 +51,9 @@ def layer_shape(dim: int, heads: int, dropout: float, dtype: Any = None) -> Laye
     )
 
 
-def find_weights(weights: str) -> pathlib.Path:
-    """The folder of published weights: `weights` itself, or what is fetched under that name.
-
-    Raises:
-      UserError: there is neither such a folder nor, online, a model of that name.
-    """
-    folder = pathlib.Path(weights).expanduser()
-    if folder.is_dir():
-        return folder
-    try:
-        files = [CONFIG, WEIGHTS]
-        return pathlib.Path(huggingface_hub.snapshot_download(weights, allow_patterns=files))
-    except (OSError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"config.model.weights = {weights!r}: no such folder, and no model could be fetched by "
-            f"that name ({why}); give a folder with GPT-2's {CONFIG} and {WEIGHTS}"
-        ) from error
+find_weights = functools.partial(
+    find_folder, key="model.weights", whose="GPT-2", files=(CONFIG, WEIGHTS)
+)
 
 
 def read_size(folder: pathlib.Path) -> Gpt2Size:
@@ -122,7 +104,7 @@ def load_weights(folder: pathlib.Path, params: Tree, *, heads: int) -> Tree:
     _check(folder, "positions", size.positions, len(decoder["embedding"]["position"]["embedding"]))
     _check(folder, "heads", size.heads, heads)
     _check(folder, "vocabulary and two tokens", size.vocab_size + 2, len(fresh))
-    take = _Taker(folder / WEIGHTS, _read(folder / WEIGHTS))
+    take = Tensors(folder, whose="GPT-2", prefix="transformer.", ignored=_IGNORED)
     tokens = take("wte.weight", (size.vocab_size, size.dim))
     table = np.concatenate([tokens, fresh[len(tokens) :]])
     new: Tree = dict(decoder)
@@ -138,46 +120,6 @@ def load_weights(folder: pathlib.Path, params: Tree, *, heads: int) -> Tree:
     return {**params, "decoder": new, "output_layer": output}
 
 
-class _Taker:
-    """Gives tensors out by name and shape, and knows which were never asked for."""
-
-    def __init__(self, path: pathlib.Path, tensors: Mapping[str, np.ndarray]):
-        self._path = path
-        self._left = {
-            plain: tensor
-            for name, tensor in tensors.items()
-            if not _IGNORED.match(plain := name.removeprefix("transformer."))
-        }
-
-    def __call__(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        tensor = self._left.pop(name, None)
-        if tensor is None:
-            raise UserError(f"{self._path}: the tensor {name} is missing; take a GPT-2's file")
-        if tensor.shape != shape:
-            raise UserError(
-                f"{self._path}: {name} has the shape {list(tensor.shape)}, but {CONFIG} in its "
-                f"folder makes it {list(shape)}; the two files do not belong together"
-            )
-        return np.asarray(tensor, np.float32)
-
-    def nothing_left(self) -> None:
-        if self._left:
-            names = ", ".join(sorted(self._left)[:5])
-            raise UserError(
-                f"{self._path}: {len(self._left)} tensors that no GPT-2 of this size has: {names}"
-            )
-
-
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; put GPT-2's published weights there") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged or not a safetensors file ({error})") from error
-
-
 def _check(folder: pathlib.Path, what: str, there: int, here: int) -> None:
     if there != here:
         raise UserError(
@@ -186,7 +128,7 @@ def _check(folder: pathlib.Path, what: str, there: int, here: int) -> None:
         )
 
 
-def _layer(take: _Taker, i: int, dim: int) -> Tree:
+def _layer(take: Tensors, i: int, dim: int) -> Tree:
     """Layer i; GPT-2's Conv1D kernels are [in, out] as ours and load untransposed."""
     name = f"h.{i}"
     kernels = np.split(take(f"{name}.attn.c_attn.weight", (dim, 3 * dim)), 3, axis=1)
@@ -207,10 +149,10 @@ def _layer(take: _Taker, i: int, dim: int) -> Tree:
     }
 
 
-def _linear(take: _Taker, name: str, rows: int, columns: int) -> Tree:
+def _linear(take: Tensors, name: str, rows: int, columns: int) -> Tree:
     kernel = take(f"{name}.weight", (rows, columns))
     return {"kernel": kernel, "bias": take(f"{name}.bias", (columns,))}
 
 
-def _norm(take: _Taker, name: str, dim: int) -> Tree:
+def _norm(take: Tensors, name: str, dim: int) -> Tree:
     return {"scale": take(f"{name}.weight", (dim,)), "bias": take(f"{name}.bias", (dim,))}

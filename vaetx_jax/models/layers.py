@@ -32,9 +32,9 @@ def embedding(rows: int, features: int) -> nn.Embed:
     return nn.Embed(rows, features, embedding_init=embedding_init)
 
 
-def layer_norm(*, learned: bool) -> nn.LayerNorm:
+def layer_norm(*, learned: bool, epsilon: float = NORM_EPSILON) -> nn.LayerNorm:
     """A layer norm over the last axis, with or without learned scale and bias."""
-    return nn.LayerNorm(epsilon=NORM_EPSILON, use_scale=learned, use_bias=learned)
+    return nn.LayerNorm(epsilon=epsilon, use_scale=learned, use_bias=learned)
 
 
 def normalised(norm: nn.LayerNorm, x: jax.Array) -> jax.Array:

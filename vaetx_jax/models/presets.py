@@ -12,11 +12,12 @@ MODELS = (
     "vae_lstm",
     "vae_gru",
     "vae_gpt2",
+    "vae_bert",
     "transformer_lm",
     "lstm_lm",
     "gru_lm",
 )
-ENCODERS = ("transformer", "lstm", "gru", "bag")
+ENCODERS = ("transformer", "lstm", "gru", "bag", "bert", "vectors")
 POSITIONS = 512  # learned positions of the published models, whatever the length of the corpus
 
 
@@ -35,12 +36,14 @@ class ModelSettings:
       name: one of `MODELS`.
       dim: width; the hidden size of recurrent models.
       latent_dim: width of z; 0 for a language model.
-      layers: of the encoder and of the decoder (of the encoder alone for `vae_gpt2`).
+      layers: of the encoder and of the decoder (of the encoder alone for `vae_gpt2`, of the decoder
+        alone with an encoder that has no such layers).
       dropout: on embeddings and on each sublayer's or layer's output.
       heads, ff_dim: of Transformer layers.
       pre_norm, learned_norm, output_projection: see `LayerShape`.
       tied: the output layer's kernel is the decoder's token embedding.
-      pooling: how an encoder's output becomes one vector: cls, mean or attention.
+      pooling: how an encoder's output becomes one vector: cls, mean or (not of the encoder `bert`)
+        attention.
       latent_slots: of the latent-decoder attention.
       latent_input: z, projected, is also added to every input of the decoder.
       word_dropout, encoder_word_dropout: share of the decoder's and of the encoder's input tokens
@@ -49,7 +52,11 @@ class ModelSettings:
       output_start: where the output layer's bias starts: at zeros, or at the log shares of the
         training split's tokens (unigrams).
       encoder: one of `ENCODERS`; None: the one of the model's family.
-      encoder_start: of the encoder `bag`: random, or latent semantic analysis (lsa).
+      encoder_weights: of the encoder `bert`: a folder with a BERT's published config.json,
+        model.safetensors and vocab.txt, or a name to fetch them by.
+      encoder_start: where the posterior's mean starts: at random; of the encoder `bag`, at latent
+        semantic analysis (lsa); of the encoders `bert` and `vectors`, at the whitened principal
+        components of its output (whiten).
       channel_rate: R > 0: the posterior is a channel of R nats (`models.channel`); 0: it is learnt.
       channel_norm: where the channel's KL is R: in every `sentence`, or on average over the
         training `split`.
@@ -84,7 +91,8 @@ class ModelSettings:
     output_dropout: float | None = setting(None, least=0, below=1)
     output_start: str | None = setting(None, choices=("zeros", "unigrams"))
     encoder: str | None = setting(None, choices=ENCODERS)
-    encoder_start: str | None = setting(None, choices=("random", "lsa"))
+    encoder_weights: str | None = None
+    encoder_start: str | None = setting(None, choices=("random", "lsa", "whiten"))
     channel_rate: float | None = setting(None, least=0)
     channel_norm: str | None = setting(None, choices=NORMS)
     mu_norm: float | None = setting(None, least=0)
@@ -148,6 +156,8 @@ _MODERN_LATENT: Choices = {
     "latent_input": True,  # a path from z to every position that needs no attention to be learnt
 }
 
+_WORD_DROPOUT = "encoder_word_dropout"
+
 # What every model has, and every text VAE, whatever its preset.
 _ANY: Choices = {
     "word_dropout": 0.0,  # 0.3 is a remedy against collapse that costs some nll
@@ -158,7 +168,7 @@ _ANY: Choices = {
 _ANY_LATENT: Choices = {
     "encoder": None,
     "encoder_start": "random",
-    "encoder_word_dropout": 0.0,
+    _WORD_DROPOUT: 0.0,
     "channel_rate": 0.0,
     "channel_norm": "sentence",
     "mu_norm": 0.0,
@@ -171,11 +181,15 @@ _OTHER_ENCODER: dict[str, Choices] = {
     "lstm": {"embed_dim": 128},
     "gru": {"embed_dim": 128},
     "bag": {},
+    "vectors": {},
 }
+# What the encoder `bert` has whatever the family: its sizes and its dropout are published.
+_BERT: Choices = {"pooling": "mean", "encoder_weights": ""}
 
 _FAMILIES: dict[str, dict[str, Choices]] = {
     "paper": {
         "vae_transformer": _PAPER_TRANSFORMER | _PAPER_LATENT,
+        "vae_bert": _PAPER_TRANSFORMER | _PAPER_LATENT | _BERT,
         "transformer_lm": _PAPER_TRANSFORMER,
         "vae_lstm": _PAPER_RECURRENT,
         "vae_gru": _PAPER_RECURRENT,
@@ -185,6 +199,7 @@ _FAMILIES: dict[str, dict[str, Choices]] = {
     },
     "modern": {
         "vae_transformer": _MODERN_TRANSFORMER | _MODERN_LATENT,
+        "vae_bert": _MODERN_TRANSFORMER | _MODERN_LATENT | _BERT,
         "transformer_lm": _MODERN_TRANSFORMER,
     },
 }
@@ -197,10 +212,24 @@ PRESETS: dict[str, dict[str, Choices]] = {
 }
 
 
+_FAMILY_ENCODER = {"vae_lstm": "lstm", "vae_gru": "gru", "vae_bert": "bert"}
+
+
+def encoder_of(name: str, encoder: str | None) -> str | None:
+    """The kind of a model's encoder: the one chosen or its family's; None: it has none."""
+    if not has_latent(name):
+        return None
+    return encoder or _FAMILY_ENCODER.get(name, "transformer")
+
+
 def choices_of(preset: str, name: str, encoder: str | None) -> Choices:
     """The fields that a model with this encoder has, and the preset's choice of each."""
     choices = PRESETS[preset][name]
-    if encoder is None or not has_latent(name):
+    kind = encoder_of(name, encoder)
+    if kind == "bert":
+        choices = choices | _BERT
+        return {field: choice for field, choice in choices.items() if field != _WORD_DROPOUT}
+    if encoder is None or kind is None:
         return choices
     choices = _OTHER_ENCODER[encoder] | choices
     if encoder != "transformer":

@@ -19,19 +19,12 @@ from vaetx_jax.models import gaussian
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.channel import Channel
 from vaetx_jax.models.dropout import Dropout
-from vaetx_jax.models.freeze import stop_frozen
-from vaetx_jax.models.layers import dense, transposed_kernel_init
+from vaetx_jax.models.layers import dense
+from vaetx_jax.models.output_layer import OutputLayer, OutputWeights
+from vaetx_jax.models.standardise import Moments, batch_moments, standardise
 
 Variables = dict[str, Any]  # collection -> tree of arrays; "params" are what is optimised
 PARAMS = "params"
-LEAST_VARIANCE = 1e-8  # is added to a variance, so that a constant dimension stays finite
-
-
-class OutputWeights(NamedTuple):
-    """The output layer: logits = h @ kernel_VxD.T + bias_V."""
-
-    kernel_VxD: jax.Array
-    bias_V: jax.Array
 
 
 class ForwardOutput(NamedTuple):
@@ -49,46 +42,9 @@ def token_mask(ids_BxS: jax.Array, pad_id: int) -> jax.Array:
     return ids_BxS[:, 1:] != pad_id
 
 
-class Moments(NamedTuple):
-    """Mean and variance of each latent dimension's summaries."""
-
-    mean_Z: jax.Array
-    variance_Z: jax.Array
-
-
-def batch_moments(x_BxZ: jax.Array, weight_B: jax.Array) -> Moments:
-    """The moments of the rows whose weight is above 0; of the global batch under a mesh."""
-    real_B = (weight_B > 0).astype(jnp.float32)
-    share_Bx1 = (real_B / jnp.maximum(jnp.sum(real_B), 1.0))[:, None]
-    mean_Z = jnp.sum(share_Bx1 * x_BxZ, axis=0)
-    return Moments(mean_Z, jnp.sum(share_Bx1 * jnp.square(x_BxZ - mean_Z[None]), axis=0))
-
-
-def standardise(x_BxZ: jax.Array, moments: Moments) -> jax.Array:
-    """(x - mean) / deviation."""
-    deviation_Z = jnp.sqrt(moments.variance_Z + LEAST_VARIANCE)
-    return (x_BxZ - moments.mean_Z[None]) / deviation_Z[None]
-
-
-class OutputLayer(nn.Module):
-    """A linear layer d -> V with bias, given away as arrays for the fused loss.
-
-    The kernel is [V, D] as an embedding is: on a CPU the products of the loss run nearly twice as
-    fast so. Tied, the layer has a bias alone; its kernel is the decoder's token embedding.
-    """
-
-    dim: int
-    vocab_size: int
-    tied: bool = False
-
-    def setup(self) -> None:
-        if not self.tied:
-            shape = (self.vocab_size, self.dim)
-            self.kernel = self.param("kernel", transposed_kernel_init, shape, jnp.float32)
-        self.bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,), jnp.float32)
-
-    def __call__(self, table_VxD: jax.Array | None) -> OutputWeights:
-        return OutputWeights(self.kernel if table_VxD is None else table_VxD, self.bias)
+def _known(features_BxE: jax.Array | None) -> dict[str, Any]:
+    """Features as an argument where there are any: an encoder of one's own may know of none."""
+    return {} if features_BxE is None else {"features_BxE": features_BxE}
 
 
 class LanguageModel(nn.Module):
@@ -120,7 +76,12 @@ class LanguageModel(nn.Module):
             self.output_drop = Dropout(self.output_dropout)
 
     def encode(
-        self, ids_BxS: jax.Array, *, deterministic: bool = True, weight_B: jax.Array | None = None
+        self,
+        ids_BxS: jax.Array,
+        *,
+        features_BxE: jax.Array | None = None,
+        deterministic: bool = True,
+        weight_B: jax.Array | None = None,
     ) -> tuple[Any, Any]:
         """The empty posterior: mu and log-variance [B, 0]."""
         empty = jnp.zeros((ids_BxS.shape[0], 0), jnp.float32)
@@ -156,6 +117,7 @@ class LanguageModel(nn.Module):
         self,
         ids_BxS: jax.Array,
         weight_B: jax.Array | None = None,
+        features_BxE: jax.Array | None = None,
         *,
         deterministic: bool = False,
         latent: bool = True,
@@ -165,7 +127,10 @@ class LanguageModel(nn.Module):
         Without `latent`, z is 0, and the posterior is the prior, whose KL is 0.
         """
         if latent:
-            mu, logvar = self.encode(ids_BxS, deterministic=deterministic, weight_B=weight_B)
+            known = _known(features_BxE)
+            mu, logvar = self.encode(
+                ids_BxS, **known, deterministic=deterministic, weight_B=weight_B
+            )
         else:
             mu = logvar = jnp.zeros((ids_BxS.shape[0], self.latent_dim), jnp.float32)
         drawn = latent and self.latent_dim
@@ -180,6 +145,7 @@ class TextVAE(LanguageModel, kw_only=True):
     Attributes:
       encoder: ids [B, T], mask [B, T] -> a summary [B, E].
       latent_dim: width of z.
+      encodes_sep: the encoder reads [SEP], too.
       latent_output: z, projected, is added to the decoder's output after its dropout. The
         projection starts at zero.
       mean_layer: a linear layer makes the posterior's mean from the summary; false: the summary,
@@ -190,6 +156,7 @@ class TextVAE(LanguageModel, kw_only=True):
 
     encoder: nn.Module
     latent_dim: int
+    encodes_sep: bool = False
     latent_output: bool = False
     mean_layer: bool = True
     mu_norm: float = 0.0
@@ -220,15 +187,22 @@ class TextVAE(LanguageModel, kw_only=True):
             self.output_projection = nn.Dense(self.dim, use_bias=False, kernel_init=zeros)
 
     def encode(
-        self, ids_BxS: jax.Array, *, deterministic: bool = True, weight_B: jax.Array | None = None
+        self,
+        ids_BxS: jax.Array,
+        *,
+        features_BxE: jax.Array | None = None,
+        deterministic: bool = True,
+        weight_B: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """mu and log-variance [B, Z] of q(z|x) from [CLS] x1 .. xn (without [SEP]).
+        """mu and log-variance [B, Z] of q(z|x).
 
         Args:
+          ids_BxS: `[CLS] x1 .. xn [SEP] [PAD]..`; the encoder reads no [SEP] but for `encodes_sep`.
+          features_BxE: the encoder's summaries, where they are known; it is then left out.
           weight_B: 1 for a sentence, 0 for filler: `mu_norm` standardises by these sentences, the
             whole batch's; None: by the collection `statistics`.
         """
-        summary_BxE = self._summary(ids_BxS, deterministic)
+        summary_BxE = self._summary(ids_BxS, features_BxE, deterministic)
         mean_BxZ = self.mu(summary_BxE) if self.mean_layer else summary_BxE
         if self.channel_rate:
             return self.channel(
@@ -241,15 +215,22 @@ class TextVAE(LanguageModel, kw_only=True):
             mean_BxZ = self.mu_norm * standardise(mean_BxZ, moments) + self.mu_shift[None]
         return mean_BxZ, self.logvar(summary_BxE)
 
-    def summary(self, ids_BxS: jax.Array) -> jax.Array:
+    def summary(self, ids_BxS: jax.Array, features_BxE: jax.Array | None = None) -> jax.Array:
         """[B, Z], what `statistics` are of: the mean before it is standardised; no dropout."""
-        summary_BxE = self._summary(ids_BxS, deterministic=True)
+        summary_BxE = self._summary(ids_BxS, features_BxE, deterministic=True)
         mean_BxZ: jax.Array = self.mu(summary_BxE) if self.mean_layer else summary_BxE
         return mean_BxZ
 
-    def _summary(self, ids_BxS: jax.Array, deterministic: bool) -> jax.Array:
-        mask_BxT = token_mask(ids_BxS, self.pad_id)
-        summary_BxE = self.encoder(ids_BxS[:, :-1], mask_BxT, deterministic=deterministic)
+    def _summary(
+        self, ids_BxS: jax.Array, features_BxE: jax.Array | None, deterministic: bool
+    ) -> jax.Array:
+        if features_BxE is not None:
+            return features_BxE
+        if self.encodes_sep:
+            read_BxT, mask_BxT = ids_BxS, ids_BxS != self.pad_id
+        else:
+            read_BxT, mask_BxT = ids_BxS[:, :-1], token_mask(ids_BxS, self.pad_id)
+        summary_BxE = self.encoder(read_BxT, mask_BxT, deterministic=deterministic)
         # The latent is exact whatever the encoder computes in.
         return summary_BxE.astype(jnp.float32)
 
@@ -296,6 +277,7 @@ def forward(
     weight_B: jax.Array,
     rngs: dict[str, jax.Array],
     *,
+    features_BxE: jax.Array | None = None,
     latent: bool = True,
 ) -> tuple[ForwardOutput, Variables]:
     """A training pass, and the collections other than `params` as it leaves them.
@@ -303,14 +285,15 @@ def forward(
     Args:
       weight_B: 1 for a sentence, 0 for filler.
       rngs: keys of the streams `dropout` and `latent`.
+      features_BxE: the encoder's summaries, where they are known; it is then left out.
       latent: false: a language model's pass, z = 0.
     """
     others = [name for name in variables if name != PARAMS]
-    variables = {**variables, PARAMS: stop_frozen(variables[PARAMS], model.freeze)}
     result, updated = model.apply(
         variables,
         ids_BxS,
         weight_B,
+        features_BxE,
         deterministic=False,
         latent=latent,
         rngs=rngs,
@@ -319,17 +302,33 @@ def forward(
     return result, dict(updated)
 
 
-def summary(model: TextVAE, variables: Variables, ids_BxS: jax.Array) -> jax.Array:
+def summary(
+    model: TextVAE,
+    variables: Variables,
+    ids_BxS: jax.Array,
+    features_BxE: jax.Array | None = None,
+) -> jax.Array:
     """What a standardised model's statistics are of, [B, Z]: no dropout, not standardised."""
-    summary_BxZ: jax.Array = model.apply(variables, ids_BxS, method="summary")  # type: ignore[assignment]
+    summary_BxZ: jax.Array = model.apply(  # type: ignore[assignment]
+        variables, ids_BxS, features_BxE, method="summary"
+    )
     return summary_BxZ
 
 
 def encode(
-    model: LanguageModel, variables: Variables, ids_BxS: jax.Array
+    model: LanguageModel,
+    variables: Variables,
+    ids_BxS: jax.Array,
+    features_BxE: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """mu and log-variance [B, Z] of q(z|x), without dropout."""
-    posterior: tuple[jax.Array, jax.Array] = model.apply(variables, ids_BxS, method="encode")  # type: ignore[assignment]
+    """mu and log-variance [B, Z] of q(z|x), without dropout.
+
+    Args:
+      features_BxE: the encoder's summaries, where they are known; it is then left out.
+    """
+    posterior: tuple[jax.Array, jax.Array] = model.apply(  # type: ignore[assignment]
+        variables, ids_BxS, **_known(features_BxE), method="encode"
+    )
     return posterior
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from vaetx_jax.models.attention import KeysValues, LatentAttention, PoolingAttention, SelfAttention
 from vaetx_jax.models.dropout import Dropout, keep_mask
-from vaetx_jax.models.layers import dense, embedding, layer_norm, normalised
+from vaetx_jax.models.layers import NORM_EPSILON, dense, embedding, layer_norm, normalised
 
 LayerCache = dict[str, KeysValues]
 
@@ -39,6 +39,7 @@ class LayerShape:
       output_projection: attention ends with a linear layer d -> d.
       latent_slots: slots of the latent-decoder attention.
       exact_gelu: GELU by the error function; false: GPT-2's approximation by tanh.
+      norm_epsilon: is added to the variance in a layer norm.
       dtype: of activations and of the products' operands (None: the parameters'); softmax and the
         norms' statistics are float32 in any case.
     """
@@ -52,6 +53,7 @@ class LayerShape:
     output_projection: bool = False
     latent_slots: int = 2
     exact_gelu: bool = True
+    norm_epsilon: float = NORM_EPSILON
     dtype: Any = None
 
 
@@ -61,7 +63,8 @@ class Sublayer(nn.Module):
     shape: LayerShape
 
     def setup(self) -> None:
-        self.norm = layer_norm(learned=self.shape.learned_norm)
+        shape = self.shape
+        self.norm = layer_norm(learned=shape.learned_norm, epsilon=shape.norm_epsilon)
         self.drop = Dropout(self.shape.dropout)
 
     def before(self, x: jax.Array) -> jax.Array:

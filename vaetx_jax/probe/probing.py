@@ -13,6 +13,7 @@ import numpy as np
 from vaetx_jax import paper
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.inference.sentences import encode_split
 from vaetx_jax.inference.text_model import TextModel, init_untrained
 from vaetx_jax.probe.baselines import text_features
 from vaetx_jax.probe.classifiers import Latents
@@ -133,8 +134,13 @@ def _encode(
     model: TextModel, texts: dict[str, list[str]], progress: Progress, *, done: int
 ) -> dict[str, Latents]:
     encoded = {}
+    run = model.run
     for split, sentences in texts.items():
         chunks = []
+        known = run.split(split).features is not None
+        if run.vectors or (model.step and known):  # nothing is encoded
+            chunks.append(encode_split(run, model.variables, split))
+            done, sentences = done + len(sentences), []
         for start in range(0, len(sentences), CHUNK):
             chunks.append(model.encode(sentences[start : start + CHUNK]))
             done += len(sentences[start : start + CHUNK])

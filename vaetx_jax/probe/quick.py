@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from vaetx_jax.inference.sentences import encode_split
 from vaetx_jax.inference.text_model import TextModel
 
 TRAINING_ROWS = 5_000  # enough for some dozen dimensions
@@ -65,8 +66,11 @@ def probe_labels(model: TextModel, mu_test_NxZ: np.ndarray) -> list[ProbeResult]
     run = model.run
     train, test = run.split("train"), run.split("test")
     rows = np.linspace(0, len(train) - 1, min(TRAINING_ROWS, len(train))).astype(int)
-    corpus = run.corpus.split("train")
-    z_train, _ = model.encode([corpus[int(i)].text for i in rows])
+    if train.features is not None:  # nothing is encoded
+        z_train = encode_split(run, model.variables, "train")[0][rows]
+    else:
+        corpus = run.corpus.split("train")
+        z_train, _ = model.encode([corpus[int(i)].text for i in rows])
     results = []
     for field, names in run.corpus.label_fields.items():
         y_train, y_test = train.labels[field][rows], test.labels[field][:]

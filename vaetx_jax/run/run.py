@@ -18,9 +18,20 @@ from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
+from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
+from vaetx_jax.models import bert
 from vaetx_jax.models.build import build_model
+from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.run import workdir as workdir_lib
+from vaetx_jax.run.features import FeatureCache, Features
+from vaetx_jax.run.given_vectors import GivenVectors, Rows, find_vectors, keep_vectors
+from vaetx_jax.run.pretrained import (
+    PretrainedEncoder,
+    find_encoder,
+    keep_encoder,
+    read_encoder,
+)
 from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
 
 
@@ -35,6 +46,8 @@ class Run:
       model: its model, in float32.
       mesh: the devices that it uses.
       open_corpus: opens the corpus of `config.data`, once for all calls.
+      encoder: its published encoder; None: it has none.
+      vectors: the vectors that are given in the place of an encoder; None: there are none.
     """
 
     config: ConfigDict
@@ -43,6 +56,8 @@ class Run:
     model: LanguageModel
     mesh: Mesh
     open_corpus: Callable[[], Corpus]
+    encoder: PretrainedEncoder | None = None
+    vectors: GivenVectors | None = None
 
     @property
     def corpus(self) -> Corpus:
@@ -54,10 +69,41 @@ class Run:
         precision = self.config.train.precision
         if precision == "float32":
             return self.model
-        return _build_model(self.config, self.tokenizer, jnp.dtype(precision))
+        dtype = jnp.dtype(precision)
+        return _build_model(self.config, self.tokenizer, self.encoder, self.vectors, dtype)
 
     def split(self, name: str) -> TokenizedSplit:
-        """The ids of a split, from the cache where they have been made before."""
+        """The ids of a split, and a frozen encoder's or given features of it; both are cached."""
+        split = self._ids(name)
+        if self.vectors is not None:
+            features = self.vectors.split(name, self.corpus)
+            return dataclasses.replace(split, features=features)
+        if self.encoder is None or not freezes_encoder(self.model.freeze):
+            return split
+        return dataclasses.replace(split, features=self._features(name, split))
+
+    def encoder_features(self, name: str) -> Features | Rows | None:
+        """A published encoder's features of a split before it is trained, or given ones, [N, E].
+
+        None: the run has no such encoder, or its weights are not on this machine.
+        """
+        if self.vectors is not None:
+            return self.vectors.split(name, self.corpus)
+        return self._features(name, self._ids(name)) if self.encoder else None
+
+    def _features(self, name: str, split: TokenizedSplit) -> Features | None:
+        assert self.encoder is not None
+        cache = FeatureCache(
+            stored.cache_dir(self.config),
+            self.encoder,
+            pooling=validation.model_settings(self.config).pooling or "mean",
+            corpus=self.corpus.fingerprint,
+            tokenizer=self.tokenizer,
+            max_len=self.config.data.max_len,
+        )
+        return cache.open(name, split)
+
+    def _ids(self, name: str) -> TokenizedSplit:
         return tokenize_split(
             self.corpus,
             name,
@@ -115,7 +161,7 @@ def prepare(config: ConfigDict, folder: pathlib.Path) -> list[str]:
         workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
     corpus.prepare()
     if not workdir_lib.has_checkpoint(folder):
-        _make_tokenizer(config, corpus)
+        _make_tokenizer(config, corpus, find_encoder(config, None))
     return notices
 
 
@@ -128,13 +174,18 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     opener = functools.cache(functools.partial(_open_corpus, config))
     corpus = opener()
     workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
+    encoder, vectors = find_encoder(config, folder), find_vectors(config, folder)
     path = folder / workdir_lib.TOKENIZER
     if path.is_dir():
         tokenizer = load_tokenizer(path)
     else:
-        tokenizer = _make_tokenizer(config, corpus)
+        tokenizer = _make_tokenizer(config, corpus, encoder)
         tokenizer.save(path)
-    return _build_run(config, folder, tokenizer, opener)
+    if encoder is not None:
+        keep_encoder(folder, encoder)
+    if vectors is not None:
+        keep_vectors(folder, vectors)
+    return _build_run(config, folder, tokenizer, opener, encoder, vectors)
 
 
 def open_run(folder: pathlib.Path) -> Run:
@@ -150,7 +201,9 @@ def open_run(folder: pathlib.Path) -> Run:
         workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
         return corpus
 
-    return _build_run(config, folder, tokenizer, functools.cache(open_checked))
+    encoder, vectors = read_encoder(config, folder), find_vectors(config, folder)
+    opener = functools.cache(open_checked)
+    return _build_run(config, folder, tokenizer, opener, encoder, vectors)
 
 
 def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
@@ -178,17 +231,28 @@ def _build_run(
     folder: pathlib.Path,
     tokenizer: Tokenizer,
     opener: Callable[[], Corpus],
+    encoder: PretrainedEncoder | None,
+    vectors: GivenVectors | None,
 ) -> Run:
-    return Run(config, folder, tokenizer, _build_model(config, tokenizer), data_mesh(), opener)
+    model = _build_model(config, tokenizer, encoder, vectors)
+    return Run(config, folder, tokenizer, model, data_mesh(), opener, encoder, vectors)
 
 
-def _build_model(config: ConfigDict, tokenizer: Tokenizer, dtype: Any = None) -> LanguageModel:
+def _build_model(
+    config: ConfigDict,
+    tokenizer: Tokenizer,
+    encoder: PretrainedEncoder | None,
+    vectors: GivenVectors | None,
+    dtype: Any = None,
+) -> LanguageModel:
     settings = validation.model_settings(config)
     return build_model(
         settings,
         vocab_size=tokenizer.size,
         pad_id=tokenizer.pad_id,
         dtype=dtype,
+        bert=encoder.size if encoder else None,
+        given_dim=vectors.dim if vectors else 0,
     )
 
 
@@ -211,8 +275,16 @@ def _open_corpus(config: ConfigDict) -> Corpus:
     return open_corpus(spec)
 
 
-def _make_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
-    """The tokenizer of a config: from the cache, or trained on the training split."""
+def _make_tokenizer(
+    config: ConfigDict, corpus: Corpus, encoder: PretrainedEncoder | None
+) -> Tokenizer:
+    """The tokenizer of a config: the encoder's, from the cache, or trained on the training split.
+
+    Raises:
+      UserError: the encoder's vocabulary cannot be read or does not fit.
+    """
+    if encoder is not None:
+        return _encoder_tokenizer(config, encoder)
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
     if kind in ("wordpiece", "gpt2"):
         return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
@@ -223,6 +295,15 @@ def _make_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
         return load_tokenizer(path)
     tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
     tokenizer.save(path)
+    return tokenizer
+
+
+def _encoder_tokenizer(config: ConfigDict, encoder: PretrainedEncoder) -> Tokenizer:
+    place = bert.find_weights(encoder.name)
+    bert.check_uncased(place)
+    tokenizer = wordpiece_from_file(place / bert.VOCABULARY)
+    max_len = config.data.max_len
+    bert.check_fit(place, encoder.size, vocab_size=tokenizer.size, max_len=max_len)
     return tokenizer
 
 

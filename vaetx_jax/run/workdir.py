@@ -16,6 +16,7 @@ from vaetx_jax.runtime.atomic import write_text
 
 CONFIG = "config.json"
 CORPUS = "corpus.json"
+ENCODER = "encoder.json"
 TOKENIZER = "tokenizer"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
@@ -30,6 +31,8 @@ PATH_KEYS = (
     "data.valid",
     "data.test",
     "tokenizer.vocab_dir",
+    "model.encoder_weights",
+    "data.vectors",
 )
 
 
@@ -80,7 +83,8 @@ def has_checkpoint(folder: pathlib.Path) -> bool:
 def _forget(folder: pathlib.Path) -> None:
     """Frees a folder whose run never saved a step, so that it may start with other settings."""
     shutil.rmtree(folder / TOKENIZER, ignore_errors=True)
-    (folder / CORPUS).unlink(missing_ok=True)
+    for name in (CORPUS, ENCODER):
+        (folder / name).unlink(missing_ok=True)
     (folder / CONFIG).unlink()
 
 

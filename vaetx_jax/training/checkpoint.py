@@ -14,12 +14,15 @@ import shutil
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.models.freeze import join, split
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.manifest import check_files, read_facts, rename_damaged, write_manifest
+from vaetx_jax.training import frozen_file
 from vaetx_jax.training.state import TrainState
 
 KEEP_LATEST = 2
@@ -65,9 +68,10 @@ class Checkpoints:
     Args:
       folder: WORKDIR/checkpoints.
       writable: whether steps will be saved and old ones deleted.
+      freeze: the parameters that are saved once, outside of the checkpoints (`models.freeze`).
     """
 
-    def __init__(self, folder: pathlib.Path, *, writable: bool):
+    def __init__(self, folder: pathlib.Path, *, writable: bool, freeze: str = "none"):
         # Orbax warns that a step saved on other devices may not fit (the devices to restore onto
         # are always given) and that a folder opened for reading is read only; its threads and
         # asyncio log, with a traceback, errors that are raised here as well.
@@ -76,7 +80,7 @@ class Checkpoints:
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
         self.folder = folder.resolve()  # orbax wants absolute paths
-        self._writable = writable
+        self._writable, self._freeze = writable, freeze
         # The first process looks for all: they must agree, and each file is read once.
         found = self._survey() if processes.is_first() else None
         self._saved = {
@@ -95,6 +99,9 @@ class Checkpoints:
         if info.step in self._saved:
             return
         path, temporary = self.folder / str(info.step), self.folder / f"{_WRITING}{info.step}"
+        trained, frozen = split(state.params, self._freeze)
+        frozen = frozen_file.on_host(frozen)
+        state = state.with_params(trained)
         try:
             self._check_parent()
             self.folder.mkdir(parents=False, exist_ok=True)
@@ -103,6 +110,8 @@ class Checkpoints:
                     temporary / _STATE, args=ocp.args.StandardSave(_to_tree(state)), force=True
                 )
             if processes.is_first():
+                if frozen:
+                    frozen_file.save(temporary, self.folder, frozen)
                 write_manifest(temporary, _to_json(info))
                 self._check_parent()
                 temporary.rename(path)
@@ -166,9 +175,13 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _to_tree(like))
+        trained = self._without_frozen(step, like.params)
+        abstract = jax.tree.map(
+            ocp.utils.to_shape_dtype_struct, _to_tree(like.with_params(trained))
+        )
         args = ocp.args.StandardRestore(abstract)
-        return _from_tree(self._read(step, ocp.StandardCheckpointHandler(), args))
+        state = _from_tree(self._read(step, ocp.StandardCheckpointHandler(), args))
+        return state.with_params(self._with_frozen(step, state.params, like.params))
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
         """The model's variables of a step, without the rest, on the devices of `like`.
@@ -178,11 +191,24 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        tree = jax.tree.map(ocp.utils.to_shape_dtype_struct, _variables_tree(like))
+        trained = self._without_frozen(step, like[PARAMS])
+        tree = jax.tree.map(
+            ocp.utils.to_shape_dtype_struct, _variables_tree({**like, PARAMS: trained})
+        )
         shardings = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding), tree)
         args = ocp.args.PyTreeRestore(tree, restore_args=shardings, partial_restore=True)
         tree = self._read(step, ocp.PyTreeCheckpointHandler(), args)
-        return {PARAMS: tree[PARAMS], **tree.get(_COLLECTIONS, {})}
+        params = self._with_frozen(step, tree[PARAMS], like[PARAMS])
+        return {PARAMS: params, **tree.get(_COLLECTIONS, {})}
+
+    def _without_frozen(self, step: int, params: Any) -> Any:
+        """The parameters that the checkpoint of a step holds itself, of all those of a model."""
+        frozen = frozen_file.names(self.folder / str(step))
+        flat = flatten_dict(params)
+        return unflatten_dict({path: flat[path] for path in flat if path not in frozen})
+
+    def _with_frozen(self, step: int, trained: Any, like: Any) -> Any:
+        return join(trained, frozen_file.load(self.folder / str(step), self.folder, like))
 
     def _read(self, step: int, handler: Any, args: Any) -> Any:
         import orbax.checkpoint as ocp

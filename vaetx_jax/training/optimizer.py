@@ -1,6 +1,5 @@
 """AdamW with a cosine learning rate that restarts with the annealing cycles."""
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -8,7 +7,6 @@ import jax.numpy as jnp
 
 from vaetx_jax.config.defaults import OptimizerSettings
 from vaetx_jax.losses.annealing import Number, Step, phase
-from vaetx_jax.models.freeze import frozen_leaves
 
 if TYPE_CHECKING:
     import optax
@@ -27,29 +25,18 @@ def learning_rate(
     return final + 0.5 * (peak - final) * (1.0 + jnp.cos(jnp.pi * tau))
 
 
-def make_optimizer(
-    settings: OptimizerSettings, freeze: str = "none"
-) -> "optax.GradientTransformation":
-    """AdamW without its learning rate, which the step applies (it may be traced).
-
-    Args:
-      freeze: the parameters without moments and decay (`models.freeze`); their gradient is 0.
-    """
+def make_optimizer(settings: OptimizerSettings) -> "optax.GradientTransformation":
+    """AdamW without its learning rate, which the step applies (it may be traced)."""
     # Slow to import, so imported here; under a trace its constants must not become tracers.
     with jax.ensure_compile_time_eval():
         import optax
 
     clip = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm > 0 else []
     decayed = None if settings.decay == "all" else _matrices
-    adamw = optax.chain(
+    return optax.chain(
         *clip,
         optax.scale_by_adam(b1=settings.beta1, b2=settings.beta2),
         optax.add_decayed_weights(settings.weight_decay, decayed),
-    )
-    if freeze == "none":
-        return adamw
-    return optax.masked(
-        adamw, lambda params: jax.tree.map(operator.not_, frozen_leaves(params, freeze))
     )
 
 

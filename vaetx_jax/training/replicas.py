@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from vaetx_jax.data.batches import read_ahead
-from vaetx_jax.data.bucketing import Batch
+from vaetx_jax.data.bucketing import Batch, device_arrays
 from vaetx_jax.errors import UserError
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CHECKPOINTS
@@ -39,7 +39,10 @@ class Replicas:
         self._total = self._settings[0].total_steps
         keys = [root_keys(run.config) for run in runs]
         self._init_keys_R, self._keys_R = (jnp.stack(stream) for stream in zip(*keys, strict=True))
-        self._checkpoints = [Checkpoints(run.folder / CHECKPOINTS, writable=True) for run in runs]
+        self._checkpoints = [
+            Checkpoints(run.folder / CHECKPOINTS, writable=True, freeze=run.model.freeze)
+            for run in runs
+        ]
         self._broken: dict[int, UserError] = {}
         self._mesh = _mesh_for(len(runs))
         model = runs[0].training_model()
@@ -136,7 +139,7 @@ class Replicas:
         pending = Pending(read)
         for index, batch in read_ahead(self._batches, first, self._total):
             done = index + 1
-            arrays = put_replicated({"ids": batch["ids"], "weight": batch["weight"]}, self._mesh)
+            arrays = put_replicated(device_arrays(batch, "weight"), self._mesh)
             of_lm = trains_language_model(self._settings[0].warm_up, index)
             step = self._language_model_step if of_lm else self._step
             states, metrics = step(states, arrays, self._keys_R)

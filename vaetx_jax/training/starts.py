@@ -1,7 +1,8 @@
 """Starts computed from the training split.
 
-The output bias at its unigrams, a bag-of-words encoder at its LSA, and the latent's projection to
-the output at a regression.
+The output bias at its unigrams, a bag-of-words encoder at its LSA, the mean of a published
+encoder's posterior at its whitened features, and the latent's projection to the output at a
+regression.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.channel import SHARPNESS
+from vaetx_jax.models.presets import ModelSettings
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.training.statistics import SplitStatistics
+from vaetx_jax.training.whitening import whitening
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -60,11 +63,32 @@ def from_corpus(run: Run, variables: Variables) -> Variables:
         found = latent_semantics(counts, settings.latent_dim, seed=run.config.seed)
         new[PARAMS, "encoder", "embedding", "embedding"] = found.table_VxZ
         new[STATISTICS, "encoder", "weight"] = found.weight_V
-        if settings.channel_rate:  # shares of the budget as the squared singular values have them
-            squares_Z = np.square(found.singular_Z)
-            shares_Z = np.maximum(squares_Z / squares_Z.mean(), 1e-6)
-            new[PARAMS, "channel", "allocation"] = np.log(shares_Z) / SHARPNESS
+        if settings.channel_rate:
+            new[PARAMS, "channel", "allocation"] = _allocation(np.square(found.singular_Z))
+    if settings.encoder_start == "whiten":
+        new |= _whitened(run, settings)
     return replace(variables, new)
+
+
+def _whitened(run: Run, settings: ModelSettings) -> dict[tuple[str, ...], np.ndarray]:
+    """The layer of the posterior's mean that whitens a published encoder's features."""
+    features_NxE = run.encoder_features("train")
+    if features_NxE is None:  # a later phase of a run whose weights are gone: it has its mean
+        return {}
+    whitened = whitening(features_NxE, settings.latent_dim)
+    new: dict[tuple[str, ...], np.ndarray] = {
+        (PARAMS, "mu", "kernel"): whitened.kernel_ExZ,
+        (PARAMS, "mu", "bias"): whitened.bias_Z,
+    }
+    if settings.channel_rate:
+        new[PARAMS, "channel", "allocation"] = _allocation(whitened.variance_Z)
+    return new
+
+
+def _allocation(squares_Z: np.ndarray) -> np.ndarray:
+    """A channel's parameters by which its shares of the budget are as these variances."""
+    shares_Z = np.maximum(squares_Z / squares_Z.mean(), 1e-6)
+    return np.asarray(np.log(shares_Z) / SHARPNESS)
 
 
 def with_latent_output(run: Run, variables: Variables) -> Variables:

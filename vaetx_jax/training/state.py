@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from vaetx_jax.config.defaults import OptimizerSettings
 from vaetx_jax.losses.elbo import Objective
-from vaetx_jax.models import text_vae
+from vaetx_jax.models import freeze, text_vae
 from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import LEAST_SPLIT, replicated, split_longest
 from vaetx_jax.training.auxiliary import Auxiliary, fresh_auxiliary
@@ -33,6 +33,7 @@ class Sums(NamedTuple):
 class TrainState(NamedTuple):
     """Updates done, the model's variables, the optimizer's state and the logging window's sums.
 
+    Frozen parameters are among the variables, and the optimizer's state knows none of them.
     `auxiliary` is what the objective learns beside the model; most objectives learn nothing.
     """
 
@@ -119,7 +120,8 @@ def fresh_state(
       objective: the state has what it learns; None: nothing.
     """
     variables = text_vae.init(model, key)
-    moments = make_optimizer(optimizer, model.freeze).init(variables[PARAMS])
+    trained, _ = freeze.split(variables[PARAMS], model.freeze)
+    moments = make_optimizer(optimizer).init(trained)
     auxiliary = fresh_auxiliary(model, objective or Objective(), optimizer)
     return TrainState(jnp.int32(0), variables, moments, no_sums(), auxiliary)
 

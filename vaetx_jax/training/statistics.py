@@ -14,8 +14,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
+from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import TextVAE, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.mesh import put_batch, replicate, replicated, split_over_data
@@ -57,9 +59,10 @@ class SplitStatistics:
         summary_NxZ = np.zeros((len(split), self._run.model.latent_dim), np.float32)
         pending: list[tuple[jax.Array, jax.Array]] = []
         for i in range(len(batches)):
-            ids_BxS = put_batch({"ids": batches[i]["ids"]}, self._run.mesh)["ids"]
-            rows_B = jax.device_put(batches[i]["index"], replicated(self._run.mesh))
-            pending.append((self._encode(variables, ids_BxS), rows_B))
+            batch = batches[i]
+            arrays = put_batch(device_arrays(batch), self._run.mesh)
+            rows_B = jax.device_put(batch["index"], replicated(self._run.mesh))
+            pending.append((self._encode(variables, arrays), rows_B))
             if len(pending) > 1:  # one batch late, so that the devices are never idle
                 _store(summary_NxZ, *pending.pop(0))
         for one in pending:
@@ -69,9 +72,13 @@ class SplitStatistics:
 
 @functools.lru_cache(maxsize=4)
 def _program(model: TextVAE, mesh: Mesh) -> Any:
-    """(variables, ids [B, S]) -> summaries [B, Z], traced once for all uses of a model."""
+    """(variables, batch) -> summaries [B, Z], traced once for all uses of a model."""
+
+    def summary(variables: Variables, batch: dict[str, jax.Array]) -> jax.Array:
+        return text_vae.summary(model, variables, batch["ids"], batch.get("features"))
+
     return jax.jit(
-        functools.partial(text_vae.summary, model),
+        summary,
         in_shardings=(replicated(mesh), split_over_data(mesh)),
         out_shardings=replicated(mesh),
     )
@@ -109,4 +116,6 @@ def updates_between(done: int, every: int) -> bool:
 
 def _trains_summary(model: TextVAE) -> bool:
     """Whether training changes the summaries; a layer behind a frozen encoder does."""
-    return model.freeze != "encoder" or model.mean_layer
+    if not freezes_encoder(model.freeze):
+        return True
+    return model.mean_layer and model.freeze != "mean"

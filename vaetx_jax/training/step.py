@@ -17,6 +17,7 @@ from vaetx_jax.config.defaults import OptimizerSettings
 from vaetx_jax.losses import elbo
 from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.metrics.summary import perplexity
+from vaetx_jax.models import freeze
 from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import DATA_AXIS, replicated, split_longest, split_over_data
 from vaetx_jax.training import aggressive, phases
@@ -188,8 +189,11 @@ def _step(
     rate: jax.Array,
 ) -> tuple[TrainState, StepMetrics]:
     objective = settings.objective if latent else Objective()
+    # Frozen parameters stay outside of the gradient, the update and the choice below.
+    trained, frozen = freeze.split(state.params, model.freeze)
+    state = state.with_params(trained)
     loss = functools.partial(
-        elbo.negative_elbo,
+        _with_frozen(elbo.negative_elbo, frozen, placement.params),
         model,
         batch=batch,
         key=jax.random.fold_in(key, state.step),
@@ -209,7 +213,7 @@ def _step(
     def taken(
         state: TrainState, gradient: Any, bag_gradient: Any, updated: Variables
     ) -> TrainState:
-        params, moments = _update(settings.optimizer, model.freeze, state, gradient, rate)
+        params, moments = _update(settings.optimizer, state, gradient, rate)
         auxiliary = state.auxiliary
         if not latent:
             params = phases.keep_all_but_decoder(params, state.params)
@@ -234,7 +238,22 @@ def _step(
 
     # A choice and not a `where`, which would read and write all of the state once more.
     new = jax.lax.cond(finite, taken, left_out, state, gradient, bag_gradient, updated)
+    new = new.with_params(freeze.join(new.params, frozen))
     return new, StepMetrics(finite, new.sums, alpha, rate, new.auxiliary.get(MULTIPLIER))
+
+
+def _with_frozen(loss: Any, frozen: Any, mesh: Mesh | None) -> Any:
+    """A loss of all variables as one of those that are trained."""
+    if not frozen:
+        return loss
+    if mesh:
+        frozen = jax.lax.with_sharding_constraint(frozen, replicated(mesh))
+
+    def of_trained(model: LanguageModel, variables: Variables, **rest: Any) -> Any:
+        params = freeze.join(variables[PARAMS], frozen)
+        return loss(model, {**variables, PARAMS: params}, **rest)
+
+    return of_trained
 
 
 def _gradient(
@@ -263,11 +282,11 @@ def _gradient(
 
 
 def _update(
-    optimizer: OptimizerSettings, freeze: str, state: TrainState, gradient: Any, rate: jax.Array
+    optimizer: OptimizerSettings, state: TrainState, gradient: Any, rate: jax.Array
 ) -> tuple[Any, Any]:
-    """The parameters and the optimizer's state after an update."""
+    """The trained parameters and the optimizer's state after an update."""
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to an int32
-        adamw = make_optimizer(optimizer, freeze)
+        adamw = make_optimizer(optimizer)
         updates, moments = adamw.update(gradient, state.optimizer, state.params)
     return jax.tree.map(lambda p, u: p - rate * u, state.params, updates), moments
 

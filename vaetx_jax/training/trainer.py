@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from vaetx_jax.config import validation
 from vaetx_jax.data.batches import read_ahead
+from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.models.text_vae import Variables
 from vaetx_jax.run.run import Run
@@ -95,7 +96,9 @@ class Trainer:
         self._updates = HostUpdates(
             run, self.settings, self._init_key, shard_state=self._shard_state
         )
-        self._checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=True)
+        self._checkpoints = Checkpoints(
+            run.folder / CHECKPOINTS, writable=True, freeze=run.model.freeze
+        )
 
     def start_state(self) -> tuple[TrainState, str]:
         """The state to go on from, and a phrase that says where it comes from."""
@@ -132,7 +135,7 @@ class Trainer:
         total, pending = self.settings.total_steps, Pending(recorder.read)
         for index, batch in read_ahead(self.batches, first, total):
             done = index + 1
-            arrays = put_batch({"ids": batch["ids"], "weight": batch["weight"]}, self._run.mesh)
+            arrays = put_batch(device_arrays(batch, "weight"), self._run.mesh)
             of_lm = trains_language_model(self.settings.warm_up, index)
             step = self._language_model_step if of_lm else self.train_step
             state, metrics = step(state, arrays, self.key)

@@ -34,7 +34,9 @@ def initialise(run: Run, state: TrainState) -> tuple[TrainState, str]:
     variables = from_corpus(run, state.variables)
     if variables is not state.variables:
         state = state._replace(variables=variables)
+    state, encoder = _load_encoder(run, state)
     state, phrase = _load(run, state)
+    phrase = f"{phrase}, {encoder}" if encoder else phrase
     if not (config.train.init_from and config.train.init_parts == "all"):
         variables = with_latent_output(run, state.variables)
         if variables is not state.variables:
@@ -162,6 +164,15 @@ def _open_source(source: pathlib.Path, run: Run) -> Run:
             "stand for other tokens"
         )
     return other
+
+
+def _load_encoder(run: Run, state: TrainState) -> tuple[TrainState, str]:
+    """The state with the published encoder that the run has, and a phrase for it."""
+    if run.encoder is None:
+        return state, ""
+    new = {(PARAMS, "encoder", *path): x for path, x in flatten_dict(run.encoder.load()).items()}
+    variables = replace(state.variables, new)
+    return state._replace(variables=variables), f"the encoder from {run.encoder.name}"
 
 
 def _load_pretrained(state: TrainState, settings: ModelSettings) -> tuple[TrainState, str]:

@@ -132,6 +132,15 @@ class TextCorpus(Corpus):
         )
         self._files = files
 
+    @property
+    def is_one_file(self) -> bool:
+        """Whether all splits are shares of one file."""
+        return len(self._files.paths) == 1
+
+    def line_numbers(self, split: str) -> list[int]:
+        """The number of each sentence's line in its file, in the split's order."""
+        return [line.number for line in self._files.lines(split)]
+
     def _builder(self, data_dir: pathlib.Path) -> "StreamingBuilder":
         from vaetx_jax.data.corpora.builders import Text, TextConfig
 

@@ -1,0 +1,110 @@
+"""Distributions to draw latents from, fitted to the training split's posteriors.
+
+N(0, I) is the prior of training; what the encoder makes of real sentences may lie elsewhere. A
+mixture of Gaussians over the aggregated posterior, or one Gaussian for each class of a label, says
+where.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.inference.sentences import encode_split
+from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.run.run import Run
+from vaetx_jax.settings import choices
+
+LEAST_ROWS = 2  # of a class, to have a variance
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentPrior:
+    """A mixture of K Gaussians over the latent.
+
+    Attributes:
+      weight_K: of the components; they sum to 1.
+      mean_KxZ: of each.
+      factor_KxZxZ: lower-triangular; factor @ factor.T is the covariance.
+    """
+
+    weight_K: np.ndarray
+    mean_KxZ: np.ndarray
+    factor_KxZxZ: np.ndarray
+
+    def draw(self, noise: np.random.Generator, count: int) -> np.ndarray:
+        """Latents [count, Z], float32."""
+        component_N = noise.choice(len(self.weight_K), size=count, p=self.weight_K)
+        eps_NxZ = noise.standard_normal((count, self.mean_KxZ.shape[1]))
+        moved_NxZ = np.einsum("nij,nj->ni", self.factor_KxZxZ[component_N], eps_NxZ)
+        return np.asarray(self.mean_KxZ[component_N] + moved_NxZ, np.float32)
+
+
+def fit_mixture(
+    mean_NxZ: np.ndarray, std_NxZ: np.ndarray, *, components: int, seed: int
+) -> LatentPrior:
+    """A Gaussian mixture over the aggregated posterior, fitted by EM to one draw of each sentence.
+
+    Raises:
+      ConfigError: there are fewer sentences than components.
+    """
+    from sklearn.mixture import GaussianMixture  # here, because it is slow to import
+
+    if not 1 <= components <= len(mean_NxZ):
+        raise ConfigError(
+            f"components = {components}: must be at least 1 and at most the {len(mean_NxZ):,} "
+            "training sentences"
+        )
+    noise = np.random.default_rng(seed)
+    z_NxZ = mean_NxZ + std_NxZ * noise.standard_normal(mean_NxZ.shape)
+    mixture = GaussianMixture(components, reg_covar=1e-4, random_state=seed).fit(z_NxZ)
+    factors_KxZxZ = np.linalg.cholesky(mixture.covariances_)
+    weight_K = mixture.weights_ / mixture.weights_.sum()
+    return LatentPrior(weight_K, mixture.means_, factors_KxZxZ)
+
+
+def fit_class(mean_NxZ: np.ndarray, std_NxZ: np.ndarray) -> LatentPrior:
+    """The Gaussian with the mean and the covariance of a class's posteriors."""
+    centred_NxZ = mean_NxZ - mean_NxZ.mean(axis=0)
+    covariance_ZxZ = centred_NxZ.T @ centred_NxZ / len(mean_NxZ)
+    covariance_ZxZ += np.diag(np.square(std_NxZ).mean(axis=0) + 1e-6)
+    factor_ZxZ = np.linalg.cholesky(covariance_ZxZ.astype(np.float64))
+    return LatentPrior(np.ones(1), mean_NxZ.mean(axis=0)[None], factor_ZxZ[None])
+
+
+def mixture_prior(run: Run, variables: Variables, components: int, *, seed: int) -> LatentPrior:
+    """A Gaussian mixture over the aggregated posterior of a run's training split.
+
+    Raises:
+      UserError: the corpus is not here.
+      ConfigError: there are fewer sentences than components.
+    """
+    mean_NxZ, std_NxZ = encode_split(run, variables, "train")
+    return fit_mixture(mean_NxZ, std_NxZ, components=components, seed=seed)
+
+
+def class_prior(run: Run, variables: Variables, label: str) -> LatentPrior:
+    """The Gaussian of the training sentences that have a label.
+
+    Args:
+      label: a class of the corpus's first label field that has it.
+
+    Raises:
+      UserError: the corpus is not here, or has no such label, or hardly a sentence has it.
+    """
+    split = run.split("train")
+    names = {name for classes in split.label_fields.values() for name in classes}
+    if not names:
+        raise UserError(f"label = {label!r}: the corpus {run.config.data.corpus} has no labels")
+    for field, classes in split.label_fields.items():
+        if label in classes:
+            rows = np.flatnonzero(np.asarray(split.labels[field]) == classes.index(label))
+            break
+    else:
+        raise ConfigError(f"label = {label!r}: {choices(label, sorted(names))}")
+    if len(rows) < LEAST_ROWS:
+        raise UserError(f"label = {label!r}: {len(rows)} training sentences have it, too few")
+    mean_NxZ, std_NxZ = encode_split(run, variables, "train")
+    return fit_class(mean_NxZ[rows], std_NxZ[rows])
