@@ -58,6 +58,6 @@ def get_config() -> ConfigDict:
     run.model.dim, run.model.latent_input, run.model.word_dropout = 64, True, 0.1
     run.model.pooling, run.model.output_start = "mean", "unigrams"
     run.objective.cycles = 1
-    run.train.steps, run.train.learning_rate, run.train.validate_every = 1_500, 2e-3, 500
-    run.evaluation.iw_samples, run.samples.count = 100, 5
+    run.train.steps, run.train.learning_rate, run.train.validate_every = 1_000, 2e-3, 500
+    run.evaluation.iw_samples, run.samples.count = 50, 5
     return config
