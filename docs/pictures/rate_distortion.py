@@ -20,7 +20,7 @@ RECIPE = (
     (7.0, 20.513),
     (12.0, 0.000),
 )
-# configs/grammar.py with free bits of X and the settings of the command in concepts.md: (X, kl, nll).
+# configs/grammar.py with free bits of X, by the command in concepts.md: (X, kl, nll).
 FREE_BITS = (
     (0.0, 4.158, 26.721),
     (0.1, 5.400, 26.153),

@@ -43,6 +43,10 @@ GROUPS = {
     "stream_interpolate": lambda m, x: list(m.stream_interpolate(x)),
     "stream_analogy": lambda m, x: list(m.stream_analogy(x)),
 }
+VECTORS = {
+    "encode_vectors": lambda m, x: m.encode_vectors(x),
+    "decode_vectors": lambda m, x: m.decode_vectors(x),
+}
 NO_SENTENCES = {
     "None": None,
     "a text": "i love this soup",
@@ -61,6 +65,8 @@ NO_LISTS_OF_TEXTS = {
 NUMBERS = {
     "decode seed": lambda m, n: m.decode(np.zeros((1, m.latent_dim)), seed=n),
     "decode batch": lambda m, n: m.decode(np.zeros((1, m.latent_dim)), batch=n),
+    "fit_prior components": lambda m, n: m.fit_prior(n),
+    "fit_prior seed": lambda m, n: m.fit_prior(2, seed=n),
     "sample n": lambda m, n: m.sample(n),
     "sample seed": lambda m, n: m.sample(1, seed=n),
     "sample top_k": lambda m, n: m.sample(1, top_k=n),
@@ -75,7 +81,7 @@ NUMBERS = {
 
 
 def test_every_public_method_is_in_a_table():
-    named = " ".join([*SENTENCES, *GROUPS, *NUMBERS])
+    named = " ".join([*SENTENCES, *GROUPS, *VECTORS, *NUMBERS])
     others = {"check_has_latent", "on_local_devices", "params", "latent_dim"}
     fields = set(TextModel.__dataclass_fields__)
     public = {name for name in vars(TextModel) if not name.startswith("_")} - others - fields
@@ -101,6 +107,15 @@ def test_a_group_of_the_wrong_size_is_refused(model, method):
     for groups in (TEXTS, [["one"]], [TEXTS + TEXTS]):
         with pytest.raises(UserError, match=r"group 0 \(counted from 0\)"):
             GROUPS[method](model, groups)
+
+
+@pytest.mark.parametrize(
+    "given", [None, "text", [["a"]], [[1.0]], [1.0, 2.0], [[float("nan")] * 16]]
+)
+@pytest.mark.parametrize("method", VECTORS)
+def test_what_are_no_vectors_is_refused(model, method, given):
+    with pytest.raises(UserError, match="vectors"):
+        VECTORS[method](model, given)
 
 
 @pytest.mark.parametrize("number", [-1, 1.5, "1", None, True, 2**63])

@@ -137,7 +137,8 @@ class TextModel:
         It is fitted to the training split, which must be there, and is not saved.
         """
         self.check_has_latent("fit_prior")
-        prior = mixture_prior(self.run, self.variables, components, seed=check_seed(seed))
+        components, seed = check_integer("components", components, 1), check_seed(seed)
+        prior = mixture_prior(self.run, self.variables, components, seed=seed)
         return dataclasses.replace(self, prior=prior)
 
     def encode_vectors(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
