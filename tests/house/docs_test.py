@@ -484,8 +484,8 @@ def test_commands_that_are_marked_refused_say_what_the_page_says(block, after, r
 
 def small_fit(sentences, labels=None, *, config=None, **settings):
     """`fit` with the page's settings checked as they stand, then two steps of a tiny model."""
-    model = settings.get("model", "vae_transformer")
-    fitting._settings(model, {**(config or {}), **fitting._dotted(model, _only(settings))})
+    default = fitting._default(settings.get("model"), settings.get("encoder"))
+    fitting._settings(default, {**(config or {}), **fitting._dotted(default, _only(settings))})
     small = {key.replace(".", "_"): value for key, value in SMALL.items()}
     settings = {"verbose": False, **settings, **small}
     return fitting.fit(sentences, labels, config=config, **settings)
