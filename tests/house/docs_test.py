@@ -31,6 +31,7 @@ from absl import flags
 from ml_collections import config_flags
 
 import vaetx_jax
+from tests.helpers import tiny_bert
 from tests.helpers.paths import REPOSITORY
 from vaetx_jax import command_line, fitting
 from vaetx_jax.config import defaults, validation
@@ -416,6 +417,7 @@ def workspace(config, tmp_path_factory):
     labelled = [(text, ("good", "bad")[i % 2]) for i, text in enumerate(SENTENCES)]
     (folder / "reviews.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in labelled))
     (folder / "unlabelled.tsv").write_text(plain)
+    tiny_bert.write(folder / "minilm")
     rows = "".join(f"{label},{text}\n" for text, label in labelled)
     (folder / "reviews.csv").write_text("label,text\n" + rows)
     with pytest.MonkeyPatch.context() as patch:
@@ -487,6 +489,8 @@ def small_fit(sentences, labels=None, *, config=None, **settings):
     default = fitting._default(settings.get("model"), settings.get("encoder"))
     fitting._settings(default, {**(config or {}), **fitting._dotted(default, _only(settings))})
     small = {key.replace(".", "_"): value for key, value in SMALL.items()}
+    if "encoder" in settings:
+        small = {name: value for name, value in small.items() if not name.startswith("tokenizer")}
     settings = {"verbose": False, **settings, **small}
     return fitting.fit(sentences, labels, config=config, **settings)
 
