@@ -1,6 +1,8 @@
 """A text VAE with a living latent on WikiText-2 (paragraphs of up to 256 tokens).
 
 python -m vaetx_jax.main --config=configs/wikitext2_alive.py
+
+Not measured: 24 epochs of 17,556 paragraphs take hours on two cores.
 """
 
 from ml_collections import ConfigDict
