@@ -62,7 +62,7 @@ constraints: $(VENV)/.made ## write constraints-3.11.txt or -3.13.txt anew, by t
 	build/constraints/bin/python -m $(PIP_INSTALL) 'pip>=25.3'
 	build/constraints/bin/python -m $(PIP_INSTALL) '.[dev]'
 	{ sed -n '/^#/p' $(CONSTRAINTS); \
-	  build/constraints/bin/python -m pip freeze --exclude vaetx-jax; } > build/constraints.txt
+	  build/constraints/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude vaetx-jax; } > build/constraints.txt
 	mv build/constraints.txt $(CONSTRAINTS) && rm -rf build
 
 clean: ## remove the environment, builds and caches; runs/ stays
