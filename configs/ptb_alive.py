@@ -2,9 +2,9 @@
 
 python -m vaetx_jax.main --config=configs/ptb_alive.py
 
-Expected: half an hour to an hour of one core for 13,160 steps (ten epochs). On the test split, seed
-0: KL 7.0, MI 5.77 of at most 8.23, all 64
-units active, `ppl_iw_word` 121.28 by 20 samples. It was not compared with a language model.
+Expected: half an hour of one core of an AMD EPYC for 13,160 steps (ten epochs). On the test split,
+seed 0: KL 7.0 nats, MI 5.77 of at most 8.23, all 64 units active, another sentence's z would cost
+8.63 nats (`use`), `ppl_iw_word` 121.28 by 20 samples. The language model was not trained yet.
 """
 
 from ml_collections import ConfigDict
