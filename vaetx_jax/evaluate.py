@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vaetx_jax import command_line
+from vaetx_jax.data.batches import EvalBatches
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.inference import exported
@@ -80,7 +81,8 @@ def evaluate(
         "checkpoint": model.step,
         "checkpoint_is": model.source,
         **measured,
-        **_usage(model, estimator, estimates, split_name, mi=measured["mi"], data=data),
+        **_usage(model, estimator, batches, estimates, mi=measured["mi"]),
+        **_against_reference(model, estimates, split_name, data=data),
         **behind_entropy(estimates, split),
         "corpus": run.config.data.corpus,
         "model": run.config.model.name,
@@ -98,29 +100,27 @@ def evaluate(
 
 
 def _usage(
-    model: TextModel,
-    estimator: Estimator,
-    estimates: Estimates,
-    split_name: str,
-    *,
-    mi: Any,
-    data: str,
+    model: TextModel, estimator: Estimator, batches: EvalBatches, estimates: Estimates, *, mi: Any
 ) -> dict[str, Any]:
     """The figures that say whether the decoder uses z, null for a language model."""
     if not model.latent_dim:
-        return usage.NO_USAGE | usage.NO_REFERENCE
-    run, n = model.run, len(estimates.nll_N)
-    nll_other_N = None
+        return usage.NO_USAGE
+    n, nll_other_N = len(estimates.nll_N), None
     if n > 1:
-        others_N = usage.other_rows(n, seed=run.config.evaluation.seed)
-        batches = run.eval_batches(run.split(split_name))
+        others_N = usage.other_rows(n, seed=model.run.config.evaluation.seed)
         nll_other_N = estimator.nll_at(model.variables, batches, estimates.z_NxZ[others_N])
-    metrics = usage.latent_use(estimates, nll_other_N, mi=mi) | usage.NO_REFERENCE
+    return usage.latent_use(estimates, nll_other_N, mi=mi)
+
+
+def _against_reference(
+    model: TextModel, estimates: Estimates, split_name: str, *, data: str
+) -> dict[str, Any]:
+    """The comparison with a language model of the run's corpus, null where there is none."""
     reference = None if data else reference_nll(model, split_name)
-    if reference is not None:
-        nll_N, name = reference
-        metrics |= usage.against_reference(estimates, nll_N) | {"reference": name}
-    return metrics
+    if reference is None:
+        return usage.NO_REFERENCE
+    nll_N, name = reference
+    return usage.against_reference(estimates, nll_N) | {"reference": name}
 
 
 def _text(model: TextModel, split_name: str) -> dict[str, Any] | None:

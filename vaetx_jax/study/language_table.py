@@ -113,7 +113,7 @@ def _row(key: Key, group: Sequence[Result], published: Any, grid: Grid) -> dict[
         "corpus": corpus,
         "model": model,
         "annealing": annealing,
-        **({"name": name, "settings": _settings(group[0])} if name else {}),
+        **({"name": name, "settings": group[0].settings} if name else {}),
         "latent_dim": group[0].cell.latent_dim or None,
         "seeds": [result.cell.seed for result in group],
         "epochs": _epochs(group[0]),
@@ -128,11 +128,6 @@ def _row(key: Key, group: Sequence[Result], published: Any, grid: Grid) -> dict[
         "mi_near_limit": any(near_limit(metrics) for metrics in measured),
         "cells": [result.cell.name for result in group],
     }
-
-
-def _settings(result: Result) -> dict[str, Any]:
-    """What a named row sets."""
-    return dict(result.cell.row.settings) if result.cell.row else {}
 
 
 def _epochs(result: Result) -> float | None:

@@ -78,7 +78,7 @@ def row_of(group: Sequence[Result], grid: Grid) -> dict[str, Any]:
         "name": Row(*cell.key).title,
         "model": cell.model,
         "annealing": cell.annealing,
-        "settings": dict(cell.row.settings) if cell.row else {},
+        "settings": group[0].settings,
         "latent_dim": cell.latent_dim or None,
         "seeds": [result.cell.seed for result in group],
         "ours": {name: summary_over_seeds([one.get(name) for one in metrics]) for name in COLUMNS},

@@ -34,6 +34,11 @@ class Result:
     probe: dict[str, Any] | None
     training: dict[str, Any]
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys of the run's config that its row sets."""
+        return dict(self.cell.row.settings) if self.cell.row else {}
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
