@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from tests.helpers import tiny_bert
+from tests.helpers.fake_datasets import Dataset, DatasetDict, fake_hub
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.fitting import fit
@@ -166,6 +167,23 @@ def test_a_table_gives_its_columns_and_a_missing_label_is_none():
     }
     with pytest.raises(UserError, match="no table"):
         columns_of(["a", "b", "c"], None, Fields.of("review", ""))
+
+
+def test_a_file_or_a_data_set_of_the_hub_gives_its_columns(tmp_path, monkeypatch):
+    texts, stars = ["fine", "so-so", "awful", "fine"], ["good", "", "bad", "good"]
+    path = tmp_path / "a.csv"
+    rows = zip(texts, stars, strict=True)
+    path.write_text("stars,review\n" + "".join(f"{star},{text}\n" for text, star in rows))
+    splits = {
+        "train": Dataset({"review": texts, "stars": [1, -1, 0, 1]}, {"stars": ("bad", "good")})
+    }
+    fake_hub(monkeypatch).holds["fitted", None] = DatasetDict(splits)
+    for given in (path, "hf://fitted", splits["train"]):
+        corpus = columns_of(given, None, Fields("review", ("stars",)))
+        assert list(corpus.texts) == texts
+        assert corpus.labels == {"stars": stars}
+    with pytest.raises(UserError, match="labels beside hf://fitted"):
+        columns_of("hf://fitted", stars, Fields())
 
 
 def test_settings_may_be_given_by_their_dotted_keys():

@@ -23,7 +23,8 @@ from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.runtime import paths, signals, streams
 from vaetx_jax.settings import closest
 
-_PATH_FLAGS = ("workdir", "input", "output", "corpus", "sentences", "data", "to")
+_SENTENCE_FLAGS = ("input", "corpus", "sentences", "data")  # files, or data sets of the hub
+_PATH_FLAGS = ("workdir", "output", "to", *_SENTENCE_FLAGS)
 
 CRASHED = 70  # exit status: 'not the user's fault'; supervisors start it again
 
@@ -191,7 +192,7 @@ def _expand_paths() -> None:
     for name in _PATH_FLAGS:
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
         if path:
-            check_local(f"--{name}", path)
+            check_local(f"--{name}", path, hub=name in _SENTENCE_FLAGS)
             flags.FLAGS[name].value = paths.expand(path)
     if "config" in flags.FLAGS and flags.FLAGS["config"].present:
         expand_paths(flags.FLAGS["config"].value)
@@ -262,9 +263,9 @@ def default_workdir(root: str) -> pathlib.Path:
 def define_columns(values: flags.FlagValues | None = None) -> None:
     """The flags that say which columns of a file are read."""
     given: dict[str, Any] = {} if values is None else {"flag_values": values}
-    text = "The column of the sentences of a file, by name or by number from 1; text by default."
+    text = "The column of a file's sentences, by name or number; unset: the run's own, or text."
     flags.DEFINE_string("text_column", "", text, **given)
-    label = "That of their labels; several with commas. By default label, if there is one."
+    label = "That of their labels; several with commas. Unset: the run's own, or label."
     flags.DEFINE_string("label_column", "", label, **given)
 
 

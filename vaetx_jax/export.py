@@ -26,6 +26,7 @@ from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CORPUS
 from vaetx_jax.runtime.atomic import atomic_folder, write_text
+from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.training.state import count_parameters
 from vaetx_jax.version import __version__
 
@@ -200,8 +201,10 @@ def _data(run: Run) -> list[str]:
     if data.corpus in SOURCES:
         lines = [f"Corpus `{data.corpus}`; its licence: {SOURCES[data.corpus].licence}"]
     if data.corpus == "text":
-        name = pathlib.PurePath(data.train).name
-        lines = [f"Private sentences (`{name}`), which are not part of this folder."]
+        whose = f"Private sentences (`{pathlib.PurePath(data.train).name}`)"
+        if scheme_of(data.train):
+            whose = f"Sentences of `{data.train}`"
+        lines = [f"{whose}, which are not part of this folder."]
     elif data.corpus == "grammar":
         lines = [f"Built in: {data.sentences:,} sentences of a grammar of known entropy."]
     try:

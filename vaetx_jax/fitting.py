@@ -49,8 +49,9 @@ def fit(
 
     Args:
       sentences: at least three different ones; blank ones are left out. Or a table (a DataFrame, a
-        dict of columns), whose columns `data_text_column` and `data_label_column` name: `text` and,
-        if there is one, `label` by default.
+        dict of columns, a `datasets.Dataset`), whose columns `data_text_column` and
+        `data_label_column` name: `text` and, if there is one, `label` by default. Or a file with
+        such columns (a `pathlib.Path`), or a data set of the hub ("hf://NAME").
       labels: a class for each, used by the probe and the figures, not by the training; None, NaN
         or blank: it has none.
       model: `vae_transformer` (the default), `vae_lstm`, `gru_lm` and so on; with an encoder,

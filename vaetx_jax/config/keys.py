@@ -40,22 +40,23 @@ def expand_paths(config: ConfigDict) -> None:
         section, _, name = key.rpartition(".")
         is_file = section == "data" and name in ("train", "valid", "test")
         if isinstance(value, str) and value and (name in _PATH_NAMES or is_file):
-            check_local(f"config.{key}", value)
+            check_local(f"config.{key}", value, hub=is_file)
             if value.startswith("~"):
                 set_value(config, key, paths.expand(value))
 
 
-def check_local(name: str, value: str) -> None:
+def check_local(name: str, value: str, *, hub: bool = False) -> None:
     """Refuses a URL where a path is needed.
 
     Args:
       name: the flag or setting, for the message.
+      hub: whether a data set of the Hugging Face hub, `hf://NAME`, may stand there.
 
     Raises:
       ConfigError: it is one.
     """
     scheme = paths.scheme_of(value)
-    if scheme:
+    if scheme and not (hub and scheme == "hf"):
         raise ConfigError(
             f"{name} = {value!r}: {scheme}:// cannot be read or written here; give a path of this "
             "machine (copy the files, or mount the storage)"

@@ -1,7 +1,8 @@
 """Which columns of a file hold the sentence and its labels.
 
-A column is given by its name or by its number, counted from 1. Without a choice the sentence is in
-the column `text` and its label, if there is one, in the column `label`.
+A column is given by its name or by its number, counted from 1. Without a choice the columns are
+those that the run was trained on, where a file has them; else the sentence is in the column `text`
+and its label, if there is one, in the column `label`.
 """
 
 import dataclasses
@@ -29,10 +30,12 @@ class Fields:
     Attributes:
       text: the sentence's column, a name or a number; empty: `text`.
       labels: those of its labels; empty: `label`, if there is one.
+      usual: the choice instead of none, in a file that has those columns.
     """
 
     text: str = ""
     labels: tuple[str, ...] = ()
+    usual: "Fields | None" = None
 
     @classmethod
     def of(cls, text_column: str, label_column: str) -> "Fields":
@@ -58,6 +61,31 @@ class Fields:
         """Whether all columns are given by number, as a file without a heading needs."""
         chosen = [name for name in (self.text, *self.labels) if name]
         return bool(chosen) and all(name.isdecimal() for name in chosen)
+
+    def or_usual(self, usual: "Fields") -> "Fields":
+        """This choice or, where it is none, the usual one in a file that has those columns."""
+        return dataclasses.replace(self, usual=usual if usual and not self else None)
+
+    def among(self, names: Sequence[str], *, named: bool = False) -> "Fields":
+        """The choice for a file.
+
+        Args:
+          names: its heading, or the first row of a file that has none.
+          named: whether all columns have names, so that none is known by its number.
+        """
+        usual = self.usual
+        if usual is None:
+            return self
+        names = [name.strip() for name in names]
+        if usual.by_number:
+            last = max(int(number) for number in (usual.text or "1", *usual.labels))
+            has = not named and len(names) >= last and _find(names, TEXT) is None
+            return usual if has else ANY_FIELDS
+        text = _find(names, usual.text or TEXT)
+        if text is None:
+            return ANY_FIELDS
+        places = [place for label in usual.labels if (place := _find(names, label)) is not None]
+        return Fields(names[text], tuple(names[place] for place in places))
 
 
 ANY_FIELDS = Fields()
@@ -86,7 +114,12 @@ def looks_like_heading(row: Sequence[str]) -> bool:
 
 
 def places_in_heading(
-    name: str, heading: Sequence[str], fields: Fields, keys: tuple[str, ...] = (TEXT,)
+    name: str,
+    heading: Sequence[str],
+    fields: Fields,
+    keys: tuple[str, ...] = (TEXT,),
+    *,
+    named: bool = False,
 ) -> Places:
     """Finds the columns in a heading.
 
@@ -95,6 +128,7 @@ def places_in_heading(
       heading: the names of its columns.
       fields: the choice.
       keys: the names of the sentences' columns where none is chosen; several have no labels.
+      named: whether the names are part of the file's format, and no line of it.
 
     Raises:
       UserError: there is no such column; the message names those that there are.
@@ -108,10 +142,10 @@ def places_in_heading(
     for key in (*texts, *labels):
         column = _find(names, key)
         if column is None:
-            raise _no_column(name, names, key)
+            raise _no_column(name, names, key, named=named)
         found[key] = column
     if len(set(found.values())) < len(found):
-        raise UserError(f"{name}, line 1: {', '.join(found)} are one column; give different ones.")
+        raise UserError(f"{name}: {', '.join(found)} are one column; give different ones.")
     fields_found = tuple(
         (field_name(LABEL if key == LABEL else names[found[key]]), found[key]) for key in labels
     )
@@ -137,6 +171,37 @@ def places_by_number(name: str, row: Sequence[str], fields: Fields) -> Places:
                 "Columns are counted from 1."
             )
     return Places(texts, labels, len(row))
+
+
+def columns_in_schema(
+    name: str, names: Sequence[str], fields: Fields, keys: tuple[str, ...]
+) -> dict[str, str]:
+    """Finds the columns of a table whose columns all have names.
+
+    Args:
+      name: the file, for messages.
+      names: its columns.
+      fields, keys: as in `places_in_heading`.
+
+    Returns:
+      The name by which a column was asked for -> its own, of the sentences and then of the labels.
+
+    Raises:
+      UserError: there is no such column; the message names those that there are.
+    """
+    fields = fields.among(names, named=True)
+    if fields.by_number:
+        raise numbers_for_names(name)
+    places = places_in_heading(name, names, fields, keys, named=True)
+    texts = (fields.text,) if fields.text and len(keys) == 1 else keys
+    labels = fields.labels or (LABEL,)
+    columns = dict(zip(texts, (names[column] for column in places.texts), strict=True))
+    return columns | dict(zip(labels, (names[n] for _, n in places.labels), strict=False))
+
+
+def numbers_for_names(name: str) -> UserError:
+    """The error of columns that are given by number in a file that names them."""
+    return UserError(f"{name}: its columns have names; give names instead of numbers.")
 
 
 def field_name(column: str) -> str:
@@ -169,11 +234,16 @@ def _find(names: Sequence[str], key: str) -> int | None:
     return None
 
 
-def _no_column(name: str, names: Sequence[str], key: str) -> UserError:
+def _no_column(name: str, names: Sequence[str], key: str, *, named: bool) -> UserError:
+    problem = f"{name}: no column {key!r}; it has {_listed(names)}. Say"
+    if not named:
+        problem = (
+            f"{name}, line 1: no column {key!r} in the heading ({_listed(names)}). The first line "
+            "must name the columns, separated by commas; say"
+        )
     return UserError(
-        f"{name}, line 1: no column {key!r} in the heading ({_listed(names)}). The first line must "
-        "name the columns, separated by commas; say which column is which with data.text_column "
-        "and data.label_column (--text_column and --label_column of a command without a config)."
+        f"{problem} which column is which with data.text_column and data.label_column "
+        "(--text_column and --label_column of a command without a config)."
     )
 
 

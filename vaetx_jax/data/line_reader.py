@@ -5,6 +5,7 @@
     .csv            a heading that names the columns
     .jsonl .ndjson  a text per line, or an object whose keys are the columns
     .parquet        a table with named columns (needs pyarrow)
+    hf://NAME       a data set of the hub, or a folder that it was saved to (`dataset_rows`)
 
 `Fields` says which columns hold the sentence and its labels: `text` and `label` by default. Each
 file may be compressed (`.gz`, `.bz2`, `.xz`). Where a command needs several sentences per line,
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vaetx_jax.data.csv_rows import CsvRow, CsvRows
+from vaetx_jax.data.dataset_rows import dataset_rows, is_dataset
 from vaetx_jax.data.decoded_lines import (
     MAX_CHARACTERS,
     DecodedLine,
@@ -40,12 +42,13 @@ from vaetx_jax.data.fields import (
     Places,
     field_name,
     looks_like_heading,
+    numbers_for_names,
     places_by_number,
     places_in_heading,
     unnamed_heading,
 )
-from vaetx_jax.errors import UserError
 
+DATASET = "dataset"  # a kind that no name ends in
 KINDS = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".parquet")
 HEADING_LINES = "heading lines"  # what `read_lines` counts under
 _NO_LABELS: Mapping[str, str] = types.MappingProxyType({})
@@ -77,7 +80,12 @@ def refuse(error: LineError) -> None:
 
 
 def kind_of(source: Source) -> str:
-    """Finds the one of `KINDS` that a file's name ends in, before `.gz` and so on; "" for none."""
+    """Finds the one of `KINDS` that a file's name ends in, before `.gz` and so on; "" for none.
+
+    A data set of the library `datasets` is of the kind `DATASET`, whatever its name.
+    """
+    if is_dataset(source):
+        return DATASET
     name = bare_name(source)
     return next((kind for kind in KINDS if name.endswith(kind)), "")
 
@@ -112,8 +120,10 @@ def read_lines(
     name = name_of(source)
     kind = kind_of(source) if kind is None else kind
     counts: collections.Counter[str] = collections.Counter() if skipped is None else skipped
-    keys = _keys(columns)
-    if kind == ".parquet":
+    keys = (TEXT,) if columns == 1 else ("a", "b", "c")[:columns]  # in CSV, JSON and tables
+    if kind == DATASET:
+        found = _table_lines(name, dataset_rows(source, fields, keys), fields, keys, on_error)
+    elif kind == ".parquet":
         from vaetx_jax.data.parquet_rows import parquet_rows  # needs pyarrow, an extra
 
         found = _table_lines(name, parquet_rows(source, fields, keys), fields, keys, on_error)
@@ -132,11 +142,6 @@ def read_lines(
             on_error(too_long(name, line.number))
         else:
             yield line
-
-
-def _keys(columns: int) -> tuple[str, ...]:
-    """The names of the sentences of a line in CSV and JSON."""
-    return (TEXT,) if columns == 1 else ("a", "b", "c")[:columns]
 
 
 def _sound(
@@ -186,6 +191,7 @@ def _csv_lines(
     rows: Iterator[CsvRow] = iter(CsvRows(name, lines, lambda error: before_heading[-1](error)))
     heading = next(rows, CsvRow(1, 1, []))
     before_heading.append(on_error)
+    fields = fields.among(heading.cells)
     if fields.by_number and len(keys) == 1:
         places = places_by_number(name, heading.cells, fields)
         if looks_like_heading(heading.cells):
@@ -209,6 +215,7 @@ def _tsv_lines(
     first = next(rows, None)
     if first is None:
         return
+    fields = fields.among(first.cells)
     names = [cell.strip().casefold() for cell in first.cells]
     advice = "Each line must be text, one tab, label; without labels, name the file .txt."
     heading = first.first == 1 and (looks_like_heading(first.cells) or names[1:] == [LABEL])
@@ -293,12 +300,14 @@ def _table_lines(
 ) -> Iterator[Line]:
     """Values as lines: each a text, a list of texts, or a mapping that holds them by name."""
     if fields.by_number:
-        raise UserError(f"{name}: its columns have names; give names instead of numbers.")
-    keys = (fields.text,) if fields.text and len(keys) == 1 else keys
-    labels: Sequence[str] = (fields.labels or (LABEL,)) if len(keys) == 1 else ()
+        raise numbers_for_names(name)
     for number, value in values:
+        if fields.usual and isinstance(value, dict):  # the first object says it of all
+            fields = fields.among(list(value), named=True)
+        texts = (fields.text,) if fields.text and len(keys) == 1 else keys
+        labels: Sequence[str] = (fields.labels or (LABEL,)) if len(keys) == 1 else ()
         try:
-            yield _of_value(number, value, keys, labels, chosen=bool(fields.labels))
+            yield _of_value(number, value, texts, labels, chosen=bool(fields.labels))
         except LineError as problem:
             on_error(LineError(f"{name}, line {number}: {problem}"))
 

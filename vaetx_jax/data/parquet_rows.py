@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vaetx_jax.data.decoded_lines import OPENERS, Source, name_of, open_bytes
-from vaetx_jax.data.fields import LABEL, Fields, places_in_heading
+from vaetx_jax.data.fields import Fields, columns_in_schema
 from vaetx_jax.errors import UserError
 
 _ROWS = 1_024  # read together
@@ -22,12 +22,7 @@ def parquet_rows(
     """
     name = name_of(source)
     file = _open(name, pathlib.Path(source).expanduser())
-    names = file.schema_arrow.names
-    places = places_in_heading(name, names, fields, keys)
-    wanted = (fields.text,) if fields.text and len(keys) == 1 else keys
-    given = fields.labels or (LABEL,)
-    columns = dict(zip(wanted, (names[column] for column in places.texts), strict=True))
-    columns |= dict(zip(given, (names[column] for _, column in places.labels), strict=False))
+    columns = columns_in_schema(name, file.schema_arrow.names, fields, keys)
     number = 0
     try:
         for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns.values())):

@@ -5,8 +5,8 @@ between two, sliders on the principal directions, samples, and the run's curves.
 to this machine alone and needs no network. Ctrl-C stops it.
 
 --workdir may be a folder made by `export`, too: it has no corpus, so --sentences=FILE (.txt, .tsv,
-.csv, .jsonl or .parquet, each also .gz; --text_column and --label_column say which columns) gives
-what is mapped. It is an extra:
+.csv, .jsonl or .parquet, each also .gz, or hf://NAME; --text_column and --label_column say which
+columns) gives what is mapped. It is an extra:
 `pip install 'vaetx-jax[explore]'`.
 """
 
@@ -69,7 +69,7 @@ def main() -> None:
             split=values.split or "test",
             file=values.sentences,
             limit=values.limit,
-            fields=command_line.fields(),
+            fields=command_line.fields().or_usual(model.run.fields),
         )
         metrics = read_metrics(model.run.folder / METRICS)
         app = server_lib.build_app(session, metrics, port=reserved.getsockname()[1])

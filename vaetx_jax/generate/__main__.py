@@ -10,8 +10,9 @@
     score         bounds on the log-probability, nats                 --iw_samples=10
 
 Sentences are words of the command (quote them), or the lines of --input=FILE (.txt, .tsv, .csv,
-.jsonl or .parquet, each also .gz; --text_column=NAME says which column), or of standard input.
-interpolate takes two of them, analogy three: as words, or on one line with tabs between.
+.jsonl or .parquet, each also .gz, or hf://NAME), or of standard input. A file is read by the
+columns of the run's own corpus where it has them, else by text and label; --text_column=NAME says
+another. interpolate takes two sentences, analogy three: as words, or on one line with tabs between.
 --output=FILE writes a file instead; --format=jsonl gives all fields. encode writes .npy (the means)
 or .parquet (lines, means, deviations) by the file's name, in constant memory. A line that cannot be
 read is fatal, or left out with --on_error=skip.
@@ -29,7 +30,7 @@ import functools
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from absl import flags
 from vaetx_jax import command_line
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.decoded_lines import LineError
+from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.line_reader import Line, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.generate import vector_files
@@ -105,11 +107,15 @@ def main(words: Sequence[str]) -> int | None:
     name, texts = _task_name(words)
     folder = pathlib.Path(command_line.require("workdir"))
     # All that can be wrong with the command is refused before a model is loaded.
-    arguments, lines = _arguments(name, texts), _lines(name, texts)
+    arguments, open_lines = _arguments(name, texts), _lines(name, texts)
     vector_kind = _vector_kind() if name == "encode" else None
     _check_output(vector_kind)
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
     use_compilation_cache(cache_dir(model.run.config))
+    fields = command_line.fields().or_usual(model.run.fields)
+    lines = open_lines(fields)
+    if name == "neighbours":
+        arguments["corpus"] = functools.partial(arguments["corpus"], fields)
     if vector_kind:
         _write_vectors(model, lines, vector_kind)
         return None
@@ -154,9 +160,7 @@ def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
             raise ConfigError(
                 "--corpus=- and the sentences both from standard input; give --input=FILE"
             )
-        arguments["corpus"] = functools.partial(
-            read_lines, values.corpus, fields=command_line.fields(), on_error=_on_error
-        )
+        arguments["corpus"] = functools.partial(_read, values.corpus)
     if task.decodes:
         how: dict[str, Any] = {
             field: values[field].value for field in _DECODING if values[field].value is not None
@@ -167,27 +171,31 @@ def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
     return arguments
 
 
-def _lines(name: str, texts: list[str]) -> Iterable[Line]:
-    """The input, from words, a file or standard input; a sample has none."""
+def _lines(name: str, texts: list[str]) -> Callable[[Fields], Iterable[Line]]:
+    """Opens the input by its columns: words, a file or standard input; a sample has none."""
     source, columns = flags.FLAGS.input, TASKS[name].columns
     if not columns and (texts or source):
         instead = "--count=N" if name == "sample" else "--vectors=FILE.npy"
         raise ConfigError(f"{name} takes no sentences; give {instead}")
     if not columns:
-        return ()
+        return lambda _: ()
     if texts and source:
         raise ConfigError(f"sentences in the command and --input={source}; give one of them")
     if texts:
         if len(texts) % columns:
             raise ConfigError(f"{name} takes {columns} sentences at a time, here are {len(texts)}")
         groups = [tuple(texts[i : i + columns]) for i in range(0, len(texts), columns)]
-        return [Line(number, group) for number, group in enumerate(groups, start=1)]
+        return lambda _: [Line(number, group) for number, group in enumerate(groups, start=1)]
     if source is None and sys.stdin.isatty():
         print("reading sentences from standard input, to its end (Ctrl-D)", file=sys.stderr)
     kind = _KINDS.get(flags.FLAGS.input_format)
-    return read_lines(
-        source or "-", columns=columns, kind=kind, fields=command_line.fields(), on_error=_on_error
-    )
+    return functools.partial(_read, source or "-", columns=columns, kind=kind)
+
+
+def _read(
+    source: str, fields: Fields, *, columns: int = 1, kind: str | None = None
+) -> Iterator[Line]:
+    return read_lines(source, columns=columns, kind=kind, fields=fields, on_error=_on_error)
 
 
 def _on_error(error: LineError) -> None:

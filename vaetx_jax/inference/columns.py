@@ -4,16 +4,20 @@ import contextlib
 import csv
 import dataclasses
 import hashlib
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.corpora.text_files import MAX_CLASSES
-from vaetx_jax.data.decoded_lines import MAX_CHARACTERS
+from vaetx_jax.data.dataset_rows import class_name
+from vaetx_jax.data.decoded_lines import MAX_CHARACTERS, Source
 from vaetx_jax.data.fields import LABEL, TEXT, Fields, field_name
+from vaetx_jax.data.line_reader import read_lines
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference.arguments import check_sentences, is_missing, table_columns
+from vaetx_jax.runtime.paths import scheme_of
 
 HELD_OUT = 10  # one in this many different sentences validates, another tests
 
@@ -55,13 +59,15 @@ def columns_of(given: Any, labels: Any, fields: Fields) -> Corpus:
     """The sentences and labels of a caller.
 
     Args:
-      given: sentences, or a table with named columns.
+      given: sentences, a table with named columns, or a file or data set that holds them.
       labels: one for each sentence; None: those of the table, if it has some.
       fields: the columns of a table.
 
     Raises:
       UserError: they cannot be used; says which.
     """
+    if isinstance(given, os.PathLike) or (isinstance(given, str) and scheme_of(given) == "hf"):
+        return _read(given, labels, fields)
     columns = table_columns(given)
     found: dict[str, Any] = {}
     if columns is None and fields:
@@ -73,7 +79,7 @@ def columns_of(given: Any, labels: Any, fields: Fields) -> Corpus:
         by_name = dict(zip(map(str, columns), columns, strict=True))
         if labels is not None and wanted:
             raise UserError("labels are given twice: as labels and as a column of the table")
-        found = {field_name(name): given[by_name[name]] for name in wanted}
+        found = {field_name(name): _named(given, by_name[name]) for name in wanted}
         given = given[by_name[text]]
     elif labels is not None:
         found = {LABEL: labels}
@@ -81,6 +87,25 @@ def columns_of(given: Any, labels: Any, fields: Fields) -> Corpus:
         found = {LABEL: labels}
     sentences = _checked(given)
     return Corpus(sentences, {field: _labels(v, len(sentences)) for field, v in found.items()})
+
+
+def _read(source: Source, labels: Any, fields: Fields) -> Corpus:
+    """The sentences of a file or a data set; blank ones are left out."""
+    if labels is not None:
+        raise UserError(f"labels beside {source}: they must be in it")
+    lines = [line for line in read_lines(source, fields=fields) if line.text.strip()]
+    names = dict.fromkeys(field for line in lines for field in line.labels)
+    columns = {name: [line.labels.get(name, "") for line in lines] for name in names}
+    sentences = _checked([line.text for line in lines])
+    return Corpus(sentences, {name: _labels(v, len(lines)) for name, v in columns.items()})
+
+
+def _named(table: Any, column: Any) -> Any:
+    """A column; the numbers of classes of a `datasets.Dataset` as their names."""
+    features = getattr(table, "features", None)
+    names = getattr(features[column], "names", None) if isinstance(features, Mapping) else None
+    values = table[column]
+    return [class_name(value, names) for value in values] if names else values
 
 
 def _table_fields(names: list[str], fields: Fields) -> tuple[str, tuple[str, ...]]:

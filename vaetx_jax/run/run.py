@@ -15,7 +15,7 @@ from vaetx_jax.data.batches import EvalBatches, TrainBatches
 from vaetx_jax.data.bucketing import Buckets, ProcessShare, make_buckets
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
-from vaetx_jax.data.fields import Fields
+from vaetx_jax.data.fields import ANY_FIELDS, Fields
 from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
@@ -63,6 +63,11 @@ class Run:
     def corpus(self) -> Corpus:
         """The corpus of `config.data`."""
         return self.open_corpus()
+
+    @property
+    def fields(self) -> Fields:
+        """The columns of its corpus's files, which other files are read by, too."""
+        return Fields.of(self.config.data.text_column, self.config.data.label_column)
 
     def training_model(self) -> LanguageModel:
         """The model in the precision of training; it has the same parameters."""
@@ -210,7 +215,7 @@ def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
     """The same run with a file of sentences in the place of its corpus.
 
     Args:
-      fields: the file's columns.
+      fields: the file's columns; none: those of the run's corpus, where the file has them.
       whole: every split is the whole file; else they are shares of it, as in training.
 
     Raises:
@@ -222,7 +227,7 @@ def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
     data.valid = data.test = file if whole else ""
     data.text_column, data.label_column = fields.text, ",".join(fields.labels)
     validation.validate(config)
-    opener = functools.cache(functools.partial(_open_corpus, config))
+    opener = functools.cache(functools.partial(_open_corpus, config, usual=run.fields))
     return dataclasses.replace(run, config=config, open_corpus=opener)
 
 
@@ -256,7 +261,7 @@ def _build_model(
     )
 
 
-def _open_corpus(config: ConfigDict) -> Corpus:
+def _open_corpus(config: ConfigDict, *, usual: Fields = ANY_FIELDS) -> Corpus:
     data = config.data
     spec = CorpusSpec(
         name=data.corpus,
@@ -267,7 +272,7 @@ def _open_corpus(config: ConfigDict) -> Corpus:
         test=data.test,
         valid_share=data.valid_share,
         test_share=data.test_share,
-        fields=Fields.of(data.text_column, data.label_column),
+        fields=Fields.of(data.text_column, data.label_column).or_usual(usual),
         on_error=data.on_error,
         sentences=data.sentences,
         held_out=data.held_out,

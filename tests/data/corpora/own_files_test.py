@@ -214,7 +214,7 @@ def test_parquet_is_a_table_like_the_others(tmp_path):
     labels = [None if n % 3 else label for n, (_, label) in enumerate(PAIRS)]
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"id": range(len(PAIRS)), "review": SENTENCES, "kind": labels}), path)
-    with pytest.raises(UserError, match=r"no column 'text' in the heading \('id', 'rev"):
+    with pytest.raises(UserError, match=r"no column 'text'; it has 'id', 'rev"):
         corpus_of(path).prepare()
     corpus = corpus_of(path, fields=Fields("review", ("kind",)))
     assert sorted(texts_of(corpus)) == sorted(SENTENCES)

@@ -96,10 +96,10 @@ class Text(StreamingBuilder):
             field: tfds.features.ClassLabel(names=list(classes))
             for field, classes in survey.classes.items()
         }
-        paths = ", ".join(str(path) for path in self._files.paths.values())
+        sources = ", ".join(self._files.sources.values())
         return self.dataset_info(
             features,
-            description=f"Sentences of {paths}; blank lines skipped.",
+            description=f"Sentences of {sources}; blank lines skipped.",
             license="That of the files.",
             citation="",
         )

@@ -135,7 +135,7 @@ class TextCorpus(Corpus):
     @property
     def is_one_file(self) -> bool:
         """Whether all splits are shares of one file."""
-        return len(self._files.paths) == 1
+        return len(self._files.sources) == 1
 
     def line_numbers(self, split: str) -> list[int]:
         """The number of each sentence's line in its file, in the split's order."""

@@ -5,14 +5,15 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vaetx_jax.data.corpora.splits import SPLITS, rank_splits, split_of
-from vaetx_jax.data.decoded_lines import OPENERS, LineError, Source
+from vaetx_jax.data.decoded_lines import OPENERS, LineError
 from vaetx_jax.data.fields import ANY_FIELDS, LABEL, TEXT, Fields
-from vaetx_jax.data.line_reader import KINDS, Line, kind_of, read_lines, refuse
+from vaetx_jax.data.line_reader import DATASET, KINDS, Line, kind_of, read_lines, refuse
 from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.manifest import sha256_of
 
@@ -42,7 +43,7 @@ class TextFiles:
     """The files of the splits; where `valid` or `test` is empty, a share of `train` by hash.
 
     Attributes:
-        train, valid, test: paths; `valid` and `test` may be empty.
+        train, valid, test: paths or data sets; `valid` and `test` may be empty.
         valid_share, test_share: share of the training file held out where the path is empty.
         fields: the columns that hold the sentence and its labels.
         on_error: `skip` leaves out the lines that cannot be read, and counts them.
@@ -62,22 +63,23 @@ class TextFiles:
         Raises:
             UserError: a file is missing or of an unknown kind.
         """
-        for path in self.paths.values():
-            kind = _kind(path)
-            if not path.is_file():
+        for source in self.sources.values():
+            kind = _kind(source)
+            path = pathlib.Path(source)
+            if kind != DATASET and not path.is_file():
                 problem = "it is not a regular file" if path.exists() else "there is none"
-                raise UserError(f"cannot read the file {path}: {problem}. Check the path.")
+                raise UserError(f"cannot read the file {source}: {problem}. Check the path.")
             if kind == ".txt" and self.fields:
                 raise UserError(
-                    f"{path}: a .txt file has no columns, each line is a sentence. Leave out "
+                    f"{source}: a .txt file has no columns, each line is a sentence. Leave out "
                     "data.text_column and data.label_column, or name the file .tsv or .csv."
                 )
 
     @property
-    def paths(self) -> dict[str, pathlib.Path]:
-        """Split -> file, for those that have a file of their own."""
+    def sources(self) -> dict[str, str]:
+        """Split -> file or data set, for those that have one of their own."""
         given = zip(SPLITS, (self.train, self.valid, self.test), strict=True)
-        return {split: pathlib.Path(path).expanduser() for split, path in given if path}
+        return {split: os.path.expanduser(source) for split, source in given if source}
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -87,7 +89,11 @@ class TextFiles:
     def digest(self) -> str:
         """Hex sha256 of all that determines the rows: contents, kinds, columns, shares."""
         parts: list[object] = [self.shares]
-        for split, path in self.paths.items():
+        for split, source in self.sources.items():
+            path, kind = pathlib.Path(source), _kind(source)
+            if kind == DATASET:
+                parts.append([split, kind, self._rows_digest(source)])
+                continue
             try:
                 content = sha256_of(path)
             except OSError as error:
@@ -96,13 +102,22 @@ class TextFiles:
                 ) from error
             ending = path.suffix.lower()
             packed: bool | str = ending == ".gz" or (ending in OPENERS and ending)
-            parts.append([split, _kind(path), packed, content])
+            parts.append([split, kind, packed, content])
         # Only where they are set, so that a corpus of an earlier version is still the same.
         if self.fields:
             parts.append(["fields", self.fields.text, self.fields.labels])
+        if self.fields.usual:
+            parts.append(["usual", self.fields.usual.text, self.fields.usual.labels])
         if self.on_error != ON_ERROR[0]:
             parts.append(["on_error", self.on_error])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _rows_digest(self, source: str) -> str:
+        """Hex sha256 of a data set's rows: its files also hold what its library writes anew."""
+        digest = hashlib.sha256()
+        for line in self.sentences(source, collections.Counter()):
+            digest.update(json.dumps([line.text, dict(line.labels)]).encode())
+        return digest.hexdigest()
 
     @functools.cached_property
     def survey(self) -> Survey:
@@ -112,8 +127,8 @@ class TextFiles:
             UserError: a bad line, a split without sentences, files with and without labels.
         """
         census = _Census(self)
-        for file_split, path in self.paths.items():
-            census.read(path, self._hash_assignment(file_split))
+        for file_split, source in self.sources.items():
+            census.read(source, self._hash_assignment(file_split))
         census.refuse_mixed_labels()
         census.refuse_few()
         assigned = None
@@ -126,16 +141,16 @@ class TextFiles:
 
     def lines(self, split: str) -> Iterator[Line]:
         """The sentences of a split, in the order of its file."""
-        file_split = split if split in self.paths else "train"
+        file_split = split if split in self.sources else "train"
         split_of_text = self._hash_assignment(file_split)
         if file_split == "train" and self.survey.assigned is not None:
             split_of_text = self.survey.assigned.__getitem__
         known: collections.Counter[str] = collections.Counter()  # the survey has counted them
-        for line in self.sentences(self.paths[file_split], known):
+        for line in self.sentences(self.sources[file_split], known):
             if split_of_text(line.text) == split:
                 yield line
 
-    def sentences(self, path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[Line]:
+    def sentences(self, source: str, skipped: collections.Counter[str]) -> Iterator[Line]:
         """The lines that hold a sentence, without spaces at its ends; the others are counted.
 
         Raises:
@@ -146,7 +161,7 @@ class TextFiles:
             skipped["broken lines"] += 1
 
         on_error = skip if self.on_error == "skip" else refuse
-        for line in read_lines(path, fields=self.fields, on_error=on_error, skipped=skipped):
+        for line in read_lines(source, fields=self.fields, on_error=on_error, skipped=skipped):
             text = line.text.strip()
             if text:
                 yield line._replace(texts=(text,))
@@ -177,9 +192,9 @@ class _Census:
         self.names: dict[str, set[str]] = {}
         self.skipped: collections.Counter[str] = collections.Counter()
         self._files = files
-        self._labelled: dict[pathlib.Path, bool] = {}
+        self._labelled: dict[str, bool] = {}
 
-    def read(self, path: pathlib.Path, split_of_text: Callable[[str], str]) -> None:
+    def read(self, source: str, split_of_text: Callable[[str], str]) -> None:
         """Reads one file.
 
         Raises:
@@ -187,32 +202,32 @@ class _Census:
         """
         first, labelled = 0, False
         left_out = self.skipped.total()
-        for line in self._files.sentences(path, self.skipped):
+        for line in self._files.sentences(source, self.skipped):
             first = first or line.number
             self.rows[split_of_text(line.text)] += 1
-            if path == self._files.paths["train"] and len(self.different) <= SMALL:
+            if source == self._files.sources["train"] and len(self.different) <= SMALL:
                 self.different[line.text] = None
             for field, name in line.labels.items():
                 labelled = True
                 names = self.names.setdefault(field, set())
                 names.add(name)
                 if len(names) > MAX_CLASSES:
-                    raise self._too_many(path, line, field)
+                    raise self._too_many(source, line, field)
         if not first:
             blank = self.skipped.total() - left_out
             raise UserError(
-                f"{path}: no sentence in it ({blank:,} blank lines). "
+                f"{source}: no sentence in it ({blank:,} blank lines). "
                 "Give a file with one sentence a line."
             )
-        if not labelled and (self._files.fields.labels or _kind(path) == ".tsv"):
-            raise _no_label(path, first)
-        self._labelled[path] = labelled
+        if not labelled and (self._files.fields.labels or _kind(source) == ".tsv"):
+            raise _no_label(source, first)
+        self._labelled[source] = labelled
 
     def refuse_mixed_labels(self) -> None:
         """Refuses a corpus of which one file has labels and another has none."""
         if len(set(self._labelled.values())) > 1:
             with_, without = (
-                next(str(path) for path, has in self._labelled.items() if has is wanted)
+                next(source for source, has in self._labelled.items() if has is wanted)
                 for wanted in (True, False)
             )
             raise UserError(
@@ -222,14 +237,14 @@ class _Census:
 
     def refuse_few(self) -> None:
         """Refuses fewer different sentences than there are splits to make, or far too few."""
-        needed = 1 + sum(split not in self._files.paths for split in ("valid", "test"))
+        needed = 1 + sum(split not in self._files.sources for split in ("valid", "test"))
         count = len(self.different)
         rows = self.rows.total()
         turned = self._turned_round()
         if count < needed or (turned and 10 * count < rows):
             sentences = "1 different sentence" if count == 1 else f"{count} different sentences"
             raise UserError(
-                f"{self._files.paths['train']}: {sentences} in {rows:,} lines; at least {needed} "
+                f"{self._files.sources['train']}: {sentences} in {rows:,} lines; at least {needed} "
                 "are needed, to train on, to validate and to test, and some thousands for a model "
                 f"that is worth having.{turned}"
             )
@@ -240,7 +255,7 @@ class _Census:
         shares = {"train": 1 - valid_share - test_share, "valid": valid_share, "test": test_share}
         split = next(split for split in SPLITS if not self.rows[split])
         return UserError(
-            f"{self._files.paths['train']}: none of its sentences fell into the share of "
+            f"{self._files.sources['train']}: none of its sentences fell into the share of "
             f"{shares[split]:g} for {split} (there are {self.rows.total():,} in all). Give more "
             "sentences, other shares (data.valid_share, data.test_share), or files of their own "
             "(data.valid, data.test)."
@@ -253,33 +268,38 @@ class _Census:
         if labels <= max(len(self.different), 2):
             return ""
         text, label = fields.text or "1", ",".join(fields.labels) or "2"
-        if _kind(self._files.paths["train"]) != ".tsv" and not fields:
+        if _kind(self._files.sources["train"]) != ".tsv" and not fields:
             text, label = TEXT, LABEL
         return (
             f" Its columns seem the other way round, the label first ({labels:,} different labels):"
             f" set data.text_column={label} data.label_column={text}."
         )
 
-    def _too_many(self, path: pathlib.Path, line: Line, field: str) -> UserError:
+    def _too_many(self, source: str, line: Line, field: str) -> UserError:
         return UserError(
-            f"{path}, line {line.number}: more than {MAX_CLASSES:,} different labels, here "
+            f"{source}, line {line.number}: more than {MAX_CLASSES:,} different labels, here "
             f"{line.labels[field]!r:.60}. Is the label in the right column? Without labels, use "
             f".txt.{self._turned_round()}"
         )
 
 
-def _no_label(path: pathlib.Path, number: int) -> UserError:
+def _no_label(source: str, number: int) -> UserError:
     advice = "No line has one: choose another data.label_column, or none."
-    if _kind(path) == ".tsv":
+    if _kind(source) == ".tsv":
         advice = "Each line must be text, one tab, label; without labels, name the file .txt."
-    return UserError(f"{path}, line {number}: the label is missing. {advice}")
+    return UserError(f"{source}, line {number}: the label is missing. {advice}")
 
 
-def _kind(path: Source) -> str:
-    kind = kind_of(path)
+def _kind(source: str) -> str:
+    kind = kind_of(source)
+    if not kind and pathlib.Path(source).is_dir():
+        raise UserError(
+            f"{source}: this is a folder, and none that save_to_disk of the library datasets wrote."
+            " Give a file, or such a folder."
+        )
     if not kind:
         raise UserError(
-            f"{path}: unknown kind of file. The name must end in {', '.join(KINDS)}, with "
+            f"{source}: unknown kind of file. The name must end in {', '.join(KINDS)}, with "
             f"{', '.join(OPENERS)} after it if compressed: .txt holds one sentence a line, .tsv "
             "text<TAB>label, the others columns or keys 'text' and, if there are labels, 'label' "
             "(or data.text_column, data.label_column)."
