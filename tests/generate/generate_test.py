@@ -10,6 +10,7 @@ import pytest
 from absl import flags
 
 from vaetx_jax import command_line
+from vaetx_jax.data.fields import Fields
 from vaetx_jax.generate import __main__, vector_files
 from vaetx_jax.inference.text_model import load
 
@@ -127,6 +128,18 @@ def test_headings_and_labels_are_no_sentences(command, file, name):
     ]
     plain, same = ([n["text"] for n in record["neighbours"]] for record in found)
     assert same == plain
+
+
+def test_a_file_is_read_by_the_columns_of_the_runs_own_corpus(command, model, file, monkeypatch):
+    monkeypatch.setattr(type(model.run), "fields", Fields("review", ("stars",)))
+    table = file.with_name("in.csv")
+    rows = ["stars,review,text", *(f"5,{line},other" for line in LINES)]
+    table.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    for arguments in (("reconstruct",), ("neighbours", f"--corpus={table}")):
+        plain, same = (command(*arguments, f"--input={path}")[1] for path in (file, table))
+        assert same.replace(str(table), str(file)) == plain
+    chosen = command("reconstruct", f"--input={table}", "--text_column=text")[1]
+    assert chosen.splitlines() == model.reconstruct(["other"] * len(LINES))
 
 
 def test_score_says_bounds_and_what_was_counted(command, model):
