@@ -140,6 +140,8 @@ def read_lines(
     for line in found:
         if max(map(len, line.texts)) > MAX_CHARACTERS:
             on_error(too_long(name, line.number))
+        elif any("\0" in text for text in line.texts):  # of JSON or a table; elsewhere seen before
+            on_error(LineError(f"{name}, line {line.number}: a NUL character, which no text has"))
         else:
             yield line
 
