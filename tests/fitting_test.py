@@ -182,6 +182,8 @@ def test_a_file_or_a_data_set_of_the_hub_gives_its_columns(tmp_path, monkeypatch
         corpus = columns_of(given, None, Fields("review", ("stars",)))
         assert list(corpus.texts) == texts
         assert corpus.labels == {"stars": stars}
+    with pytest.raises(UserError, match=r"is one text; a file is given as pathlib.Path"):
+        columns_of(str(path), None, Fields())
     with pytest.raises(UserError, match="labels beside hf://fitted"):
         columns_of("hf://fitted", stars, Fields())
 

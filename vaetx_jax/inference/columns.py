@@ -68,6 +68,8 @@ def columns_of(given: Any, labels: Any, fields: Fields) -> Corpus:
     """
     if isinstance(given, os.PathLike) or (isinstance(given, str) and scheme_of(given) == "hf"):
         return _read(given, labels, fields)
+    if isinstance(given, str) and os.path.isfile(given):
+        raise UserError(f"{given!r} is one text; a file is given as pathlib.Path({given!r})")
     columns = table_columns(given)
     found: dict[str, Any] = {}
     if columns is None and fields:
