@@ -159,7 +159,8 @@ def _library(source: str) -> Any:
 
 def _not_loaded(source: str, datasets: Any, errors: list[Exception]) -> UserError:
     """The error of a data set of the hub that cannot be had."""
-    error = errors[-1]
+    # What is wrong with one that is there; else with the likelier reading of the name.
+    error = next((error for error in errors if not isinstance(error, OSError)), errors[0])
     why = _in_one_line(error)
     if isinstance(error, datasets.exceptions.DatasetNotFoundError):
         advice = "Check the name; a private one needs `hf auth login`."
