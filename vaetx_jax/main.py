@@ -157,8 +157,8 @@ def _lengths(shapes: tuple[int, ...]) -> str:
 def _train(trainer: Trainer) -> None:
     state, words = trainer.start_state()
     print(f"training   {words}", flush=True)
-    if int(state.step) >= trainer.settings.total_steps:
-        print("training   all steps are done already")
+    if why := trainer.ended(int(state.step)):
+        print(f"training   {why}")
         return
     outcome = trainer.run(state)
     print(f"trained {outcome.steps:,} steps in {duration(outcome.seconds)}")

@@ -120,6 +120,9 @@ class TrainSettings:
     warm_up: str = setting("none", choices=("none", "language_model", "autoencoder"))
     warm_up_share: float = setting(0.5, above=0, below=1)  # of the steps
     warm_up_learning_rate: float = setting(0.0, least=0)  # 0: learning_rate
+    # Validations without a better one after which the run stops; 0: it trains to its last step.
+    # Those count that may become `best`: with cyclic annealing, the ends of its cycles.
+    patience: int = setting(0, least=0)
     # Steps between updates of a channel's statistics; 0: four times an epoch.
     statistics_every: int = setting(0, least=0)
     log_every: int = setting(50, least=1)  # steps
