@@ -45,6 +45,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "The run's folder, runs/NAME by default; the same command resumes it."
     )
+    command_line.define_trackers()
     distributed.define_flags()
 
 
@@ -52,6 +53,7 @@ def main() -> int:
     """The command."""
     command_line.require("config")
     folder = command_line.default_workdir("runs")
+    command_line.use_trackers()
     distributed.start()
     return run(flags.FLAGS.config, folder)
 

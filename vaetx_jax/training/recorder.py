@@ -17,6 +17,7 @@ from vaetx_jax.metrics.summary import split_facts, summary
 from vaetx_jax.models.text_vae import Variables
 from vaetx_jax.run.metric_log import MetricWriter
 from vaetx_jax.run.run import Run
+from vaetx_jax.run.trackers import Trackers
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import Progress, notify
 from vaetx_jax.runtime.mesh import replicate
@@ -62,7 +63,7 @@ class Recorder:
         self._schedule, self._patience = Schedule(run, settings), patience
         self._unsaved = False  # the last save failed: the next comes at the next logged step
         self._skipped = 0  # steps in a row that were not finite
-        self._writer = MetricWriter(run.folder, step=first) if processes.is_first() else None
+        self._writer = _open_writer(run, first) if processes.is_first() else None
         self._progress = Progress(settings.total_steps, done=first)
         self._window = _Window(first)
 
@@ -174,6 +175,11 @@ class Recorder:
                     notify(f"note: the state after step {info.step:,} is saved")
                 self._unsaved = False
                 return
+
+
+def _open_writer(run: Run, first: int) -> MetricWriter:
+    trackers = Trackers(run.folder, run.config.to_dict())
+    return MetricWriter(run.folder, step=first, trackers=trackers)
 
 
 class Pending:

@@ -39,7 +39,7 @@ class Schedule:
         return after > 0 and annealing.may_be_best(after, total, cycles)
 
     def candidates(self, after: int, done: int) -> int:
-        """How many validations that may become `best` are due after update `after`, up to `done`."""
+        """How many validations that may become `best` are due after `after` and up to `done`."""
         return sum(after < step <= done and self.may_be_best(step) for step in self._validated)
 
     def _ends(self) -> frozenset[int]:
