@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from vaetx_jax.run.trackers import Trackers
+from vaetx_jax.run.trackers import Tracker, Trackers
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import notify
 
@@ -34,7 +34,7 @@ class MetricWriter:
         self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
         self._waiting = b""
         # All after the first may fail without an error.
-        self._writers = [_Events(folder / "tensorboard", step), *([trackers] if trackers else [])]
+        self._writers: list[Tracker] = [_Events(folder / "tensorboard", step), *([trackers] if trackers else [])]
 
     def write(self, step: int, numbers: dict[str, Any]) -> None:
         """Writes one row, in which None and numbers that are not finite are null."""

@@ -1,7 +1,7 @@
 """Metrics to experiment trackers: Weights & Biases and MLflow, where they are asked for.
 
 `--trackers=wandb,mlflow`, or the environment variable VAETX_TRACKERS, names them; each is an extra
-of its name. Where they write to is their own affair (`WANDB_MODE`, `MLFLOW_TRACKING_URI` and so on).
+of its name. Where they write to is their own affair (`WANDB_MODE`, `MLFLOW_TRACKING_URI`).
 None can stop a run: one that fails is told of once and gets no more rows.
 """
 
@@ -28,7 +28,7 @@ _PARAMS = 100  # that MLflow takes at a time
 class Tracker(Protocol):
     """A writer of metric rows."""
 
-    def write(self, step: int, row: dict[str, float]) -> None:
+    def write(self, step: int, row: dict[str, Any]) -> None:
         """Writes the numbers of a step."""
 
     def close(self) -> None:
