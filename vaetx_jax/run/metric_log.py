@@ -33,8 +33,11 @@ class MetricWriter:
         # Without a buffer, so that rows that could not be written are known.
         self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
         self._waiting = b""
-        # All after the first may fail without an error.
-        self._writers: list[Tracker] = [_Events(folder / "tensorboard", step), *([trackers] if trackers else [])]
+        # None of these stops a run.
+        self._writers: list[Tracker] = [
+            _Events(folder / "tensorboard", step),
+            *([trackers] if trackers else []),
+        ]
 
     def write(self, step: int, numbers: dict[str, Any]) -> None:
         """Writes one row, in which None and numbers that are not finite are null."""
