@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.ngrams import NgramModel
 from vaetx_jax import paper
 from vaetx_jax.data.corpora.corpus import SOURCES
 from vaetx_jax.data.corpora.source import locate
 from vaetx_jax.data.tokenizers.tokenizers import build_tokenizer
+from vaetx_jax.metrics.ngrams import NgramModel
 
 ORDER = 3  # of the n-gram model
 VOCAB_SIZE = 30_522  # the cap of a trained tokenizer, as in the paper

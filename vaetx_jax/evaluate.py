@@ -30,17 +30,16 @@ from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.inference import exported
 from vaetx_jax.inference.reference import reference_nll
 from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.text_quality import sampled_text, text_quality
 from vaetx_jax.metrics import usage
 from vaetx_jax.metrics.estimator import Estimates, Estimator
 from vaetx_jax.metrics.summary import notes, split_facts, summary, with_samples
-from vaetx_jax.metrics.text import text_metrics
+from vaetx_jax.reports.text_table import BRIEF, is_full, text_table
 from vaetx_jax.run.metric_log import finite_or_none
 from vaetx_jax.run.run import on_file
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training.state import count_parameters
-
-CORPUS_SENTENCES = 10_000  # at most so many stand for a split beside samples
 
 
 def evaluate(
@@ -90,9 +89,12 @@ def evaluate(
         "vocab_size": run.tokenizer.size,
         "parameters": count_parameters(run.model),
         "seed": run.config.seed,
-        "text": _text(model, split_name),
+        "text": _text(model, split_name, estimates, training=not data),
     }
-    text = json.dumps({k: finite_or_none(v) for k, v in metrics.items()}, indent=2) + "\n"
+    finite = {name: finite_or_none(value) for name, value in metrics.items()}
+    if metrics["text"]:
+        finite["text"] = {name: finite_or_none(value) for name, value in metrics["text"].items()}
+    text = json.dumps(finite, indent=2) + "\n"
     write_text(result_path(run.folder, split_name, data), text)
     if not data and not exported.is_shared(run.folder):
         write_text(run.folder / "evaluation.json", text)
@@ -123,16 +125,14 @@ def _against_reference(
     return usage.against_reference(estimates, nll_N) | {"reference": name}
 
 
-def _text(model: TextModel, split_name: str) -> dict[str, Any] | None:
-    """Metrics of sentences drawn as `config.samples` says; None where there are to be none."""
-    settings, count = model.run.config.samples, model.run.config.evaluation.text_samples
-    if not count:
-        return None
-    samples = model.sample(count, temperature=settings.temperature, seed=settings.seed)
-    rows = model.run.corpus.split(split_name)
-    order_N = np.random.default_rng(settings.seed).permutation(len(rows))
-    order_N = order_N[: max(count, CORPUS_SENTENCES)]
-    return text_metrics(samples, [rows[int(i)].text for i in order_N])
+def _text(
+    model: TextModel, split_name: str, estimates: Estimates, *, training: bool
+) -> dict[str, Any] | None:
+    """The metrics of text that the config asks for; None where there are to be none."""
+    settings = model.run.config.evaluation
+    if settings.text:
+        return text_quality(model, split_name, estimates.mu_NxZ, training=training)
+    return sampled_text(model, split_name, settings.text_samples) if settings.text_samples else None
 
 
 def result_path(folder: pathlib.Path, split_name: str, data: str = "") -> pathlib.Path:
@@ -178,6 +178,9 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "iw_samples", None, "In place of the run's evaluation.iw_samples.", lower_bound=0
     )
+    flags.DEFINE_bool(
+        "text", None, "Judge text in full, in place of the run's evaluation.text; takes minutes."
+    )
     command_line.define_data()
 
 
@@ -187,7 +190,7 @@ def main() -> None:
     split, data = flags.FLAGS.split or "test", command_line.data_name()
     whole = bool(data) and flags.FLAGS.split is None
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
-    for name in ("reference", "iw_samples"):
+    for name in ("reference", "iw_samples", "text"):
         if flags.FLAGS[name].value is not None:
             model.run.config.evaluation[name] = flags.FLAGS[name].value
     if data:
@@ -224,15 +227,6 @@ _ROWS = (
 )
 
 
-# Metrics of `text`: name, digits, unit, meaning.
-_TEXT_ROWS = (
-    ("distinct_1", 2, "share", "different words of the samples"),
-    ("distinct_2", 2, "share", "different pairs of words"),
-    ("repeated_4", 2, "share", "of the samples say four words twice"),
-    ("words", 1, "per sentence", "mean length"),
-)
-
-
 def _shown(metrics: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """The rows of the table: name, value, unit, meaning."""
     errors = {f"{name}_error": _error(metrics, name) for name in ("use", "gain", "behind_lm")}
@@ -243,9 +237,10 @@ def _shown(metrics: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
             label = with_samples(name, metrics["iw_samples"])
             yield label, shown, unit, meaning.format(**metrics, **errors)
     text = metrics.get("text") or {}
-    for name, digits, unit, meaning in _TEXT_ROWS:
+    for name, digits, meaning in () if is_full(text) else BRIEF:
         mine, theirs = text.get(name), text.get(f"corpus_{name}")
         if mine is not None and theirs is not None:
+            unit = "per sentence" if name == "words" else "share"
             beside = f"{meaning}; the corpus's: {theirs:.{digits}f}"
             yield name, f"{mine:.{digits}f}", unit, beside
 
@@ -284,6 +279,8 @@ def print_evaluation(metrics: dict[str, Any]) -> None:
     table.caption, table.caption_justify = counts, "left"
     console = Console()
     console.print(table)
+    if is_full(metrics.get("text")):
+        console.print(text_table(metrics["text"]))
     for note in notes(metrics):
         console.print(f"note: {note}")
     if "evaluation_warning" in metrics:

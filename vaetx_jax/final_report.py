@@ -7,6 +7,7 @@ import numpy as np
 
 from vaetx_jax.evaluate import evaluate, print_evaluation
 from vaetx_jax.inference.interpolation import PATHS, principal_plane
+from vaetx_jax.inference.neighbour_map import MOST_POINTS, neighbour_map
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.estimator import Estimates
 from vaetx_jax.probe.quick import print_probes, probe_labels
@@ -42,26 +43,34 @@ def write_final_report(model: TextModel) -> None:
 
 
 def _plot_posteriors(model: TextModel, estimates: Estimates) -> pathlib.Path:
-    """Plots the posterior means of the test split, coloured by the corpus's first label."""
+    """Plots the posterior means of the test split, coloured by the corpus's first label.
+
+    The views: the two principal axes, t-SNE, and, with a label of more than two classes, the axes
+    that separate it best. At most `MOST_POINTS` sentences are shown.
+    """
     run = model.run
     test, fields = run.split("test"), run.corpus.label_fields
     field = next(iter(fields), None)
     names = fields[field] if field else ("sentences",)
-    labels_N = test.labels[field][:] if field else np.zeros(len(test), int)
+    labels_N = np.asarray(test.labels[field][:]) if field else np.zeros(len(test), int)
+    shown = np.random.default_rng(0).permutation(len(test))[:MOST_POINTS]
+    mu_NxZ, labels_N = estimates.mu_NxZ[shown], labels_N[shown]
+    plane = principal_plane(mu_NxZ)
+    shares = " and ".join(f"{share:.0%}" for share in plane.shares_2)
+    views = [
+        (f"two principal axes ({shares} of the variance)", plane.points_Nx2),
+        ("t-SNE: neighbours lie together, axes mean nothing", neighbour_map(mu_NxZ)),
+    ]
     known = labels_N >= 0
     if 2 < len(np.unique(labels_N[known])) < np.sum(known) and model.latent_dim > 1:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         # Principal axes show what varies most; these show whether the label is encoded at all.
         separate = LinearDiscriminantAnalysis(n_components=2)
-        separate.fit(estimates.mu_NxZ[known], labels_N[known])
-        points_Nx2 = separate.transform(estimates.mu_NxZ)
-        axes = f"the two axes that separate {field} best"
-    else:
-        points_Nx2 = principal_plane(estimates.mu_NxZ).points_Nx2
-        axes = "two principal axes"
-    title = f"posterior means of the test split, {axes}"
-    return plot_latents(run.folder / "latent.png", points_Nx2, labels_N, names, title)
+        separate.fit(mu_NxZ[known], labels_N[known])
+        views.append((f"the two axes that separate {field} best", separate.transform(mu_NxZ)))
+    title = f"posterior means of {len(shown):,} sentences of the test split"
+    return plot_latents(run.folder / "latent.png", views, labels_N, names, title)
 
 
 def _posterior_means(model: TextModel, sources: list[str]) -> np.ndarray:

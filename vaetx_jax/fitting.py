@@ -102,7 +102,7 @@ def _train(config: ConfigDict, folder: pathlib.Path, corpus: Corpus) -> None:
     workdir_lib.keep_config(folder, config)
     trainer = Trainer(create_run(config, folder))
     state, _ = trainer.start_state()
-    if int(state.step) >= trainer.settings.total_steps:
+    if trainer.ended(int(state.step)):
         return
     try:
         trainer.run(state)

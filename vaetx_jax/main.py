@@ -45,6 +45,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "The run's folder, runs/NAME by default; the same command resumes it."
     )
+    command_line.define_trackers()
     distributed.define_flags()
 
 
@@ -52,6 +53,7 @@ def main() -> int:
     """The command."""
     command_line.require("config")
     folder = command_line.default_workdir("runs")
+    command_line.use_trackers()
     distributed.start()
     return run(flags.FLAGS.config, folder)
 
@@ -157,8 +159,8 @@ def _lengths(shapes: tuple[int, ...]) -> str:
 def _train(trainer: Trainer) -> None:
     state, words = trainer.start_state()
     print(f"training   {words}", flush=True)
-    if int(state.step) >= trainer.settings.total_steps:
-        print("training   all steps are done already")
+    if why := trainer.ended(int(state.step)):
+        print(f"training   {why}")
         return
     outcome = trainer.run(state)
     print(f"trained {outcome.steps:,} steps in {duration(outcome.seconds)}")

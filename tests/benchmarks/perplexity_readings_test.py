@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from benchmarks import perplexity_readings, reading_tables, readings, tokenized_texts
-from benchmarks.ngrams import NgramModel
 from benchmarks.readings import READINGS, Cell
 from benchmarks.tokenized_texts import VARIANTS, WORDPIECE_UNK, Corpus, Tokenized
 from vaetx_jax.errors import UserError
@@ -114,23 +113,6 @@ def test_each_corpus_counts_the_same_in_the_score() -> None:
     ratios = {"ptb": [0.1, -0.1, 0.1], "air": [-0.5]}
     assert readings.score(ratios) == pytest.approx(0.3)
     assert readings.score_over_cells(ratios) == pytest.approx(0.2)
-
-
-def test_an_ngram_model_by_hand() -> None:
-    # Unigrams of `0 1 end`, `0 end`: 0 twice, 1 once, the end twice, three types, V = 4.
-    model = NgramModel([[0, 1], [0]], vocab_size=4, end=3, order=2)
-    zero, end = (2 + 3 / 4) / 8, (2 + 3 / 4) / 8
-    unigrams = model.nats([[0]], order=1)
-    assert unigrams.total_N == pytest.approx([-math.log(zero) - math.log(end)])
-    assert unigrams.end_N == pytest.approx([-math.log(end)])
-    # A sentence begins with 0 both times; after 0 come 1 and the end, once each.
-    begin, stop = (2 + zero) / 3, (1 + 2 * end) / 4
-    assert model.nats([[0]]).total_N == pytest.approx([-math.log(begin) - math.log(stop)])
-
-
-def test_an_unseen_context_leaves_the_shorter_one() -> None:
-    model = NgramModel([[0, 1]], vocab_size=4, end=3, order=2)
-    assert model.nats([[2]]).end_N == pytest.approx(model.nats([[2]], order=1).end_N)
 
 
 @pytest.fixture

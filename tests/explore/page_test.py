@@ -17,7 +17,7 @@ from vaetx_jax import command_line
 from vaetx_jax.explore import __main__
 from vaetx_jax.explore.__main__ import open_session
 from vaetx_jax.explore.figures import PANELS
-from vaetx_jax.explore.session import STEPS, SupersededError
+from vaetx_jax.explore.session import STEPS, VIEWS, SupersededError
 from vaetx_jax.export import export
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
@@ -271,6 +271,18 @@ def test_the_slider_chooses_among_the_steps_of_the_path(client):
         between_step__value="3",
     )
     assert words_of(answer["between-now"]["children"]) == f"Step 3 of {STEPS} | sentence 2"
+
+
+def test_the_view_moves_the_points_and_the_rings(client, session):
+    view = VIEWS[1]
+    drawn = ask(client, "map.figure", "view.value", view__value=view, colour__value="")
+    moved = {tuple(op["location"]): op["params"] for op in drawn["map"]["figure"]["operations"]}
+    (trace,) = moved[("data",)]["value"]
+    assert trace["x"] == session.points(view)[:, 0].tolist()
+    kept = {"row": 3, "text": session.sentences.texts[3]}
+    answer = ask(client, "sentence-result", "view.value", view__value=view, chosen__data=kept)
+    (rings,) = [op["params"]["value"] for op in answer["map"]["figure"]["operations"]]
+    assert rings[-1]["xanchor"] == pytest.approx(float(session.points(view)[3, 0]))
 
 
 def test_words_that_no_sentence_has_are_told(client):

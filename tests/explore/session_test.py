@@ -9,9 +9,17 @@ from tests.inference.text_model_test import language_model  # noqa: F401  # a fi
 from vaetx_jax.errors import UserError
 from vaetx_jax.explore import session as session_lib
 from vaetx_jax.explore.__main__ import open_session
-from vaetx_jax.explore.figures import PANELS, curve_figure, map_traces
+from vaetx_jax.explore.figures import PANELS, axis_names, curve_figure, map_traces
 from vaetx_jax.explore.sentences import Label, Sentences, read_sentences
-from vaetx_jax.explore.session import DIRECTIONS, NEIGHBOURS, STEPS, Session, SupersededError, Turns
+from vaetx_jax.explore.session import (
+    DIRECTIONS,
+    NEIGHBOURS,
+    STEPS,
+    VIEWS,
+    Session,
+    SupersededError,
+    Turns,
+)
 from vaetx_jax.inference.text_model import load
 
 MARKUP = "<b>bold</b> & <img src=x onerror=alert(1)>"
@@ -214,6 +222,21 @@ def test_a_point_of_the_map_is_the_row_it_says(session):
             assert label.name_of(row) == trace["name"]
             seen.append(row)
     assert sorted(seen) == list(range(LIMIT))
+
+
+def test_the_second_view_has_the_same_rows_elsewhere(session):
+    first, second = (map_traces(session, "", view) for view in VIEWS)
+    assert first[0]["customdata"] == second[0]["customdata"]
+    assert first[0]["x"] != second[0]["x"]
+    assert axis_names(session, VIEWS[1])[0].startswith("t-SNE")
+
+
+def test_in_the_second_view_a_typed_sentence_lies_where_its_nearest_lies(session):
+    typed = session.describe_text(session.sentences.texts[3], metric="cosine")
+    mapped = session.describe_row(3, metric="cosine")
+    for view in VIEWS:
+        np.testing.assert_allclose(session.point(typed, view), session.point(mapped, view))
+    np.testing.assert_array_equal(session.point(mapped, VIEWS[1]), session.points(VIEWS[1])[3])
 
 
 def test_sentences_without_a_label_are_a_class_of_their_own(model):

@@ -6,7 +6,12 @@ import pytest
 
 from tests.helpers.finished_cells import LM, NONE, grid_of, result_of
 from vaetx_jax.inference.reference import OWN
-from vaetx_jax.study.results import against_language_model
+from vaetx_jax.study.results import (
+    against_language_model,
+    digits_of,
+    summary_over_seeds,
+    summary_text,
+)
 
 SPLIT = {"sentences": 40, "tokens": 400}
 
@@ -54,3 +59,11 @@ def test_the_grids_language_model_comes_before_a_runs_own(tmp_path):
     vae, lm = vae_of(tmp_path, gain=0.25, reference=OWN), result_of(tmp_path, *LM, nll=81.5)
     assert against_language_model(vae, grid_of([vae, lm]))["gain"] != 0.25
     assert against_language_model(vae, grid_of([vae])) == vae.metrics
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([5, 5], "5 ± 0"), ([5, 6], "5.50 ± 0.71"), ([7], "7"), ([None], "–")],
+)
+def test_a_count_has_digits_where_its_mean_is_no_whole_number(values, expected):
+    assert summary_text(summary_over_seeds(values), digits_of("au")) == expected

@@ -120,6 +120,9 @@ class TrainSettings:
     warm_up: str = setting("none", choices=("none", "language_model", "autoencoder"))
     warm_up_share: float = setting(0.5, above=0, below=1)  # of the steps
     warm_up_learning_rate: float = setting(0.0, least=0)  # 0: learning_rate
+    # Validations without a better one after which the run stops; 0: it trains to its last step.
+    # Those count that may become `best`: with cyclic annealing, the ends of its cycles.
+    patience: int = setting(0, least=0)
     # Steps between updates of a channel's statistics; 0: four times an epoch.
     statistics_every: int = setting(0, least=0)
     log_every: int = setting(50, least=1)  # steps
@@ -137,6 +140,10 @@ class EvaluationSettings:
     seed: int = setting(0, least=0)
     # Sentences drawn from the prior for the metrics of sampled text; 0: leave them out.
     text_samples: int = setting(200, least=0)
+    # Whether an evaluation judges text in full, as `evaluate --text` does; it takes minutes.
+    text: bool = False
+    # Sentences that it then draws, and test sentences that it reconstructs.
+    text_sentences: int = setting(1_000, least=2)
     # The folder of a language model over the same corpus and tokens, to measure a VAE against.
     reference: str = ""
 

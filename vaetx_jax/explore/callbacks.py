@@ -19,7 +19,7 @@ from vaetx_jax.explore.components import (
     render_problem,
     render_sentence,
 )
-from vaetx_jax.explore.figures import map_traces, rings
+from vaetx_jax.explore.figures import axis_names, map_traces, rings
 from vaetx_jax.explore.page import entered
 from vaetx_jax.explore.session import STEPS, Description, Neighbour, Session, SupersededError
 
@@ -64,9 +64,12 @@ def _guarded(callback: Callable[..., Any], others: int = 0) -> Callable[..., Any
 
 
 def _connect_map(app: dash.Dash, session: Session) -> None:
-    def colour_map(field: str | None) -> Patch:
-        figure = Patch()
-        figure["data"] = map_traces(session, field or "")
+    def draw_map(field: str | None, view: str | None) -> Patch:
+        figure, names = Patch(), axis_names(session, view)
+        figure["data"] = map_traces(session, field or "", view)
+        for axis, name in zip(("xaxis", "yaxis"), names, strict=True):
+            figure["layout"][axis]["title"]["text"] = name
+        figure["layout"]["uirevision"] = view  # another view is not zoomed as the last one was
         return figure
 
     def find(words: str | None) -> Any:
@@ -78,9 +81,12 @@ def _connect_map(app: dash.Dash, session: Session) -> None:
             )
         return html.P("No sentence on the map has these words.") if (words or "").strip() else []
 
-    app.callback(Output("map", "figure"), Input("colour", "value"), prevent_initial_call=True)(
-        colour_map
-    )
+    app.callback(
+        Output("map", "figure"),
+        Input("colour", "value"),
+        Input("view", "value"),
+        prevent_initial_call=True,
+    )(draw_map)
     app.callback(Output("found", "children"), Input("find", "value"), prevent_initial_call=True)(
         _guarded(find)
     )
@@ -88,7 +94,7 @@ def _connect_map(app: dash.Dash, session: Session) -> None:
 
 def _connect_sentence(app: dash.Dash, session: Session) -> None:
     def select(*values: Any) -> Any:
-        _, _, _, _, metric, text, kept, page = values
+        _, _, _, _, metric, view, text, kept, page = values
         row, typed = _requested(text, kept or {}, bool(session.sentences.texts))
         control = f"{page} sentence"
         if row is None:
@@ -96,7 +102,7 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
         else:
             description = session.describe_row(row, metric=metric, control=control)
         figure = Patch()
-        figure["layout"]["shapes"] = rings(description, session)
+        figure["layout"]["shapes"] = rings(description, session, view)
         result = render_description(description, _labels(session, description))
         kept = {"row": description.row, "text": description.text}
         line = ["Chosen: ", html.A(description.text, href="#sentence-section")]
@@ -113,6 +119,7 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
         Input("show", "n_clicks"),
         Input("text", "n_submit"),
         Input("metric", "value"),
+        Input("view", "value"),
         State("text", "value"),
         State("chosen", "data"),
         _PAGE,
@@ -147,7 +154,7 @@ def _requested(
         return int(row), None
     if {"show.n_clicks", "text.n_submit"} & triggered.keys():
         return None, text
-    if "metric.value" in triggered and kept:
+    if {"metric.value", "view.value"} & triggered.keys() and kept:
         return kept["row"], kept["text"]
     if ctx.triggered or not has_sentences:
         raise PreventUpdate

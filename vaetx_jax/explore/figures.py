@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaetx_jax.explore.sentences import NO_LABEL
-from vaetx_jax.explore.session import Description, Session
+from vaetx_jax.explore.session import AXES, NEIGHBOURS_VIEW, Description, Session
 
 Figure = dict[str, Any]
 
@@ -61,9 +61,7 @@ def map_figure(session: Session, field: str) -> Figure:
     Args:
       field: the label to colour by; empty: one colour.
     """
-    names = [
-        f"axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(_shares(session))
-    ]
+    names = axis_names(session, AXES)
     layout = _layout() | {
         "hovermode": "closest",
         "dragmode": False,  # a finger on it scrolls the page; the buttons above it zoom
@@ -73,31 +71,45 @@ def map_figure(session: Session, field: str) -> Figure:
         "yaxis": _axis(names[1]),
         "modebar": {"orientation": "h", "bgcolor": "white", "color": "#5a6672"},
     }
-    return {"data": map_traces(session, field), "layout": layout}
+    return {"data": map_traces(session, field, AXES), "layout": layout}
 
 
-def map_traces(session: Session, field: str) -> list[Figure]:
-    """The map's points, a trace for each class of the label field."""
+def axis_names(session: Session, view: str | None) -> tuple[str, str]:
+    """The titles of the map's axes; t-SNE's mean nothing."""
+    if view == NEIGHBOURS_VIEW:
+        return "t-SNE: who lies together matters, not where", ""
+    first, second = _shares(session)
+    return f"axis 1 ({first:.0%} of the variance)", f"axis 2 ({second:.0%} of the variance)"
+
+
+def map_traces(session: Session, field: str, view: str | None = AXES) -> list[Figure]:
+    """The map's points in a view, a trace for each class of the label field."""
     label = session.sentences.labels.get(field)
+    points_Nx2 = session.points(view)
+
+    def trace(rows: np.ndarray, name: str, index: int) -> Figure:
+        return _points(session, points_Nx2, rows, name, index)
+
     if label is None:
-        return [_points(session, np.arange(len(session.mean_NxZ)), "sentences", 0)]
+        return [trace(np.arange(len(session.mean_NxZ)), "sentences", 0)]
     numbers, counts = np.unique(label.classes_N, return_counts=True)
     frequent = numbers[np.argsort(-counts, kind="stable")][:MOST_CLASSES]
     shown = sorted((int(n) for n in frequent), key=lambda n: (n < 0, n))
     traces = []
     for index, number in enumerate(shown):
         name = label.names[number] if number >= 0 else NO_LABEL
-        traces.append(_points(session, np.flatnonzero(label.classes_N == number), name, index))
+        traces.append(trace(np.flatnonzero(label.classes_N == number), name, index))
     rest = np.flatnonzero(~np.isin(label.classes_N, shown))
     if len(rest):
-        traces.append(_points(session, rest, f"{len(numbers) - len(shown)} others", len(shown)))
+        traces.append(trace(rest, f"{len(numbers) - len(shown)} others", len(shown)))
     return traces
 
 
-def rings(description: Description, session: Session) -> list[Figure]:
+def rings(description: Description, session: Session, view: str | None) -> list[Figure]:
     """Rings on the map: a thick one round the sentence, thin ones round its neighbours."""
-    around = [_ring(session.points_Nx2[near.row], 6, 1.5) for near in description.neighbours]
-    return [*around, _ring(description.point_2, 9, 3.0)]
+    points_Nx2 = session.points(view)
+    around = [_ring(points_Nx2[near.row], 6, 1.5) for near in description.neighbours]
+    return [*around, _ring(session.point(description, view), 9, 3.0)]
 
 
 def curve_figure(panel: Panel, rows: Sequence[dict[str, Any]]) -> Figure | None:
@@ -139,13 +151,15 @@ def as_text(text: str, width: int = 0) -> str:
     return "<br>".join(html.escape(line, quote=False) for line in lines)
 
 
-def _points(session: Session, rows: np.ndarray, name: str, index: int) -> Figure:
+def _points(
+    session: Session, points_Nx2: np.ndarray, rows: np.ndarray, name: str, index: int
+) -> Figure:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": as_text(name),
-        "x": session.points_Nx2[rows, 0].tolist(),
-        "y": session.points_Nx2[rows, 1].tolist(),
+        "x": points_Nx2[rows, 0].tolist(),
+        "y": points_Nx2[rows, 1].tolist(),
         "customdata": rows.tolist(),
         "hovertext": [as_text(session.sentences.texts[row][:300], 60) for row in rows],
         "hoverinfo": "text",

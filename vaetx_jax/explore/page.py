@@ -7,7 +7,7 @@ from typing import Any
 from dash import dcc, html
 
 from vaetx_jax.explore.figures import CURVES_GRAPH, GRAPH, PANELS, Panel, curve_figure, map_figure
-from vaetx_jax.explore.session import MAX_CHARACTERS, SAMPLES, STEPS, Session
+from vaetx_jax.explore.session import AXES, MAX_CHARACTERS, SAMPLES, STEPS, VIEWS, Session
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import METRICS
 
@@ -93,11 +93,13 @@ def _map(session: Session) -> Any:
     sentences = session.sentences
     choices = [{"label": "nothing", "value": ""}]
     choices += [{"label": field, "value": field} for field in sentences.labels]
+    views = [{"label": view, "value": view} for view in VIEWS]
     field = next(iter(sentences.labels), "")
     graph = dcc.Graph(id="map", figure=map_figure(session, field), config=GRAPH, style=MAP_SIZE)
     shown = html.Div(
         [
             _choice("colour", "Colour by", choices, field, hidden=not sentences.labels),
+            _choice("view", "Laid out by", views, AXES),
             html.Div(
                 graph,
                 role="group",

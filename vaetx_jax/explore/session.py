@@ -12,6 +12,7 @@ import numpy as np
 from vaetx_jax.errors import UserError
 from vaetx_jax.explore.sentences import Sentences
 from vaetx_jax.inference.interpolation import PATHS, PrincipalAxes, principal_axes
+from vaetx_jax.inference.neighbour_map import nearest_rows, neighbour_map
 from vaetx_jax.inference.neighbours import NearestRows
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.latent import active_units
@@ -24,6 +25,7 @@ DIRECTIONS = 6
 SAMPLES = 4
 MAX_CHARACTERS = 2_000
 MAX_FOUND = 12
+AXES, NEIGHBOURS_VIEW = VIEWS = ("principal axes", "nearest neighbours (t-SNE)")
 _ALONE = 2  # rows for one latent: on a CPU a program of one row takes twice as long as of two
 _ENCODED_AT_ONCE = 512  # sentences between two updates of the progress line
 
@@ -43,7 +45,8 @@ class Description(NamedTuple):
       text: as the model read it.
       notes: changes that were made to the text, in words.
       row: its row among the mapped sentences; None for a typed sentence.
-      point_2: its point on the map.
+      mean_Z: its posterior mean.
+      point_2: its point on the map of the principal axes.
       reconstruction: from the posterior's mean, greedily.
       variants: the same from draws of the posterior.
       neighbours: the nearest mapped sentences, nearest first, without itself.
@@ -52,6 +55,7 @@ class Description(NamedTuple):
     text: str
     notes: list[str]
     row: int | None
+    mean_Z: np.ndarray
     point_2: np.ndarray
     reconstruction: str
     variants: list[str]
@@ -124,7 +128,31 @@ class Session:
         self.axes = _axes(self.mean_NxZ, model.latent_dim)
         self.points_Nx2 = self.project(self.mean_NxZ)
         self.active = active_units(self.mean_NxZ) if len(self.mean_NxZ) else 0
-        self._turns = Turns()
+        self._turns, self._laying_out = Turns(), threading.Lock()
+
+    def points(self, view: str | None) -> np.ndarray:
+        """The sentences' points [N, 2] in one of `VIEWS`; t-SNE takes seconds the first time."""
+        if view != NEIGHBOURS_VIEW:
+            return self.points_Nx2
+        with self._laying_out:
+            return self._neighbour_points_Nx2
+
+    @functools.cached_property
+    def _neighbour_points_Nx2(self) -> np.ndarray:
+        return neighbour_map(self.mean_NxZ)
+
+    def point(self, description: "Description", view: str | None) -> np.ndarray:
+        """The point of a described sentence in a view.
+
+        t-SNE has no place for a typed sentence: it lies where the nearest mapped one lies.
+        """
+        if view != NEIGHBOURS_VIEW:
+            return description.point_2
+        row = description.row
+        if row is None:
+            row = int(nearest_rows(description.mean_Z[None], self.mean_NxZ)[0])
+        point_2: np.ndarray = self.points(view)[row]
+        return point_2
 
     @property
     def has_map(self) -> bool:
@@ -180,7 +208,8 @@ class Session:
             z = np.concatenate([mean, mean + std * noise.astype(np.float32)])
             first, *variants = self.model.decode(z, batch=len(z))
         near = self._nearest(mean, row, metric)
-        return Description(text, notes, row, self.project(mean)[0], first, variants, near)
+        point_2 = self.project(mean)[0]
+        return Description(text, notes, row, mean[0], point_2, first, variants, near)
 
     def path(
         self, a: str | None, b: str | None, *, kind: str, control: str | None = None

@@ -52,6 +52,17 @@ def reference_nll(model: TextModel, split: str) -> tuple[np.ndarray, str] | None
     return estimates.nll_N, f"{name}, step {other.step:,} ({other.source})"
 
 
+def open_reference(run: Run) -> TextModel | None:
+    """The language model that `evaluation.reference` names; None: it names none.
+
+    Raises:
+      ConfigError: the folder's model is no language model, or of another tokenizer or corpus.
+    """
+    check_reference(run)
+    named = run.config.evaluation.reference
+    return load(named) if named and has_latent(run.config.model.name) else None
+
+
 def check_reference(run: Run) -> None:
     """Checks that the folder `evaluation.reference` fits a run, before the run is trained.
 

@@ -1,6 +1,7 @@
 """Figures of a run: learning curves and a map of the latent space."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,25 +81,37 @@ def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 def plot_latents(
     path: pathlib.Path,
-    points_Nx2: np.ndarray,
+    views: Sequence[tuple[str, np.ndarray]],
     labels_N: np.ndarray,
     names: tuple[str, ...],
     title: str,
 ) -> pathlib.Path:
-    """Plots sentences in two dimensions of the latent space, coloured by a label.
+    """Plots sentences of the latent space, coloured by a label, in several views of it.
 
     Args:
       path: the PNG file to write.
-      points_Nx2: a point per sentence.
-      labels_N: its class, an index into `names`; -1: none.
+      views: (title, points [N, 2]) of each.
+      labels_N: each sentence's class, an index into `names`; -1: none.
       names: of the classes.
       title: of the figure.
 
     Returns:
       The path of the figure.
     """
-    figure = new_figure(8, 6.5)
-    axes = figure.subplots()
+    figure = new_figure(6.0 * len(views) + 1.5, 6.2)
+    panels = figure.subplots(1, len(views), squeeze=False)[0]
+    for axes, (view, points_Nx2) in zip(panels, views, strict=True):
+        _scatter(axes, points_Nx2, labels_N, names)
+        axes.set_title(view, loc="left", fontsize=10)
+    handles, texts = panels[0].get_legend_handles_labels()
+    figure.legend(handles, texts, frameon=False, markerscale=2, loc="outside right center")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return save_figure(figure, path)
+
+
+def _scatter(
+    axes: Any, points_Nx2: np.ndarray, labels_N: np.ndarray, names: tuple[str, ...]
+) -> None:
     colours = colour_map("tab10" if len(names) <= 10 else "tab20")
     if np.any(labels_N < 0):
         points = points_Nx2[labels_N < 0]
@@ -108,12 +121,9 @@ def plot_latents(
         axes.scatter(
             points[:, 0], points[:, 1], s=9, alpha=0.7, color=colours(value % colours.N), label=name
         )
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.legend(frameon=False, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    return save_figure(figure, path)
 
 
 def save_figure(figure: "Figure", path: pathlib.Path) -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""The metrics of a run on disk: `metrics.jsonl` and TensorBoard events."""
+"""The metrics of a run: `metrics.jsonl` and TensorBoard events on disk, and trackers."""
 
 import contextlib
 import json
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from vaetx_jax.run.trackers import Tracker, Trackers
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import notify
 
@@ -23,15 +24,20 @@ class MetricWriter:
     Args:
       folder: the run's folder.
       step: updates done when the run starts or resumes; rows of later steps are removed.
+      trackers: get the same rows; None: there are none.
     """
 
-    def __init__(self, folder: pathlib.Path, *, step: int):
+    def __init__(self, folder: pathlib.Path, *, step: int, trackers: Trackers | None = None):
         self._path = folder / METRICS
         cut_rows(self._path, after=step)
         # Without a buffer, so that rows that could not be written are known.
         self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
         self._waiting = b""
-        self._events = _Events(folder / "tensorboard", step)
+        # None of these stops a run.
+        self._writers: list[Tracker] = [
+            _Events(folder / "tensorboard", step),
+            *([trackers] if trackers else []),
+        ]
 
     def write(self, step: int, numbers: dict[str, Any]) -> None:
         """Writes one row, in which None and numbers that are not finite are null."""
@@ -44,7 +50,9 @@ class MetricWriter:
             if not warned:
                 why = f"cannot be written ({error.strerror}); its rows wait, the training goes on"
                 notify(f"warning: {self._path}: {why}")
-        self._events.write(step, {k: v for k, v in row.items() if k != "step"})
+        del row["step"]
+        for writer in self._writers:
+            writer.write(step, row)
 
     def close(self) -> None:
         """Writes the rows that still wait, and closes the files.
@@ -56,7 +64,8 @@ class MetricWriter:
             self._write_waiting()
         finally:
             self._file.close()
-            self._events.close()
+            for writer in self._writers:
+                writer.close()
 
     def _write_waiting(self) -> None:
         while self._waiting:

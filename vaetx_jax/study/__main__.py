@@ -40,12 +40,14 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "The study's folder, studies/NAME by default; the same command resumes it."
     )
+    command_line.define_trackers()
 
 
 def main() -> int:
     """The command."""
     command_line.require("config")
     folder = command_line.default_workdir("studies")
+    command_line.use_trackers()
     print(f"folder     {folder}", flush=True)
     return run(flags.FLAGS.config, folder)
 

@@ -131,7 +131,7 @@ def train_alone(run: CellRun) -> None:
     trainer = Trainer(run.prepare())
     state, words = trainer.start_state()
     print(f"{run.name}: {trainer.settings.total_steps:,} steps, {words}", flush=True)
-    if int(state.step) < trainer.settings.total_steps:
+    if not trainer.ended(int(state.step)):
         trainer.run(state)
 
 

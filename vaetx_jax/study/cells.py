@@ -77,9 +77,13 @@ class Cell:
 
     @property
     def program(self) -> tuple[Any, ...]:
-        """Equal for cells of one program: those that differ in seed and annealing alone."""
+        """Equal for cells of one program: those that differ in seed and annealing alone.
+
+        A run that may stop early has a program of its own.
+        """
         settings = str(self.row.settings) if self.row else "()"
-        return self.corpus, self.model, self.latent_dim, settings
+        alone = self.name if self.config.train.patience else ""
+        return self.corpus, self.model, self.latent_dim, settings, alone
 
 
 def cells_of(config: ConfigDict) -> list[Cell]:

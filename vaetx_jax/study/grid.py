@@ -12,6 +12,7 @@ from vaetx_jax.study.remedy_table import remedy_tables
 from vaetx_jax.study.report import HeadedFigure, StudyReport
 from vaetx_jax.study.results import Grid
 from vaetx_jax.study.scheduler import Scheduler
+from vaetx_jax.study.text_table import text_tables
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> StudyReport:
@@ -31,6 +32,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> StudyReport:
         tables += remedy_tables(study, grid)
     if "probe" in study.show:
         tables += probe_tables(study, grid)
+    tables += text_tables(study, grid)
     return StudyReport(tables, _plot(study, grid, folder), grid)
 
 

@@ -13,8 +13,11 @@ from vaetx_jax.study.results import (
     Grid,
     Result,
     against_language_model,
+    digits_of,
+    metric_text,
     missing_note,
     summary_over_seeds,
+    summary_text,
     training_note,
 )
 
@@ -164,10 +167,14 @@ def _text_rows(
         keys = [(corpus, *model) for model in models]
         for name in names:
             ours = [rows[key]["ours"][name] if key in rows else None for key in keys]
-            cells = _mark([o and o["mean"] for o in ours], name, [_text(o, name) for o in ours])
+            cells = _mark(
+                [o and o["mean"] for o in ours],
+                name,
+                [summary_text(o, digits_of(name)) for o in ours],
+            )
             if published is not None:
                 theirs = [_published_metric(published, key, name) for key in keys]
-                below = _mark(theirs, name, [_number(v, name) for v in theirs])
+                below = _mark(theirs, name, [metric_text(v) for v in theirs])
                 cells = [f"{a}\n{b}" for a, b in zip(cells, below, strict=True)]
             for line, cell in zip(shown, cells, strict=True):
                 line.append(cell)
@@ -185,20 +192,6 @@ def _published_metrics(published: Any, key: Key) -> Any:
 def _published_metric(published: Any, key: Key, name: str) -> float | None:
     metrics = _published_metrics(published, key)
     return None if metrics is None else getattr(metrics, dict(_PAPER_METRICS)[name].lower())
-
-
-def _text(summary: dict[str, Any] | None, name: str) -> str:
-    if summary is None:
-        return "–"
-    spread = summary["std"]
-    deviation = "" if spread is None else f" ± {_number(spread, name)}"
-    return _number(summary["mean"], name) + deviation
-
-
-def _number(value: float | None, name: str) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0f}" if name == "au" and value == int(value) else f"{value:.2f}"
 
 
 def _mark(values: Sequence[float | None], name: str, texts: Sequence[str]) -> list[str]:

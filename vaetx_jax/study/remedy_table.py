@@ -14,8 +14,10 @@ from vaetx_jax.study.results import (
     Grid,
     Result,
     against_language_model,
+    digits_of,
     missing_note,
     summary_over_seeds,
+    summary_text,
     training_note,
 )
 
@@ -56,7 +58,10 @@ def remedy_tables(study: Any, grid: Grid) -> list[StudyTable]:
                 title=f"{study.title or study.name}: the latent on {corpus}",
                 columns=(f"{corpus}", *columns),
                 rows=rows,
-                shown=[[row["name"], *(_text(row["ours"][c], c) for c in columns)] for row in rows],
+                shown=[
+                    [row["name"], *(summary_text(row["ours"][c], digits_of(c)) for c in columns)]
+                    for row in rows
+                ],
                 notes=_notes(columns, rows, results, grid),
             )
         )
@@ -87,14 +92,6 @@ def row_of(group: Sequence[Result], grid: Grid) -> dict[str, Any]:
         "seconds": sum(result.training.get("seconds", 0.0) for result in group),
         "cells": [result.cell.name for result in group],
     }
-
-
-def _text(summary: dict[str, Any] | None, name: str) -> str:
-    if summary is None:
-        return "–"
-    digits = 0 if name == "au" else 2
-    spread = "" if summary["std"] is None else f" ± {summary['std']:.{digits}f}"
-    return f"{summary['mean']:.{digits}f}{spread}"
 
 
 def _notes(

@@ -76,6 +76,30 @@ def summary_over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
     return {"mean": statistics.fmean(known), "std": deviation, "values": known}
 
 
+def metric_text(value: float | None, digits: int = 2) -> str:
+    """A metric as tables show it, a dash where there is none.
+
+    A count has 0 digits, and two where it is a mean over seeds and no whole number.
+    """
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}" if digits or value == int(value) else f"{value:.2f}"
+
+
+def summary_text(summary: dict[str, Any] | None, digits: int = 2) -> str:
+    """`summary_over_seeds` as tables show it: the mean ± the deviation, if there is one."""
+    if summary is None:
+        return "–"
+    spread = summary["std"]
+    deviation = "" if spread is None else f" ± {metric_text(spread, digits)}"
+    return metric_text(summary["mean"], digits) + deviation
+
+
+def digits_of(name: str) -> int:
+    """The digits of a metric of `evaluation.json` in tables."""
+    return 0 if name == "au" else 2
+
+
 def against_language_model(result: Result, grid: Grid) -> dict[str, Any]:
     """A cell's metrics with `gain` and `behind_lm`, where there is a language model for them.
 

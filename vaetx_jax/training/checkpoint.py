@@ -162,6 +162,11 @@ class Checkpoints:
         eligible = [info for info in self._saved.values() if info.score < math.inf]
         return min(eligible, key=lambda info: (info.score, -info.step)).step if eligible else None
 
+    def best_score(self) -> tuple[int, float] | None:
+        """(step, validation perplexity) of the best candidate, or None."""
+        step = self.best()
+        return None if step is None else (step, self._saved[step].score)
+
     def forget_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps, which will be trained again."""
         for later in [s for s in self.steps() if s > step]:

@@ -17,12 +17,14 @@ from vaetx_jax.metrics.summary import split_facts, summary
 from vaetx_jax.models.text_vae import Variables
 from vaetx_jax.run.metric_log import MetricWriter
 from vaetx_jax.run.run import Run
+from vaetx_jax.run.trackers import Trackers
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import Progress, notify
 from vaetx_jax.runtime.mesh import replicate
 from vaetx_jax.training import step as step_lib
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
 from vaetx_jax.training.nonfinite import keep_batch
+from vaetx_jax.training.patience import Patience
 from vaetx_jax.training.schedule import Schedule
 from vaetx_jax.training.state import TrainState
 from vaetx_jax.training.step import StepMetrics, StepSettings
@@ -41,6 +43,7 @@ class Recorder:
       first: updates done when the training starts; later rows of metrics are cut.
       label: prefix of its log lines.
       together: runs that share its steps; the speeds are those of all of them.
+      patience: is told of validations that may become `best`; None: nobody asks.
     """
 
     def __init__(
@@ -52,14 +55,15 @@ class Recorder:
         first: int,
         label: str = "",
         together: int = 1,
+        patience: Patience | None = None,
     ):
         self._run, self._settings, self._checkpoints = run, settings, checkpoints
         self._label, self._together = f"{label}  " * bool(label), together
         self._validator = Validator(run)
-        self._schedule = Schedule(run, settings)
+        self._schedule, self._patience = Schedule(run, settings), patience
         self._unsaved = False  # the last save failed: the next comes at the next logged step
         self._skipped = 0  # steps in a row that were not finite
-        self._writer = MetricWriter(run.folder, step=first) if processes.is_first() else None
+        self._writer = _open_writer(run, first) if processes.is_first() else None
         self._progress = Progress(settings.total_steps, done=first)
         self._window = _Window(first)
 
@@ -104,6 +108,8 @@ class Recorder:
         began = time.monotonic()
         perplexity = self._validate(done, state) if self._schedule.validates(done) else None
         candidate = self._schedule.may_be_best(done)
+        if self._patience and candidate and perplexity is not None:
+            self._patience.add(done, perplexity)
         pauses = SAVE_AGAIN if stopping or done == self._settings.total_steps else ()
         self._save(state, CheckpointInfo(done, perplexity, candidate=candidate), pauses)
         self._window.leave_out(time.monotonic() - began)
@@ -169,6 +175,11 @@ class Recorder:
                     notify(f"note: the state after step {info.step:,} is saved")
                 self._unsaved = False
                 return
+
+
+def _open_writer(run: Run, first: int) -> MetricWriter:
+    trackers = Trackers(run.folder, run.config.to_dict())
+    return MetricWriter(run.folder, step=first, trackers=trackers)
 
 
 class Pending:

@@ -38,6 +38,10 @@ class Schedule:
         after, total = done - self._before, self._total - self._before
         return after > 0 and annealing.may_be_best(after, total, cycles)
 
+    def candidates(self, after: int, done: int) -> int:
+        """How many validations that may become `best` are due after `after` and up to `done`."""
+        return sum(after < step <= done and self.may_be_best(step) for step in self._validated)
+
     def _ends(self) -> frozenset[int]:
         """The ends of the cycles and of the run."""
         annealing, cycles = ANNEALINGS[self._objective.annealing], self._objective.cycles

@@ -20,8 +20,10 @@ from vaetx_jax.runtime.mesh import put_batch
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training.checkpoint import Checkpoints
 from vaetx_jax.training.host_updates import HostUpdates
+from vaetx_jax.training.patience import Patience
 from vaetx_jax.training.phases import trains_language_model, warm_up_of
 from vaetx_jax.training.recorder import Pending, Recorder
+from vaetx_jax.training.schedule import Schedule
 from vaetx_jax.training.state import TrainState, init_state
 from vaetx_jax.training.step import StepSettings, make_train_step
 from vaetx_jax.training.warm_start import initialise
@@ -116,21 +118,42 @@ class Trainer:
             return self._checkpoints.restore(latest, state), f"goes on after step {latest:,}"
         return initialise(run, state)
 
+    def ended(self, done: int) -> str:
+        """Why nothing is left to train after `done` updates, in words; empty: something is."""
+        if done >= self.settings.total_steps:
+            return "all steps are done already"
+        patience = self._patience(done)
+        return f"has stopped already: {patience.reason}" if patience.exhausted else ""
+
+    def _patience(self, done: int) -> Patience:
+        schedule = Schedule(self._run, self.settings)
+        most, best = self._run.config.train.patience, self._checkpoints.best_score()
+        return Patience(most, schedule, best=best, done=done)
+
     def run(self, state: TrainState) -> Outcome:
-        """Trains to the last step.
+        """Trains to the last step, or until `train.patience` is exhausted.
 
         Raises:
           StoppedError: a signal asked to stop; the state is saved.
           UserError: a step was not finite, or the last state cannot be saved.
         """
         first, began = int(state.step), time.monotonic()
-        recorder = Recorder(self._run, self.settings, self._checkpoints, first=first)
+        patience = self._patience(first)
+        recorder = Recorder(
+            self._run, self.settings, self._checkpoints, first=first, patience=patience
+        )
         with contextlib.closing(recorder), StopSignals() as stop:
-            state = self._steps(state, first, recorder, stop)
-        return Outcome(state.variables, self.settings.total_steps, time.monotonic() - began)
+            if not patience.exhausted:
+                state = self._steps(state, first, recorder, stop, patience)
+        return Outcome(state.variables, int(state.step), time.monotonic() - began)
 
     def _steps(
-        self, state: TrainState, first: int, recorder: Recorder, stop: StopSignals
+        self,
+        state: TrainState,
+        first: int,
+        recorder: Recorder,
+        stop: StopSignals,
+        patience: Patience,
     ) -> TrainState:
         total, pending = self.settings.total_steps, Pending(recorder.read)
         for index, batch in read_ahead(self.batches, first, total):
@@ -146,6 +169,10 @@ class Trainer:
             if recorder.is_due(done) or stops:
                 pending.flush()  # nothing is saved before it is known to be finite
                 recorder.save(done, state, stopping=stops)
+                if patience.exhausted:
+                    recorder.clear_progress()
+                    print(f"training   stops after step {done:,}: {patience.reason}", flush=True)
+                    break
             if stops and done < total:
                 recorder.clear_progress()
                 raise StoppedError(f"stopped after step {done:,} of {total:,}; its state is saved")
