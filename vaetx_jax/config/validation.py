@@ -155,8 +155,6 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
 def _check_bert(config: ConfigDict, settings: ModelSettings, rule: Any) -> None:
     must = f"give a folder with {', '.join(bert.FILES)}, or a model's name on the Hugging Face hub"
     rule("model.encoder_weights", bool(settings.encoder_weights), must)
-    must = "the encoder bert reads its own vocabulary: tokenizer.kind must be wordpiece"
-    rule("tokenizer.kind", config.tokenizer.kind == "wordpiece", must)
     if settings.pooling not in bert.POOLINGS:
         must = f"the encoder bert has {' and '.join(bert.POOLINGS)}"
         rule("model.pooling", False, must)

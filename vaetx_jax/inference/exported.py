@@ -25,7 +25,7 @@ from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CONFIG, CORPUS, ENCODER, PATH_KEYS, TOKENIZER
+from vaetx_jax.run.workdir import CONFIG, CORPUS, ENCODER, ENCODER_TOKENIZER, PATH_KEYS, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
@@ -59,7 +59,7 @@ def write(
         with its sha256. One from a folder of this machine always is.
     """
     write_text(folder / CONFIG, stored.to_json(_portable(run)))
-    run.tokenizer.save(folder / TOKENIZER)
+    run.tokenizers.save(folder)
     arrays = {
         name: np.asarray(jax.device_get(leaf)) for name, leaf in named_leaves(variables).items()
     }
@@ -67,6 +67,8 @@ def write(
         arrays = {name: x for name, x in arrays.items() if not name.startswith(_ENCODER)}
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
+    if run.tokenizers.read is not None:
+        files += sorted((folder / ENCODER_TOKENIZER).iterdir())
     if run.encoder or run.vectors:
         shutil.copyfile(run.folder / ENCODER, folder / ENCODER)
         files.append(folder / ENCODER)

@@ -33,7 +33,8 @@ def encode_sentences(
         std_NxZ[numbers] = np.exp(0.5 * np.asarray(logvar)[: len(numbers)])
 
     pending: list[Any] = []  # stored one batch later, so that the devices are never idle
-    for rows in batches_of(sentences, run.tokenizer, run.config.data.max_len, done="encoded"):
+    max_len = run.config.data.max_len
+    for rows in batches_of(sentences, run.encoder_tokenizer, max_len, done="encoded"):
         pending.append((rows.numbers, *_encode(run.model, variables, rows.ids_BxS)))
         if len(pending) > 1:
             store(*pending.pop(0))

@@ -21,6 +21,7 @@ def build_model(
     *,
     vocab_size: int,
     pad_id: int,
+    encoder_pad_id: int | None = None,
     dtype: Any = None,
     bert: BertSize | None = None,
     given_dim: int = 0,
@@ -31,6 +32,7 @@ def build_model(
       settings: the config's model, presets filled in (`config.model_settings`).
       vocab_size: tokens in the vocabulary.
       pad_id: the id of [PAD], never computed.
+      encoder_pad_id: the same in the tokens of an encoder that reads its own; None: it does not.
       dtype: what the layers compute in; None: float32, as the parameters are in any case.
       bert: the size of the encoder `bert`.
       given_dim: the width of the encoder `vectors`.
@@ -52,6 +54,7 @@ def build_model(
     return TextVAE(
         **common,
         encoder=_encoder(settings, vocab_size, dtype, bert, given_dim),
+        encoder_pad_id=encoder_pad_id,
         encodes_sep=encoder_of(settings.name, settings.encoder) == "bert",
         latent_dim=settings.latent_dim,
         latent_output=bool(settings.latent_output),

@@ -146,6 +146,7 @@ class TextVAE(LanguageModel, kw_only=True):
       encoder: ids [B, T], mask [B, T] -> a summary [B, E].
       latent_dim: width of z.
       encodes_sep: the encoder reads [SEP], too.
+      encoder_pad_id: the id of [PAD] among the encoder's own tokens; None: it reads the decoder's.
       latent_output: z, projected, is added to the decoder's output after its dropout. The
         projection starts at zero.
       mean_layer: a linear layer makes the posterior's mean from the summary; false: the summary,
@@ -157,6 +158,7 @@ class TextVAE(LanguageModel, kw_only=True):
     encoder: nn.Module
     latent_dim: int
     encodes_sep: bool = False
+    encoder_pad_id: int | None = None
     latent_output: bool = False
     mean_layer: bool = True
     mu_norm: float = 0.0
@@ -226,10 +228,11 @@ class TextVAE(LanguageModel, kw_only=True):
     ) -> jax.Array:
         if features_BxE is not None:
             return features_BxE
+        pad_id = self.pad_id if self.encoder_pad_id is None else self.encoder_pad_id
         if self.encodes_sep:
-            read_BxT, mask_BxT = ids_BxS, ids_BxS != self.pad_id
+            read_BxT, mask_BxT = ids_BxS, ids_BxS != pad_id
         else:
-            read_BxT, mask_BxT = ids_BxS[:, :-1], token_mask(ids_BxS, self.pad_id)
+            read_BxT, mask_BxT = ids_BxS[:, :-1], token_mask(ids_BxS, pad_id)
         summary_BxE = self.encoder(read_BxT, mask_BxT, deterministic=deterministic)
         # The latent is exact whatever the encoder computes in.
         return summary_BxE.astype(jnp.float32)

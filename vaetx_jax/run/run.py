@@ -17,9 +17,7 @@ from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
-from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
-from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
-from vaetx_jax.models import bert
+from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import LanguageModel
@@ -32,6 +30,7 @@ from vaetx_jax.run.pretrained import (
     keep_encoder,
     read_encoder,
 )
+from vaetx_jax.run.run_tokenizers import RunTokenizers, load_tokenizers, make_tokenizers
 from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
 
 
@@ -42,7 +41,7 @@ class Run:
     Attributes:
       config: its validated settings.
       folder: its work folder.
-      tokenizer: its tokenizer, as kept in the folder.
+      tokenizers: its tokenizer, and perhaps its encoder's own, as kept in the folder.
       model: its model, in float32.
       mesh: the devices that it uses.
       open_corpus: opens the corpus of `config.data`, once for all calls.
@@ -52,12 +51,22 @@ class Run:
 
     config: ConfigDict
     folder: pathlib.Path
-    tokenizer: Tokenizer
+    tokenizers: RunTokenizers
     model: LanguageModel
     mesh: Mesh
     open_corpus: Callable[[], Corpus]
     encoder: PretrainedEncoder | None = None
     vectors: GivenVectors | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Of the sentences that the model writes and scores."""
+        return self.tokenizers.written
+
+    @property
+    def encoder_tokenizer(self) -> Tokenizer:
+        """Of the sentences that the encoder reads; mostly the same."""
+        return self.tokenizers.read or self.tokenizers.written
 
     @property
     def corpus(self) -> Corpus:
@@ -70,17 +79,17 @@ class Run:
         if precision == "float32":
             return self.model
         dtype = jnp.dtype(precision)
-        return _build_model(self.config, self.tokenizer, self.encoder, self.vectors, dtype)
+        return _build_model(self.config, self.tokenizers, self.encoder, self.vectors, dtype)
 
     def split(self, name: str) -> TokenizedSplit:
         """The ids of a split, and a frozen encoder's or given features of it; both are cached."""
-        split = self._ids(name)
+        split = self._ids(name, self.tokenizer)
         if self.vectors is not None:
             features = self.vectors.split(name, self.corpus)
             return dataclasses.replace(split, features=features)
         if self.encoder is None or not freezes_encoder(self.model.freeze):
             return split
-        return dataclasses.replace(split, features=self._features(name, split))
+        return dataclasses.replace(split, features=self._features(name))
 
     def encoder_features(self, name: str) -> Features | Rows | None:
         """A published encoder's features of a split before it is trained, or given ones, [N, E].
@@ -89,25 +98,25 @@ class Run:
         """
         if self.vectors is not None:
             return self.vectors.split(name, self.corpus)
-        return self._features(name, self._ids(name)) if self.encoder else None
+        return self._features(name) if self.encoder else None
 
-    def _features(self, name: str, split: TokenizedSplit) -> Features | None:
+    def _features(self, name: str) -> Features | None:
         assert self.encoder is not None
         cache = FeatureCache(
             stored.cache_dir(self.config),
             self.encoder,
             pooling=validation.model_settings(self.config).pooling or "mean",
             corpus=self.corpus.fingerprint,
-            tokenizer=self.tokenizer,
+            tokenizer=self.encoder_tokenizer,
             max_len=self.config.data.max_len,
         )
-        return cache.open(name, split)
+        return cache.open(name, self._ids(name, self.encoder_tokenizer))
 
-    def _ids(self, name: str) -> TokenizedSplit:
+    def _ids(self, name: str, tokenizer: Tokenizer) -> TokenizedSplit:
         return tokenize_split(
             self.corpus,
             name,
-            self.tokenizer,
+            tokenizer,
             self.config.data.max_len,
             stored.cache_dir(self.config),
         )
@@ -161,7 +170,7 @@ def prepare(config: ConfigDict, folder: pathlib.Path) -> list[str]:
         workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
     corpus.prepare()
     if not workdir_lib.has_checkpoint(folder):
-        _make_tokenizer(config, corpus, find_encoder(config, None))
+        make_tokenizers(config, corpus, find_encoder(config, None))
     return notices
 
 
@@ -175,17 +184,16 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     corpus = opener()
     workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
     encoder, vectors = find_encoder(config, folder), find_vectors(config, folder)
-    path = folder / workdir_lib.TOKENIZER
-    if path.is_dir():
-        tokenizer = load_tokenizer(path)
+    if (folder / workdir_lib.TOKENIZER).is_dir():
+        tokenizers = load_tokenizers(folder)
     else:
-        tokenizer = _make_tokenizer(config, corpus, encoder)
-        tokenizer.save(path)
+        tokenizers = make_tokenizers(config, corpus, encoder)
+        tokenizers.save(folder)
     if encoder is not None:
         keep_encoder(folder, encoder)
     if vectors is not None:
         keep_vectors(folder, vectors)
-    return _build_run(config, folder, tokenizer, opener, encoder, vectors)
+    return _build_run(config, folder, tokenizers, opener, encoder, vectors)
 
 
 def open_run(folder: pathlib.Path) -> Run:
@@ -194,7 +202,7 @@ def open_run(folder: pathlib.Path) -> Run:
     Its corpus, when it is opened, must be the one that it was trained on.
     """
     config = stored.read_config(folder / workdir_lib.CONFIG)
-    tokenizer = load_tokenizer(folder / workdir_lib.TOKENIZER)
+    tokenizers = load_tokenizers(folder)
 
     def open_checked() -> Corpus:
         corpus = _open_corpus(config)
@@ -203,7 +211,7 @@ def open_run(folder: pathlib.Path) -> Run:
 
     encoder, vectors = read_encoder(config, folder), find_vectors(config, folder)
     opener = functools.cache(open_checked)
-    return _build_run(config, folder, tokenizer, opener, encoder, vectors)
+    return _build_run(config, folder, tokenizers, opener, encoder, vectors)
 
 
 def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
@@ -229,18 +237,18 @@ def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
 def _build_run(
     config: ConfigDict,
     folder: pathlib.Path,
-    tokenizer: Tokenizer,
+    tokenizers: RunTokenizers,
     opener: Callable[[], Corpus],
     encoder: PretrainedEncoder | None,
     vectors: GivenVectors | None,
 ) -> Run:
-    model = _build_model(config, tokenizer, encoder, vectors)
-    return Run(config, folder, tokenizer, model, data_mesh(), opener, encoder, vectors)
+    model = _build_model(config, tokenizers, encoder, vectors)
+    return Run(config, folder, tokenizers, model, data_mesh(), opener, encoder, vectors)
 
 
 def _build_model(
     config: ConfigDict,
-    tokenizer: Tokenizer,
+    tokenizers: RunTokenizers,
     encoder: PretrainedEncoder | None,
     vectors: GivenVectors | None,
     dtype: Any = None,
@@ -248,8 +256,9 @@ def _build_model(
     settings = validation.model_settings(config)
     return build_model(
         settings,
-        vocab_size=tokenizer.size,
-        pad_id=tokenizer.pad_id,
+        vocab_size=tokenizers.written.size,
+        pad_id=tokenizers.written.pad_id,
+        encoder_pad_id=tokenizers.read.pad_id if tokenizers.read else None,
         dtype=dtype,
         bert=encoder.size if encoder else None,
         given_dim=vectors.dim if vectors else 0,
@@ -273,39 +282,3 @@ def _open_corpus(config: ConfigDict) -> Corpus:
         held_out=data.held_out,
     )
     return open_corpus(spec)
-
-
-def _make_tokenizer(
-    config: ConfigDict, corpus: Corpus, encoder: PretrainedEncoder | None
-) -> Tokenizer:
-    """The tokenizer of a config: the encoder's, from the cache, or trained on the training split.
-
-    Raises:
-      UserError: the encoder's vocabulary cannot be read or does not fit.
-    """
-    if encoder is not None:
-        return _encoder_tokenizer(config, encoder)
-    kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
-    if kind in ("wordpiece", "gpt2"):
-        return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
-    # The 2: before, tabs and the names of special tokens were not in the vocabulary.
-    name = f"{corpus.fingerprint[:24]}-{kind}-{size}-2"
-    path = stored.cache_dir(config) / "tokenizers" / name
-    if path.is_dir():
-        return load_tokenizer(path)
-    tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
-    tokenizer.save(path)
-    return tokenizer
-
-
-def _encoder_tokenizer(config: ConfigDict, encoder: PretrainedEncoder) -> Tokenizer:
-    place = bert.find_weights(encoder.name)
-    bert.check_uncased(place)
-    tokenizer = wordpiece_from_file(place / bert.VOCABULARY)
-    max_len = config.data.max_len
-    bert.check_fit(place, encoder.size, vocab_size=tokenizer.size, max_len=max_len)
-    return tokenizer
-
-
-def _vocab_dir(config: ConfigDict) -> str:
-    return config.tokenizer.vocab_dir or config.data.manual_dir

@@ -18,6 +18,7 @@ CONFIG = "config.json"
 CORPUS = "corpus.json"
 ENCODER = "encoder.json"
 TOKENIZER = "tokenizer"
+ENCODER_TOKENIZER = "encoder_tokenizer"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
 
