@@ -79,7 +79,8 @@ def encode_split(run: Run, variables: Variables, name: str) -> tuple[np.ndarray,
     for i in range(len(batches)):
         batch = batches[i]
         arrays = device_arrays(batch)
-        mu, logvar = _encode(run.model, variables, arrays["ids"], arrays.get("features"))
+        inputs = text_vae.encoder_inputs(arrays)
+        mu, logvar = _encode(run.model, variables, arrays["ids"], **inputs)
         real = batch["index"] >= 0
         mean_NxZ[batch["index"][real]] = np.asarray(mu)[real]
         std_NxZ[batch["index"][real]] = np.exp(0.5 * np.asarray(logvar))[real]

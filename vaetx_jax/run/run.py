@@ -16,7 +16,7 @@ from vaetx_jax.data.bucketing import Buckets, ProcessShare, make_buckets
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.fields import Fields
-from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
+from vaetx_jax.data.tokenized import FrameIds, ReadTokens, TokenizedSplit, tokenize_split
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.freeze import freezes_encoder
@@ -82,14 +82,22 @@ class Run:
         return _build_model(self.config, self.tokenizers, self.encoder, self.vectors, dtype)
 
     def split(self, name: str) -> TokenizedSplit:
-        """The ids of a split, and a frozen encoder's or given features of it; both are cached."""
+        """The ids of a split, and what the encoder reads besides: a frozen encoder's or given
+        features, or its own tokens. All of them are cached.
+        """
         split = self._ids(name, self.tokenizer)
         if self.vectors is not None:
             features = self.vectors.split(name, self.corpus)
             return dataclasses.replace(split, features=features)
-        if self.encoder is None or not freezes_encoder(self.model.freeze):
+        if self.encoder is not None and freezes_encoder(self.model.freeze):
+            features = self._features(name)
+            if features is not None:
+                return dataclasses.replace(split, features=features)
+        read = self.tokenizers.read
+        if read is None:
             return split
-        return dataclasses.replace(split, features=self._features(name))
+        tokens = ReadTokens(self._ids(name, read), FrameIds.of(read))
+        return dataclasses.replace(split, read=tokens)
 
     def encoder_features(self, name: str) -> Features | Rows | None:
         """A published encoder's features of a split before it is trained, or given ones, [N, E].

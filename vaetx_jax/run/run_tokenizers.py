@@ -84,8 +84,7 @@ def _own_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
 
 def _encoder_tokenizer(config: ConfigDict, encoder: PretrainedEncoder) -> Tokenizer:
     place = bert.find_weights(encoder.name)
-    bert.check_uncased(place)
-    tokenizer = wordpiece_from_file(place / bert.VOCABULARY)
+    tokenizer = wordpiece_from_file(place / bert.VOCABULARY, cased=bert.is_cased(place))
     max_len = config.data.max_len
     bert.check_fit(place, encoder.size, vocab_size=tokenizer.size, max_len=max_len)
     return tokenizer
