@@ -163,7 +163,7 @@ def _body(run: Run, evaluation: dict[str, Any] | None, step: int, source: str) -
         "",
         "| | |",
         "|---|---|",
-        f"| model | `{name}`, preset `{config.model.preset}`, dimension {config.model.dim} |",
+        f"| model | `{name}`, preset `{config.model.preset}`, dimension {run.model.dim} |",
         f"| latent | {latent or 'none'} |",
         f"| parameters | {count_parameters(run.model):,} |",
         f"| tokenizer | `{run.tokenizer.kind}`, {run.tokenizer.size:,} tokens |",

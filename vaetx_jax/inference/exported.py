@@ -25,7 +25,7 @@ from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CONFIG, CORPUS, ENCODER, ENCODER_TOKENIZER, PATH_KEYS, TOKENIZER
+from vaetx_jax.run.workdir import CONFIG, CORPUS, DECODER, ENCODER, ENCODER_TOKENIZER, PATH_KEYS, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
@@ -72,6 +72,9 @@ def write(
     if run.encoder or run.vectors:
         shutil.copyfile(run.folder / ENCODER, folder / ENCODER)
         files.append(folder / ENCODER)
+    if run.decoder:
+        shutil.copyfile(run.folder / DECODER, folder / DECODER)
+        files.append(folder / DECODER)
     if (run.folder / CORPUS).exists():  # its name and fingerprint
         shutil.copyfile(run.folder / CORPUS, folder / CORPUS)
         files.append(folder / CORPUS)
@@ -142,7 +145,14 @@ def named_leaves(variables: Variables) -> dict[str, Any]:
     return named
 
 
-_NAMED = ("data.train", "data.valid", "data.test", "data.vectors", "model.encoder_weights")
+_NAMED = (
+    "data.train",
+    "data.valid",
+    "data.test",
+    "data.vectors",
+    "model.encoder_weights",
+    "model.weights",
+)
 
 
 def _public_name(place: str) -> str:

@@ -20,14 +20,18 @@ from vaetx_jax.data.tokenized import FrameIds, ReadTokens, TokenizedSplit, token
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.freeze import freezes_encoder
+from vaetx_jax.models.gpt2 import Gpt2Size
 from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.features import FeatureCache, Features
 from vaetx_jax.run.given_vectors import GivenVectors, Rows, find_vectors, keep_vectors
 from vaetx_jax.run.pretrained import (
     PretrainedEncoder,
+    find_decoder,
     find_encoder,
+    keep_decoder,
     keep_encoder,
+    read_decoder,
     read_encoder,
 )
 from vaetx_jax.run.run_tokenizers import RunTokenizers, load_tokenizers, make_tokenizers
@@ -46,6 +50,7 @@ class Run:
       mesh: the devices that it uses.
       open_corpus: opens the corpus of `config.data`, once for all calls.
       encoder: its published encoder; None: it has none.
+      decoder: the size of its decoder, a published GPT-2; None: it has none.
       vectors: the vectors that are given in the place of an encoder; None: there are none.
     """
 
@@ -56,6 +61,7 @@ class Run:
     mesh: Mesh
     open_corpus: Callable[[], Corpus]
     encoder: PretrainedEncoder | None = None
+    decoder: Gpt2Size | None = None
     vectors: GivenVectors | None = None
 
     @property
@@ -79,7 +85,8 @@ class Run:
         if precision == "float32":
             return self.model
         dtype = jnp.dtype(precision)
-        return _build_model(self.config, self.tokenizers, self.encoder, self.vectors, dtype)
+        parts = (self.encoder, self.decoder, self.vectors)
+        return _build_model(self.config, self.tokenizers, *parts, dtype)
 
     def split(self, name: str) -> TokenizedSplit:
         """The ids of a split, and what the encoder reads besides: a frozen encoder's or given
@@ -178,6 +185,7 @@ def prepare(config: ConfigDict, folder: pathlib.Path) -> list[str]:
         workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
     corpus.prepare()
     if not workdir_lib.has_checkpoint(folder):
+        find_decoder(config, None)
         make_tokenizers(config, corpus, find_encoder(config, None))
     return notices
 
@@ -192,6 +200,7 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     corpus = opener()
     workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
     encoder, vectors = find_encoder(config, folder), find_vectors(config, folder)
+    decoder = find_decoder(config, folder)
     if (folder / workdir_lib.TOKENIZER).is_dir():
         tokenizers = load_tokenizers(folder)
     else:
@@ -199,9 +208,11 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
         tokenizers.save(folder)
     if encoder is not None:
         keep_encoder(folder, encoder)
+    if decoder is not None:
+        keep_decoder(folder, decoder)
     if vectors is not None:
         keep_vectors(folder, vectors)
-    return _build_run(config, folder, tokenizers, opener, encoder, vectors)
+    return _build_run(config, folder, tokenizers, opener, encoder, decoder, vectors)
 
 
 def open_run(folder: pathlib.Path) -> Run:
@@ -218,8 +229,8 @@ def open_run(folder: pathlib.Path) -> Run:
         return corpus
 
     encoder, vectors = read_encoder(config, folder), find_vectors(config, folder)
-    opener = functools.cache(open_checked)
-    return _build_run(config, folder, tokenizers, opener, encoder, vectors)
+    decoder, opener = read_decoder(config, folder), functools.cache(open_checked)
+    return _build_run(config, folder, tokenizers, opener, encoder, decoder, vectors)
 
 
 def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
@@ -248,16 +259,19 @@ def _build_run(
     tokenizers: RunTokenizers,
     opener: Callable[[], Corpus],
     encoder: PretrainedEncoder | None,
+    decoder: Gpt2Size | None,
     vectors: GivenVectors | None,
 ) -> Run:
-    model = _build_model(config, tokenizers, encoder, vectors)
-    return Run(config, folder, tokenizers, model, data_mesh(), opener, encoder, vectors)
+    parts = (encoder, decoder, vectors)
+    model = _build_model(config, tokenizers, *parts)
+    return Run(config, folder, tokenizers, model, data_mesh(), opener, *parts)
 
 
 def _build_model(
     config: ConfigDict,
     tokenizers: RunTokenizers,
     encoder: PretrainedEncoder | None,
+    decoder: Gpt2Size | None,
     vectors: GivenVectors | None,
     dtype: Any = None,
 ) -> LanguageModel:
@@ -269,6 +283,7 @@ def _build_model(
         encoder_pad_id=tokenizers.read.pad_id if tokenizers.read else None,
         dtype=dtype,
         bert=encoder.size if encoder else None,
+        gpt2=decoder,
         given_dim=vectors.dim if vectors else 0,
     )
 

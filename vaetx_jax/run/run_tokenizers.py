@@ -15,7 +15,7 @@ from vaetx_jax.config import stored
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
-from vaetx_jax.models import bert
+from vaetx_jax.models import bert, gpt2
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.pretrained import PretrainedEncoder
 
@@ -70,6 +70,10 @@ def load_tokenizers(folder: pathlib.Path) -> RunTokenizers:
 
 def _own_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
+    if kind == "gpt2" and config.model.weights:
+        place = gpt2.find_weights(config.model.weights)
+        if all((place / name).is_file() for name in gpt2.VOCABULARY):
+            return build_tokenizer(kind, size, lambda: (), place)
     if kind in ("wordpiece", "gpt2"):
         return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
     # The 2: before, tabs and the names of special tokens were not in the vocabulary.
