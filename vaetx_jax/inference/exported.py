@@ -21,6 +21,8 @@ from vaetx_jax.config import keys, stored
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.inference.latent_prior import LatentPrior
+from vaetx_jax.inference.prior_file import save_prior
 from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run import workdir
@@ -51,12 +53,14 @@ def write(
     step: int,
     source: str,
     with_encoder: bool = False,
+    prior: LatentPrior | None = None,
 ) -> None:
     """Fills an empty folder with all that `read` needs.
 
     Args:
       with_encoder: a frozen encoder that the hub has is part of the folder; else it is named there
         with its sha256. One from a folder of this machine always is.
+      prior: that samples are drawn from; None: N(0, I).
     """
     write_text(folder / CONFIG, stored.to_json(_portable(run)))
     run.tokenizers.save(folder)
@@ -72,6 +76,8 @@ def write(
     if run.encoder or run.vectors:
         shutil.copyfile(run.folder / ENCODER, folder / ENCODER)
         files.append(folder / ENCODER)
+    if prior is not None:
+        files.append(save_prior(prior, folder, step=step))
     if run.decoder:
         shutil.copyfile(run.folder / DECODER, folder / DECODER)
         files.append(folder / DECODER)
