@@ -100,8 +100,10 @@ def test_analogy_over_sets_moves_each_sentence_by_the_step_between_their_means(
     mean = {name: model.encode(lines)[0].mean(axis=0) for name, lines in sets.items()}
     z = model.encode([LINES[0], LINES[3]])[0] + 1.5 * (mean["to"] - mean["from"])
     assert out.splitlines() == model.decode(z)
-    assert command("analogy", ends[0], LINES[0])[2].strip().endswith(
-        "analogy over sets needs both --from=FILE and --to=FILE"
+    assert (
+        command("analogy", ends[0], LINES[0])[2]
+        .strip()
+        .endswith("analogy over sets needs both --from=FILE and --to=FILE")
     )
     assert "--from and --to go with analogy" in command("reconstruct", *ends, LINES[0])[2]
 

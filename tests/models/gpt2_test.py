@@ -246,7 +246,9 @@ def test_the_size_is_that_of_the_weights_and_stays_when_they_are_gone(gpt2_run, 
     model = load_model(folder)
     decoder = model.run.model.decoder
     assert (model.run.model.dim, decoder.layers, decoder.shape.heads) == (12, 2, 3)
-    assert model.sample(2, seed=1) == load_model(export(model, tmp_path / "shared")).sample(2, seed=1)
+    assert model.sample(2, seed=1) == load_model(export(model, tmp_path / "shared")).sample(
+        2, seed=1
+    )
 
 
 def test_the_vocabulary_comes_with_the_weights(gpt2_run, tmp_path):
@@ -305,7 +307,7 @@ def test_decoding_with_a_cache_is_decoding_at_once(ways):
 def test_a_latent_needs_a_way_into_gpt2():
     config = default_config("vae_gpt2")
     config.model.latent_input = False
-    with pytest.raises(ConfigError, match="without it z needs model.latent_prefix"):
+    with pytest.raises(ConfigError, match=r"without it z needs model\.latent_prefix"):
         validate(config)
     config.model.latent_prefix = True
     validate(config)

@@ -77,7 +77,7 @@ def table_columns(value: Any) -> list[Any] | None:
     return None
 
 
-def check_number(name: str, value: Any) -> float:
+def check_finite(name: str, value: Any) -> float:
     """A finite number.
 
     Raises:

@@ -27,7 +27,15 @@ from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CONFIG, CORPUS, DECODER, ENCODER, ENCODER_TOKENIZER, PATH_KEYS, TOKENIZER
+from vaetx_jax.run.workdir import (
+    CONFIG,
+    CORPUS,
+    DECODER,
+    ENCODER,
+    ENCODER_TOKENIZER,
+    PATH_KEYS,
+    TOKENIZER,
+)
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated

@@ -12,12 +12,12 @@ import numpy as np
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.arguments import (
+    check_finite,
     check_groups,
     check_integer,
     check_iterable,
     check_latents,
     check_name,
-    check_number,
     check_seed,
     check_sentences,
     is_numeric,
@@ -288,7 +288,7 @@ class TextModel:
         self.check_has_latent("steer")
         check_iterable(sentences)
         start, end = check_sentences(start), check_sentences(end)
-        step_Z = check_number("strength", strength) * shift_between(self.encode, start, end)
+        step_Z = check_finite("strength", strength) * shift_between(self.encode, start, end)
         groups = ((sentence,) for sentence in sentences)
         decoded = self._decode_groups(groups, lambda mean: mean + step_Z[None], 1, seed, how)
         return (sentence for (sentence,) in decoded)

@@ -231,9 +231,7 @@ def _importance_weighted(
     if not model.latent_dim:  # one term, the same at every draw: the bound is exact
         empty = jnp.zeros((batch["ids"].shape[0], 0), jnp.float32)
         return -elbo_lib.sentence_nll(model, variables, batch["ids"], empty, mask, mesh)
-    mu, logvar = text_vae.encode(
-        model, variables, batch["ids"], **text_vae.encoder_inputs(batch)
-    )
+    mu, logvar = text_vae.encode(model, variables, batch["ids"], **text_vae.encoder_inputs(batch))
 
     def log_weight(stream: jax.Array) -> jax.Array:
         z = mu + jnp.exp(0.5 * logvar) * _noise(key, batch["index"], model.latent_dim, stream)

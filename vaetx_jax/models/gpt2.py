@@ -17,8 +17,8 @@ import numpy as np
 
 from vaetx_jax.errors import UserError
 from vaetx_jax.models.layers import NORM_EPSILON
-from vaetx_jax.models.published import CONFIG, WEIGHTS, Tensors, Tree, find_folder
 from vaetx_jax.models.presets import ModelSettings
+from vaetx_jax.models.published import CONFIG, WEIGHTS, Tensors, Tree, find_folder
 from vaetx_jax.models.transformer import LayerShape
 
 POSITIONS = 1024

@@ -22,10 +22,10 @@ _LONGEST_WORD = 100
 
 
 class WordPieceTokenizer(FileTokenizer):
-    """BERT's WordPiece: split at punctuation and, but for a cased one, lower-cased, accents stripped.
+    """BERT's WordPiece: split at punctuation; but for a cased one, lower-cased without accents.
 
-    It loses the spaces around punctuation, and, uncased, case and accents. A corpus's `<unk>` is spelled in
-    four tokens (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as `<unk>`.
+    It loses the spaces around punctuation, and, uncased, case and accents. A corpus's `<unk>` is
+    spelled in four tokens (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as `<unk>`.
 
     Args:
         vocabulary: the bytes of `vocab.txt`, one token per line; the line number is the id.
@@ -95,9 +95,7 @@ class GPT2Tokenizer(FileTokenizer):
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
 
-def wordpiece_from_file(
-    path: str | os.PathLike[str], *, cased: bool = False
-) -> WordPieceTokenizer:
+def wordpiece_from_file(path: str | os.PathLike[str], *, cased: bool = False) -> WordPieceTokenizer:
     """BERT's tokenizer from its `vocab.txt` (30,522 tokens for bert-base-uncased).
 
     Args:
