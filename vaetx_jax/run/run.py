@@ -97,9 +97,9 @@ class Run:
             features = self.vectors.split(name, self.corpus)
             return dataclasses.replace(split, features=features)
         if self.encoder is not None and freezes_encoder(self.model.freeze):
-            features = self._features(name)
-            if features is not None:
-                return dataclasses.replace(split, features=features)
+            cached = self._features(name)
+            if cached is not None:
+                return dataclasses.replace(split, features=cached)
         read = self.tokenizers.read
         if read is None:
             return split

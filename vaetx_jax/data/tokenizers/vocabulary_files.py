@@ -25,7 +25,8 @@ class WordPieceTokenizer(FileTokenizer):
     """BERT's WordPiece: split at punctuation; but for a cased one, lower-cased without accents.
 
     It loses the spaces around punctuation, and, uncased, case and accents. A corpus's `<unk>` is
-    spelled in four tokens (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as `<unk>`.
+    spelled in four tokens (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as
+    `<unk>`.
 
     Args:
         vocabulary: the bytes of `vocab.txt`, one token per line; the line number is the id.
