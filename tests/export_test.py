@@ -73,6 +73,17 @@ def test_the_card_has_the_numbers_of_this_checkpoint_with_their_kinds(model, tra
     assert "at most 3.69" in card and "of 4: variance" in card
 
 
+def test_the_head_has_the_numbers_as_results_that_the_hub_reads(model):
+    from vaetx_jax.export import model_card
+
+    figures = {"split": "test", "sentences": 40, "tokens": 300, "truncated": 0, "iw_samples": 2}
+    figures |= {"kl": 1.25, "ppl_iw": 7.125, "behind_lm": None, "mi_limit": 3.7, "latent_dim": 4}
+    data = ModelCard(model_card(model.run, figures, step=40, source="best")).data
+    found = [(r.metric_type, r.metric_value, r.dataset_split) for r in data.eval_results]
+    assert found == [("perplexity", 7.125, "test"), ("kl", 1.25, "test")]
+    assert "importance-weighted" in data.eval_results[0].metric_name
+
+
 def test_the_head_of_the_card_is_what_the_hub_reads(exported):
     data = ModelCard.load(exported / "README.md").data
     assert data.library_name == "vaetx_jax" and data.language == "en"

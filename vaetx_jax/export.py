@@ -58,6 +58,7 @@ def export(
             step=step,
             source=source,
             with_encoder=with_encoder,
+            prior=model.prior,
         )
         if evaluation is not None:
             write_text(fresh / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
@@ -130,20 +131,23 @@ def model_card(run: Run, evaluation: dict[str, Any] | None, *, step: int, source
     """
     from huggingface_hub import ModelCard  # here, because it is slow to import
 
-    head = _card_data(run).to_yaml()
+    head = _card_data(run, evaluation).to_yaml()
     return str(
         ModelCard("\n".join(["---", head, "---", "", *_body(run, evaluation, step, source)]))
     )
 
 
-def _card_data(run: Run) -> Any:
+def _card_data(run: Run, evaluation: dict[str, Any] | None) -> Any:
     """The head of the card: only what is known for certain of the model and its corpus."""
     from huggingface_hub import ModelCardData
 
     corpus, latent = run.config.data.corpus, run.model.latent_dim
     kind = "variational-autoencoder" if latent else "language-model"
     public = SOURCES.get(corpus)
+    name = run.config.model.name
     return ModelCardData(
+        model_name=f"{name} on {corpus}" if evaluation else None,
+        eval_results=_results(evaluation, corpus) if evaluation else None,
         library_name="vaetx_jax",
         tags=[kind, "text-generation", "jax", "flax", run.config.model.name],
         language=None if corpus == "text" else "en",
@@ -151,6 +155,26 @@ def _card_data(run: Run) -> Any:
         license_name=f"that of the corpus {corpus}" if public else None,
         license_link=public.homepage if public else None,
     )
+
+
+def _results(evaluation: dict[str, Any], corpus: str) -> list[Any]:
+    """The figures that compare models, as the hub's `EvalResult`."""
+    from huggingface_hub import EvalResult
+
+    shown = {name: _format(value) for name, value in evaluation.items()}
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=corpus,
+            dataset_name=corpus,
+            dataset_split=str(evaluation["split"]),
+            metric_type="perplexity" if name.startswith("ppl") else name,
+            metric_name=f"{name}: {KINDS[name].format(**shown)}",
+            metric_value=round(float(evaluation[name]), 4),
+        )
+        for name in ("ppl_iw", "ppl_iw_word", "ppl_elbo", "kl", "mi", "use", "behind_lm")
+        if evaluation.get(name) is not None
+    ]
 
 
 def _body(run: Run, evaluation: dict[str, Any] | None, step: int, source: str) -> list[str]:
@@ -164,7 +188,7 @@ def _body(run: Run, evaluation: dict[str, Any] | None, step: int, source: str) -
         "",
         "| | |",
         "|---|---|",
-        f"| model | `{name}`, preset `{config.model.preset}`, dimension {config.model.dim} |",
+        f"| model | `{name}`, preset `{config.model.preset}`, dimension {run.model.dim} |",
         f"| latent | {latent or 'none'} |",
         f"| parameters | {count_parameters(run.model):,} |",
         f"| tokenizer | `{run.tokenizer.kind}`, {run.tokenizer.size:,} tokens |",

@@ -156,7 +156,10 @@ def _dotted(default: ConfigDict, settings: Mapping[str, Any]) -> dict[str, Any]:
 def _keys(default: ConfigDict) -> list[str]:
     """The settings that may be set; files and folders are up to `fit`."""
     flat = keys.flatten(default.to_dict())
-    own = {*workdir_lib.PATH_KEYS, "data.corpus", "model.name"} - {"tokenizer.vocab_dir"}
+    own = {*workdir_lib.PATH_KEYS, "data.corpus", "model.name"} - {
+        "tokenizer.vocab_dir",
+        "model.weights",
+    }
     return [key for key in flat if key not in own]
 
 

@@ -11,6 +11,7 @@ from absl import flags
 
 from vaetx_jax import command_line
 from vaetx_jax.data.fields import Fields
+from vaetx_jax.errors import UserError
 from vaetx_jax.generate import __main__, vector_files
 from vaetx_jax.inference.text_model import load
 
@@ -86,6 +87,33 @@ def test_json_lines_go_in_and_come_out(command, model):
         {"line": 1, "text": "i love this soup", "reconstruction": backs[0]},
         {"line": 2, "text": "the chefs", "reconstruction": backs[1]},
     ]
+
+
+def test_analogy_over_sets_moves_each_sentence_by_the_step_between_their_means(
+    command, model, tmp_path
+):
+    sets = {"from": LINES[:2], "to": LINES[2:]}
+    for name, lines in sets.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ends = [f"--{name}={tmp_path / name}" for name in sets]
+    status, out, _ = command("analogy", *ends, "--strength=1.5", LINES[0], LINES[3])
+    assert status == 0
+    mean = {name: model.encode(lines)[0].mean(axis=0) for name, lines in sets.items()}
+    z = model.encode([LINES[0], LINES[3]])[0] + 1.5 * (mean["to"] - mean["from"])
+    assert out.splitlines() == model.decode(z)
+    assert (
+        command("analogy", ends[0], LINES[0])[2]
+        .strip()
+        .endswith("analogy over sets needs both --from=FILE and --to=FILE")
+    )
+    assert "--from and --to go with analogy" in command("reconstruct", *ends, LINES[0])[2]
+
+
+def test_steering_between_single_sentences_is_an_analogy(model):
+    a, b, c = LINES[0], LINES[2], LINES[3]
+    assert model.steer([c], [a], [b]) == [model.analogy(a, b, c)]
+    with pytest.raises(UserError, match="start: no sentence"):
+        model.steer([c], [], [b])
 
 
 def test_interpolate_takes_pairs(command, model):

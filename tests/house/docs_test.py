@@ -205,7 +205,9 @@ def check_ours(called):
     """The rules beyond the flags, as the command itself applies them before it starts."""
     if called.name.startswith("benchmarks."):
         return
-    needed = ["config", "to"]
+    needed = ["config"]
+    if called.name == "vaetx_jax.export":
+        needed.append("to")
     if called.name not in ("vaetx_jax.main", "vaetx_jax.study"):  # theirs has a default
         needed.append("workdir")
     for flag in needed:

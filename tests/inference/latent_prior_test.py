@@ -1,10 +1,15 @@
 """Priors fitted to the training split: a mixture, and a Gaussian of each class."""
 
+import shutil
+
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
-from vaetx_jax.errors import ConfigError
+from vaetx_jax.errors import ConfigError, DamagedError
+from vaetx_jax.export import export
 from vaetx_jax.inference.latent_prior import LatentPrior, fit_class, fit_mixture
+from vaetx_jax.inference.prior_file import PRIOR, save_prior
 from vaetx_jax.inference.sentences import encode_split
 from vaetx_jax.inference.text_model import load
 
@@ -85,6 +90,42 @@ def test_an_unknown_label_is_told_with_those_there_are(model):
     classes, *_ = model.run.split("train").label_fields.values()
     with pytest.raises(ConfigError, match=f"label = '{classes[0]}x': must be one of"):
         model.sample(1, label=f"{classes[0]}x")
+
+
+def test_the_density_of_a_prior_is_that_of_its_gaussians():
+    prior = fit_mixture(CLOUDS, NONE, components=2, seed=0)
+    z = CLOUDS[::40] + 0.3
+    per_component = [
+        np.log(weight) + multivariate_normal(mean, factor @ factor.T).logpdf(z)
+        for weight, mean, factor in zip(
+            prior.weight_K, prior.mean_KxZ, prior.factor_KxZxZ, strict=True
+        )
+    ]
+    np.testing.assert_allclose(prior.log_density(z), np.logaddexp(*per_component), rtol=1e-9)
+
+
+def test_a_fitted_prior_says_how_it_fits_held_out_latents(model, capsys):
+    model.fit_prior(1)
+    said = capsys.readouterr().out
+    assert said.startswith("prior: 1 Gaussian fitted to the training sentences; log-density of")
+    assert "better by" in said or "worse by" in said
+
+
+def test_a_kept_prior_comes_with_the_model_of_its_checkpoint_and_with_its_export(
+    trained, tmp_path, capsys
+):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    fitted = load(copy).fit_prior(2, save=True, verbose=False)
+    for folder in (copy, export(load(copy), tmp_path / "shared")):
+        again = load(folder)
+        np.testing.assert_array_equal(again.prior.factor_KxZxZ, fitted.prior.factor_KxZxZ)
+        assert again.sample(3, seed=5) == fitted.sample(3, seed=5)
+    save_prior(fitted.prior, copy, step=fitted.step + 1)
+    assert load(copy).prior is None
+    assert f"was fitted to step {fitted.step + 1} and is left out" in capsys.readouterr().err
+    (copy / PRIOR).write_bytes(b"nothing")
+    with pytest.raises(DamagedError, match=r"prior.safetensors: not a prior .*; fit it again"):
+        load(copy)
 
 
 def test_a_fitted_prior_is_what_samples_are_drawn_from(model):

@@ -208,17 +208,16 @@ def test_sentences_longer_than_the_positions_are_refused(folder):
         bert.check_fit(folder, size, vocab_size=tiny_bert.VOCABULARY, max_len=65)
 
 
-def test_a_cased_bert_is_refused(folder):
+def test_a_folder_says_whether_its_bert_reads_cased_text(folder):
+    assert not bert.is_cased(folder)
     (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    with pytest.raises(UserError, match="this BERT reads cased text"):
-        bert.check_uncased(folder)
+    assert bert.is_cased(folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"model.encoder_weights": ""}, "config.model.encoder_weights = '': give a folder with"),
-        ({"tokenizer.kind": "bpe"}, "config.tokenizer.kind = 'bpe': the encoder bert reads its"),
         ({"model.pooling": "attention"}, "config.model.pooling = 'attention': the encoder bert"),
         ({"model.encoder_word_dropout": 0.1}, "vae_bert with the encoder bert has no such field"),
         ({"model.encoder_start": "lsa"}, "lsa is a start of the encoder bag alone"),

@@ -5,15 +5,20 @@ That the result computes what GPT-2 computes is a test against `transformers`, i
 
 import functools
 import json
+import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import tiny_gpt2
+from tests.helpers import tiny_bert, tiny_gpt2
 from tests.helpers.tiny import params_of
 from vaetx_jax.config.defaults import default_config
-from vaetx_jax.errors import UserError
+from vaetx_jax.config.validation import validate
+from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.export import export
+from vaetx_jax.inference.text_model import load as load_model
 from vaetx_jax.models import gpt2
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import create_run
@@ -21,6 +26,12 @@ from vaetx_jax.training import trainer as trainer_lib
 
 PARAMS = jax.device_get(params_of(tiny_gpt2.model()))
 load = functools.partial(gpt2.load_weights, heads=tiny_gpt2.HEADS)
+# z enters at each input, as a key and value of each layer, or by both.
+WAYS = (
+    {"latent_input": True},
+    {"latent_input": False, "latent_prefix": True},
+    {"latent_input": True, "latent_prefix": True},
+)
 
 
 def test_every_parameter_of_the_decoder_but_the_latents_projection_is_loaded(tmp_path):
@@ -198,8 +209,7 @@ def gpt2_run(config, tmp_path):
     """The settings of a tiny VAE-GPT2 on `grammar`, and its folder."""
     run = default_config("vae_gpt2")
     run.data.update(config.data)
-    run.model.update({"dim": tiny_gpt2.DIM, "latent_dim": 4, "heads": 2, "ff_dim": 10})
-    run.model.update({"decoder_layers": tiny_gpt2.LAYERS, "decoder_heads": tiny_gpt2.HEADS})
+    run.model.update({"latent_dim": 4, "heads": 2, "ff_dim": 10})
     run.train.update({"steps": 2, "log_every": 1})
     run.objective.cycles = 1
     (tmp_path / "gpt2").mkdir()
@@ -227,7 +237,95 @@ def test_a_run_starts_from_the_weights_it_is_given(gpt2_run, tmp_path):
     assert trainer.run(state).steps == 2
 
 
+def test_the_size_is_that_of_the_weights_and_stays_when_they_are_gone(gpt2_run, tmp_path):
+    run, folder = gpt2_run
+    run.model.weights = str(tiny_gpt2.write(tmp_path / "weights"))
+    trainer, state, _ = start(run, folder)
+    trainer.run(state)
+    shutil.rmtree(tmp_path / "weights")
+    model = load_model(folder)
+    decoder = model.run.model.decoder
+    assert (model.run.model.dim, decoder.layers, decoder.shape.heads) == (12, 2, 3)
+    assert model.sample(2, seed=1) == load_model(export(model, tmp_path / "shared")).sample(
+        2, seed=1
+    )
+
+
+def test_the_vocabulary_comes_with_the_weights(gpt2_run, tmp_path):
+    run, folder = gpt2_run
+    weights = tiny_gpt2.write(tmp_path / "weights")
+    for old, new in zip(
+        tiny_gpt2.write_vocabulary(weights), ("vocab.json", "merges.txt"), strict=True
+    ):
+        old.rename(weights / new)
+    run.model.weights, run.tokenizer.vocab_dir = str(weights), ""
+    folder.mkdir()
+    assert create_run(run, folder).tokenizer.size == tiny_gpt2.VOCABULARY + 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model.decoder_layers": 3}, "decoder_layers = 3: the GPT-2 in .* has 2; leave the"),
+        ({"model.decoder_heads": 4}, "decoder_heads = 4: the GPT-2 in .* has 3; leave the"),
+        ({"data.max_len": 40}, "max_len = 40: the GPT-2 in .* has 32 positions"),
+    ],
+)
+def test_settings_of_another_size_than_the_weights_are_refused(
+    gpt2_run, tmp_path, changes, message
+):
+    run, folder = gpt2_run
+    run.model.weights = str(tiny_gpt2.write(tmp_path / "weights", n_positions=32))
+    run.data.max_len = 20
+    run.update_from_flattened_dict(changes)
+    folder.mkdir()
+    with pytest.raises(UserError, match=message):
+        create_run(run, folder)
+
+
+@pytest.mark.parametrize("ways", WAYS)
+def test_decoding_with_a_cache_is_decoding_at_once(ways):
+    model = tiny_gpt2.model(**ways)
+    params = params_of(model)
+    ids = np.random.default_rng(0).integers(0, 250, (2, 7)).astype(np.int32)
+    z = np.random.default_rng(1).normal(size=(2, 4)).astype(np.float32)
+
+    def logits(z):
+        h = model.apply({"params": params}, ids, z, method="decode")
+        output = params["output_layer"]
+        return np.asarray(h @ output["kernel"].T + output["bias"][None, None])
+
+    full = logits(z)
+    assert np.abs(full - logits(-z)).max() > 1e-3
+    cache = model.apply({"params": params}, z, 6, method="start")
+    step = jax.jit(functools.partial(model.apply, method="step"))
+    for position in range(6):
+        here, cache = step({"params": params}, ids[:, position], jnp.int32(position), cache)
+        np.testing.assert_allclose(here, full[:, position], rtol=1e-4, atol=1e-5)
+
+
+def test_a_latent_needs_a_way_into_gpt2():
+    config = default_config("vae_gpt2")
+    config.model.latent_input = False
+    with pytest.raises(ConfigError, match=r"without it z needs model\.latent_prefix"):
+        validate(config)
+    config.model.latent_prefix = True
+    validate(config)
+
+
+def test_a_published_pair_trains_with_an_encoder_of_its_own_tokens(gpt2_run, tmp_path):
+    run, folder = gpt2_run
+    run.model.update({"encoder": "bert", "heads": None, "ff_dim": None, "latent_prefix": True})
+    run.model.encoder_weights = str(tiny_bert.write(tmp_path / "bert"))
+    run.model.weights = str(tiny_gpt2.write(tmp_path / "weights"))
+    trainer, state, words = start(run, folder)
+    assert words.startswith("starts from GPT-2's weights") and "the encoder from" in words
+    assert trainer.run(state).steps == 2
+    assert load_model(folder).encode(["the cat"])[0].shape == (1, 4)
+
+
 def test_a_run_without_weights_says_so_and_trains(gpt2_run):
+    gpt2_run[0].model.update({"dim": 12, "decoder_layers": 2, "decoder_heads": 3})
     trainer, state, words = start(*gpt2_run)
     assert words.startswith(
         "starts from random parameters, GPT-2's too: config.model.weights names"

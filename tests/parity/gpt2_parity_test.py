@@ -95,6 +95,39 @@ def test_the_latent_is_added_to_every_input_embedding(oracle, params):
     )
 
 
+@pytest.mark.parametrize("latent_input", [False, True])
+def test_a_prefix_is_a_past_of_one_position_in_each_layer(oracle, latent_input):
+    """Optimus' memory; the sentence's own positions begin at 0."""
+    ours_model = tiny_gpt2.model(latent_prefix=True, latent_input=latent_input)
+    fresh = jax.device_get(params_of(ours_model))
+    params = gpt2.load_weights(oracle[0], fresh, heads=tiny_gpt2.HEADS)
+    decoder, model = params["decoder"], oracle[1]
+    past = transformers.DynamicCache()
+    for i in range(tiny_gpt2.LAYERS):
+        pair = []
+        for part in ("prefix_key", "prefix_value"):
+            linear = decoder[f"layer_{i}"][part]
+            heads = (Z @ linear["kernel"] + linear["bias"]).reshape(3, tiny_gpt2.HEADS, 1, -1)
+            pair.append(torch.tensor(heads))
+        past.update(*pair, i)
+    added_BxD = np.zeros((3, tiny_gpt2.DIM), np.float32)
+    if latent_input:
+        added_BxD = Z @ decoder["project"]["kernel"] + decoder["project"]["bias"]
+    positions = torch.arange(IDS.shape[1])[None]
+    with torch.no_grad():
+        tokens = model.transformer.wte(torch.tensor(IDS.astype(np.int64)))
+        theirs = model(
+            inputs_embeds=tokens + torch.tensor(added_BxD)[:, None],
+            past_key_values=past,
+            position_ids=positions,
+            attention_mask=torch.ones(3, IDS.shape[1] + 1),
+        ).logits.numpy()
+    ids_BxS = jnp.asarray(np.concatenate([IDS, IDS[:, :1]], axis=1))
+    h_BxTxD = ours_model.apply({"params": params}, ids_BxS, Z, method="decode")
+    table = params["output_layer"]["kernel"][: tiny_gpt2.VOCABULARY]
+    np.testing.assert_allclose(h_BxTxD @ table.T, theirs, rtol=1e-5, atol=3e-5)
+
+
 def test_decoding_with_a_cache_gives_the_same_logits(oracle, params):
     full = np.asarray(logits(params, Z))
     cache = MODEL.apply({"params": params}, Z, IDS.shape[1], method="start")

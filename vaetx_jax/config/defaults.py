@@ -52,8 +52,8 @@ class Data:
     train: str = ""  # the files of the corpus `text`
     valid: str = ""
     test: str = ""
-    # A .npy file with a vector for each sentence, which model.encoder=vectors reads; with {split}
-    # in its name, a file for each split (`run.given_vectors`).
+    # A .npy or .parquet file with a vector for each sentence, which model.encoder=vectors reads;
+    # with {split} in its name, a file for each split (`run.given_vectors`).
     vectors: str = ""
     # The columns of these files, by name or by number from 1: the sentence (empty: `text`) and its
     # label (empty: `label`, if there is one); several labels are parted by commas.

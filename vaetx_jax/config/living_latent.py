@@ -42,6 +42,10 @@ def keep_latent_alive(config: ConfigDict) -> None:
         model.preset = "modern"
     model.dropout, model.output_start = DROPOUT, "unigrams"
     config.tokenizer.vocab_size = 0  # chosen from the number of words
+    if model.name == "vae_bert":
+        # The encoder reads its own tokens. A decoder over tens of thousands that the corpus mostly
+        # does not use would be slower and learn less.
+        config.tokenizer.kind = "bpe"
     config.data.batch_size, config.data.groups = 16, 4
     config.objective.annealing, config.objective.cycles = "none", 1
     train.epochs = LANGUAGE_MODEL_EPOCHS + VAE_EPOCHS

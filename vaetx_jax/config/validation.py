@@ -117,7 +117,7 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
     for key, must in broken_rules(ModelSettings, dataclasses.asdict(settings)):
         rule(f"model.{key}", False, must)
     for key in ("heads", "decoder_heads"):
-        heads = getattr(settings, key)
+        heads = None if settings.weights else getattr(settings, key)  # the weights have their own
         divides = f"{heads} heads (preset {preset}) do not divide model.dim = {settings.dim}"
         rule(f"model.{key}", not heads or settings.dim % heads == 0, divides)
     if settings.encoder_start == "lsa":
@@ -150,13 +150,14 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
     if name == "vae_gpt2" and settings.weights:
         must = "GPT-2's weights are of GPT-2's tokens: tokenizer.kind must be gpt2"
         rule("model.weights", config.tokenizer.kind == "gpt2", must)
+    if name == "vae_gpt2":
+        must = "without it z needs model.latent_prefix"
+        rule("model.latent_input", bool(settings.latent_input or settings.latent_prefix), must)
 
 
 def _check_bert(config: ConfigDict, settings: ModelSettings, rule: Any) -> None:
     must = f"give a folder with {', '.join(bert.FILES)}, or a model's name on the Hugging Face hub"
     rule("model.encoder_weights", bool(settings.encoder_weights), must)
-    must = "the encoder bert reads its own vocabulary: tokenizer.kind must be wordpiece"
-    rule("tokenizer.kind", config.tokenizer.kind == "wordpiece", must)
     if settings.pooling not in bert.POOLINGS:
         must = f"the encoder bert has {' and '.join(bert.POOLINGS)}"
         rule("model.pooling", False, must)

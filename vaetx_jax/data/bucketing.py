@@ -13,6 +13,7 @@ from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit
 from vaetx_jax.errors import UserError
 
 SHORTEST = 3  # the shortest shape; a row without tokens has 2 ids
+READ_STEP = 8  # rows in the encoder's own tokens have lengths that are multiples of this
 _CHUNK = 1 << 16  # rows looked at together while the buckets are made
 
 
@@ -36,6 +37,8 @@ class Batch(TypedDict):
     index: int64 [B], the row in the split, -1 for a filler.
     features: float32 [B, E], the split's features of each row, 0 for a filler; only where the split
         has them.
+    encoder_ids: int32 [B, R], as `ids`, in the tokens that the encoder reads; only where these are
+        others than the decoder's.
     """
 
     ids: npt.NDArray[np.int32]
@@ -43,11 +46,12 @@ class Batch(TypedDict):
     weight: npt.NDArray[np.float32]
     index: npt.NDArray[np.int64]
     features: NotRequired[npt.NDArray[np.float32]]
+    encoder_ids: NotRequired[npt.NDArray[np.int32]]
 
 
 def device_arrays(batch: Batch, *names: str) -> dict[str, npt.NDArray[Any]]:
-    """What a model reads of a batch: its ids, its features where it has them, and `names`."""
-    wanted = ("ids", "features", *names)
+    """What a model reads of a batch: its ids, what it has for the encoder, and `names`."""
+    wanted = ("ids", "features", "encoder_ids", *names)
     return {name: array for name, array in batch.items() if name in wanted}  # type: ignore[misc]
 
 
@@ -105,6 +109,7 @@ class Buckets:
       batch_size: B, rows of a global batch.
       first, rows: the process's part of a batch, rows first : first + rows.
       padding: the share of target positions that hold no target, filler rows counted.
+      read_shapes: [G] static lengths R in the encoder's own tokens, where the split has them.
     """
 
     split: TokenizedSplit
@@ -117,6 +122,7 @@ class Buckets:
     first: int
     rows: int
     padding: float
+    read_shapes: tuple[int, ...] = ()
 
     @property
     def batches(self) -> int:
@@ -148,6 +154,10 @@ class Buckets:
             features_BxE = np.zeros((self.rows, self.split.features.shape[1]), np.float32)
             features_BxE[: len(rows)] = self.split.features[rows]
             batch["features"] = features_BxE
+        if self.split.read is not None:
+            read = self.split.read
+            batch["encoder_ids"] = np.empty((self.rows, self.read_shapes[bucket]), np.int32)
+            read.split.fill(index_B, batch["encoder_ids"], read.frame)
         return batch
 
 
@@ -198,10 +208,11 @@ def make_buckets(
     bounds, sizes = bounds[sizes > 0], sizes[sizes > 0]
     batches = -(-sizes // batch_size)
     positions = np.sum(batches * (bounds - 1)) * batch_size
+    order = _by_bucket(lengths_N, bucket_of_length, sizes)
     return Buckets(
         split=split,
         frame=frame,
-        order=_by_bucket(lengths_N, bucket_of_length, sizes),
+        order=order,
         shapes=tuple(int(bound) for bound in bounds),
         row_starts=np.concatenate([[0], np.cumsum(sizes)]),
         batch_starts=np.concatenate([[0], np.cumsum(batches)]),
@@ -209,7 +220,24 @@ def make_buckets(
         first=share.index * rows,
         rows=rows,
         padding=1.0 - float(np.sum(histogram * (np.arange(len(histogram)) - 1)) / positions),
+        read_shapes=_read_shapes(split, order, sizes, max_len),
     )
+
+
+def _read_shapes(
+    split: TokenizedSplit,
+    order: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int64],
+    max_len: int,
+) -> tuple[int, ...]:
+    """The longest row of each bucket in the encoder's own tokens, rounded up."""
+    if split.read is None:
+        return ()
+    lengths_N, ends = split.read.split.lengths, np.cumsum(sizes)
+    longest = [
+        int(lengths_N[order[end - size : end]].max()) for end, size in zip(ends, sizes, strict=True)
+    ]
+    return tuple(min(-(-length // READ_STEP) * READ_STEP, max_len) for length in longest)
 
 
 def _histogram(lengths_N: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

@@ -21,7 +21,7 @@ def parquet_rows(
       UserError: pyarrow is not installed, the file cannot be read, or lacks a column.
     """
     name = name_of(source)
-    file = _open(name, pathlib.Path(source).expanduser())
+    file = open_parquet(name, pathlib.Path(source).expanduser())
     columns = columns_in_schema(name, file.schema_arrow.names, fields, keys)
     number = 0
     try:
@@ -34,7 +34,15 @@ def parquet_rows(
         raise UserError(f"{where}: damaged ({error}). Write it again.") from error
 
 
-def _open(name: str, path: pathlib.Path) -> Any:
+def open_parquet(name: str, path: pathlib.Path) -> Any:
+    """A pyarrow.parquet.ParquetFile.
+
+    Args:
+      name: of the file in messages.
+
+    Raises:
+      UserError: pyarrow is not installed, or the file cannot be read.
+    """
     try:
         import pyarrow.parquet as pq
     except ImportError:

@@ -52,6 +52,13 @@ class FrameIds(NamedTuple):
         return cls(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
 
 
+class ReadTokens(NamedTuple):
+    """The same sentences in the tokens of an encoder that does not read the decoder's."""
+
+    split: TokenizedSplit
+    frame: FrameIds
+
+
 @dataclasses.dataclass(frozen=True)
 class TokenizedSplit:
     """N sentences as ids. The arrays are memory-mapped and read-only; tests may pass plain ones.
@@ -65,6 +72,7 @@ class TokenizedSplit:
       labels: field -> class indices [N], -1 where a sentence has none; the corpus's order.
       label_fields: field -> the names of its classes.
       log_prob: float64 [N], exact log-probabilities in nats where the corpus knows them.
+      read: the sentences as an encoder with a tokenizer of its own reads them; None: as here.
       features: float32 [N, E], what a frozen encoder makes of each sentence, where that is known
         (`run.features`), or a vector given for it; its rows are read when they are asked for.
     """
@@ -77,6 +85,7 @@ class TokenizedSplit:
     label_fields: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     log_prob: npt.NDArray[np.float64] | None = None
     features: Any = None
+    read: ReadTokens | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -4,7 +4,9 @@
     decode        a sentence for each vector of the encoder's kind    --vectors=FILE.npy
     reconstruct   sentences through their latents and back
     interpolate   sentences between two                               --steps=7 --path=linear
-    analogy       the sentence that is to the third as the second is to the first
+    analogy       the sentence that is to the third as the second is to the first; or, for sets,
+                  each sentence and the step between two files    --from=FILE --to=FILE
+                                                                  --strength=1.5
     neighbours    a corpus's sentences nearest to each                --corpus=FILE --k=5
     encode        posterior means and deviations                      --output=vectors.npy
     score         bounds on the log-probability, nats                 --iw_samples=10
@@ -43,7 +45,7 @@ from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.line_reader import Line, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.generate import vector_files
-from vaetx_jax.generate.tasks import SCORE_HEADING, TASKS, encode_windows
+from vaetx_jax.generate.tasks import SCORE_HEADING, STEER, TASKS, encode_windows
 from vaetx_jax.inference.decoding import Decoding
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import METRICS
@@ -83,6 +85,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     integer("count", 10, "sample: how many sentences.", lower_bound=0)
     string("label", None, "sample: like the training sentences of this class.")
     string("vectors", None, "decode: a .npy file of vectors, a row each.")
+    string("from", None, "analogy: a file of sentences, the step's start.")
+    string("to", None, "analogy: a file of sentences, the step's end.")
+    number("strength", 1.0, "analogy: times this step, with --from and --to.")
     integer("steps", 7, "interpolate: sentences, both ends included.", lower_bound=2)
     choice("path", "linear", list(PATHS), "interpolate: a straight line, or the great circle.")
     string("corpus", None, "neighbours: the file to search; - is standard input.")
@@ -105,6 +110,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def main(words: Sequence[str]) -> int | None:
     """The command."""
     name, texts = _task_name(words)
+    if name == "analogy" and (flags.FLAGS["from"].value or flags.FLAGS.to):
+        name = STEER
     folder = pathlib.Path(command_line.require("workdir"))
     # All that can be wrong with the command is refused before a model is loaded.
     arguments, open_lines = _arguments(name, texts), _lines(name, texts)
@@ -130,11 +137,11 @@ def main(words: Sequence[str]) -> int | None:
 
 
 def _task_name(words: Sequence[str]) -> tuple[str, list[str]]:
-    known = ", ".join(TASKS)
+    known = ", ".join(name for name in TASKS if name != STEER)
     if not words:
         raise ConfigError(f"say what to do, one of {known}; see --help")
     name, *texts = words
-    if name not in TASKS:
+    if name not in TASKS or name == STEER:
         raise ConfigError(f"{name!r} is none of {known}{closest(name, TASKS)}; see --help")
     return name, texts
 
@@ -151,6 +158,14 @@ def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
             if name == "decode"
             else f"--vectors goes with decode, not with {name}"
         )
+    ends = {"start": values["from"].value, "end": values.to}
+    if name == STEER:
+        if None in ends.values():
+            raise ConfigError("analogy over sets needs both --from=FILE and --to=FILE")
+        for end, file in ends.items():
+            arguments[end] = read_lines(file, fields=command_line.fields(), on_error=_on_error)
+    elif any(ends.values()):
+        raise ConfigError(f"--from and --to go with analogy, not with {name}")
     if values.corpus and name != "neighbours":
         raise ConfigError(f"--corpus goes with neighbours, not with {name}")
     if name == "neighbours":

@@ -76,6 +76,26 @@ def interpolate(
         separator = [""]
 
 
+def steer(
+    model: TextModel,
+    lines: Iterable[Line],
+    *,
+    start: Iterable[Line],
+    end: Iterable[Line],
+    strength: float,
+    seed: int,
+    **how: Any,
+) -> Iterator[Record]:
+    """Each sentence moved by what one set of sentences has and another has not."""
+    sets = [[line.text for line in lines] for lines in (start, end)]
+    lines, ahead = itertools.tee(lines)
+    texts = (line.text for line in ahead)
+    results = model.stream_steer(texts, *sets, strength=strength, seed=seed, **how)
+    for line, result in zip(lines, results, strict=True):
+        fields = {"line": line.number, "text": line.text, "strength": strength, "steered": result}
+        yield Record(one_line(result), fields)
+
+
 def analogy(model: TextModel, lines: Iterable[Line], *, seed: int, **how: Any) -> Iterator[Record]:
     """The sentence that is to c as b is to a, of the three of each line."""
     lines, ahead = itertools.tee(lines)
@@ -180,12 +200,15 @@ class Task(NamedTuple):
     decodes: bool = False
 
 
+STEER = "analogy over sets"
 TASKS = {
     "sample": Task(sample, 0, ("count", "label", "seed"), decodes=True),
     "decode": Task(decode, 0, ("vectors", "seed"), decodes=True),
     "reconstruct": Task(reconstruct, 1, ("seed",), decodes=True),
     "interpolate": Task(interpolate, 2, ("steps", "path", "seed"), decodes=True),
     "analogy": Task(analogy, 3, ("seed",), decodes=True),
+    # `analogy` with --from and --to, which make it take one sentence a line.
+    STEER: Task(steer, 1, ("strength", "seed"), decodes=True),
     "neighbours": Task(neighbours, 1, ("k", "metric")),
     "encode": Task(encode, 1),
     "score": Task(score, 1, ("iw_samples", "seed")),

@@ -77,6 +77,17 @@ def table_columns(value: Any) -> list[Any] | None:
     return None
 
 
+def check_finite(name: str, value: Any) -> float:
+    """A finite number.
+
+    Raises:
+      ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ConfigError(f"{name} = {value!r:.60}: must be a finite number")
+    return float(value)
+
+
 def check_groups(groups: Any, size: int) -> Iterator[tuple[str, ...]]:
     """Yields groups of `size` sentences.
 

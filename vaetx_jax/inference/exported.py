@@ -21,11 +21,21 @@ from vaetx_jax.config import keys, stored
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
+from vaetx_jax.inference.latent_prior import LatentPrior
+from vaetx_jax.inference.prior_file import save_prior
 from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CONFIG, CORPUS, ENCODER, PATH_KEYS, TOKENIZER
+from vaetx_jax.run.workdir import (
+    CONFIG,
+    CORPUS,
+    DECODER,
+    ENCODER,
+    ENCODER_TOKENIZER,
+    PATH_KEYS,
+    TOKENIZER,
+)
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import MANIFEST, sha256_of, verify
 from vaetx_jax.runtime.mesh import put_replicated
@@ -51,15 +61,17 @@ def write(
     step: int,
     source: str,
     with_encoder: bool = False,
+    prior: LatentPrior | None = None,
 ) -> None:
     """Fills an empty folder with all that `read` needs.
 
     Args:
       with_encoder: a frozen encoder that the hub has is part of the folder; else it is named there
         with its sha256. One from a folder of this machine always is.
+      prior: that samples are drawn from; None: N(0, I).
     """
     write_text(folder / CONFIG, stored.to_json(_portable(run)))
-    run.tokenizer.save(folder / TOKENIZER)
+    run.tokenizers.save(folder)
     arrays = {
         name: np.asarray(jax.device_get(leaf)) for name, leaf in named_leaves(variables).items()
     }
@@ -67,9 +79,16 @@ def write(
         arrays = {name: x for name, x in arrays.items() if not name.startswith(_ENCODER)}
     safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "vaetx_jax"})
     files = [folder / CONFIG, folder / WEIGHTS, *sorted((folder / TOKENIZER).iterdir())]
+    if run.tokenizers.read is not None:
+        files += sorted((folder / ENCODER_TOKENIZER).iterdir())
     if run.encoder or run.vectors:
         shutil.copyfile(run.folder / ENCODER, folder / ENCODER)
         files.append(folder / ENCODER)
+    if prior is not None:
+        files.append(save_prior(prior, folder, step=step))
+    if run.decoder:
+        shutil.copyfile(run.folder / DECODER, folder / DECODER)
+        files.append(folder / DECODER)
     if (run.folder / CORPUS).exists():  # its name and fingerprint
         shutil.copyfile(run.folder / CORPUS, folder / CORPUS)
         files.append(folder / CORPUS)
@@ -140,7 +159,14 @@ def named_leaves(variables: Variables) -> dict[str, Any]:
     return named
 
 
-_NAMED = ("data.train", "data.valid", "data.test", "data.vectors", "model.encoder_weights")
+_NAMED = (
+    "data.train",
+    "data.valid",
+    "data.test",
+    "data.vectors",
+    "model.encoder_weights",
+    "model.weights",
+)
 
 
 def _public_name(place: str) -> str:

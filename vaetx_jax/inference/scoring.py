@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vaetx_jax.data.bucketing import Batch
+from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 from vaetx_jax.inference.batching import WINDOW, batches_of, count_words, truncated_tokens
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.models.text_vae import Variables
@@ -65,6 +66,9 @@ def score_sentences(
         out.words_N[window], out.cut_N[window] = count_words(tokenizer, texts, tokens, max_len)
     for rows in batches_of(sentences, tokenizer, max_len, done="scored"):
         batch = _noise_by_content(rows.ids_BxS)
+        if run.tokenizers.read is not None:
+            texts = [sentences[number] for number in rows.numbers]
+            batch["encoder_ids"] = _as_read(texts, run.tokenizers.read, max_len, len(rows.ids_BxS))
         metrics = estimator.of_batch(variables, batch, seed=seed, iw_samples=iw_samples)
         kept = {k: np.asarray(v, np.float64)[: len(rows.numbers)] for k, v in metrics.items()}
         out.elbo_N[rows.numbers] = -(kept["nll"] + kept["kl"])
@@ -72,6 +76,16 @@ def score_sentences(
         if iw_samples:
             out.iw_N[rows.numbers] = kept["iw"]
     return out
+
+
+def _as_read(texts: Sequence[str], tokenizer: Tokenizer, max_len: int, rows: int) -> np.ndarray:
+    """[rows, max_len], the texts in the tokens that the encoder reads; the last one is repeated."""
+    ids_BxR = np.full((rows, max_len), tokenizer.pad_id, np.int32)
+    for row, tokens in enumerate(truncated_tokens(tokenizer, texts, max_len)):
+        line = [tokenizer.cls_id, *tokens, tokenizer.sep_id]
+        ids_BxR[row, : len(line)] = line
+    ids_BxR[len(texts) :] = ids_BxR[len(texts) - 1]
+    return ids_BxR
 
 
 def _noise_by_content(ids_BxS: np.ndarray) -> Batch:

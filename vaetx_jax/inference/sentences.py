@@ -33,7 +33,8 @@ def encode_sentences(
         std_NxZ[numbers] = np.exp(0.5 * np.asarray(logvar)[: len(numbers)])
 
     pending: list[Any] = []  # stored one batch later, so that the devices are never idle
-    for rows in batches_of(sentences, run.tokenizer, run.config.data.max_len, done="encoded"):
+    max_len = run.config.data.max_len
+    for rows in batches_of(sentences, run.encoder_tokenizer, max_len, done="encoded"):
         pending.append((rows.numbers, *_encode(run.model, variables, rows.ids_BxS)))
         if len(pending) > 1:
             store(*pending.pop(0))
@@ -78,7 +79,8 @@ def encode_split(run: Run, variables: Variables, name: str) -> tuple[np.ndarray,
     for i in range(len(batches)):
         batch = batches[i]
         arrays = device_arrays(batch)
-        mu, logvar = _encode(run.model, variables, arrays["ids"], arrays.get("features"))
+        inputs = text_vae.encoder_inputs(arrays)
+        mu, logvar = _encode(run.model, variables, arrays["ids"], **inputs)
         real = batch["index"] >= 0
         mean_NxZ[batch["index"][real]] = np.asarray(mu)[real]
         std_NxZ[batch["index"][real]] = np.exp(0.5 * np.asarray(logvar))[real]

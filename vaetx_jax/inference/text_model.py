@@ -12,6 +12,7 @@ import numpy as np
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.arguments import (
+    check_finite,
     check_groups,
     check_integer,
     check_iterable,
@@ -24,11 +25,18 @@ from vaetx_jax.inference.arguments import (
 from vaetx_jax.inference.batching import BATCH, WINDOW, windows
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
-from vaetx_jax.inference.latent_prior import LatentPrior, class_prior, mixture_prior
+from vaetx_jax.inference.latent_prior import (
+    LatentPrior,
+    class_prior,
+    describe_prior,
+    mixture_prior,
+)
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
+from vaetx_jax.inference.prior_file import load_prior, save_prior
 from vaetx_jax.inference.sampling import stream_samples
 from vaetx_jax.inference.scoring import Scores, score_sentences
 from vaetx_jax.inference.sentences import decode_latents, encode_features, encode_sentences
+from vaetx_jax.inference.steering import shift_between
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import PARAMS, Variables
@@ -131,14 +139,27 @@ class TextModel:
             batch=check_integer("batch", batch, 1),
         )
 
-    def fit_prior(self, components: int = 8, *, seed: int = 0) -> "TextModel":
+    def fit_prior(
+        self, components: int = 8, *, seed: int = 0, save: bool = False, verbose: bool = True
+    ) -> "TextModel":
         """The same model, sampling from a Gaussian mixture over the aggregated posterior.
 
-        It is fitted to the training split, which must be there, and is not saved.
+        It is fitted to the training split, which must be there.
+
+        Args:
+          save: it is kept in the run's folder, and `load` and `export` take it with the model.
+          verbose: print how much better it fits the latents of the validation split than N(0, I).
+
+        Raises:
+          UserError: the folder cannot be written.
         """
         self.check_has_latent("fit_prior")
         components, seed = check_integer("components", components, 1), check_seed(seed)
         prior = mixture_prior(self.run, self.variables, components, seed=seed)
+        if verbose:
+            print(describe_prior(prior, self.run, self.variables, seed=seed))
+        if save:
+            save_prior(prior, self.run.folder, step=self.step)
         return dataclasses.replace(self, prior=prior)
 
     def encode_vectors(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -228,6 +249,48 @@ class TextModel:
             return (c_Z + (b_Z - a_Z))[None]
 
         decoded = self._decode_groups(check_groups(triples, 3), fourth, 1, seed, how)
+        return (sentence for (sentence,) in decoded)
+
+    def steer(
+        self,
+        sentences: Sequence[str],
+        start: Sequence[str],
+        end: Sequence[str],
+        *,
+        strength: float = 1.0,
+        seed: int = 0,
+        **how: Any,
+    ) -> list[str]:
+        """Each sentence moved by what the set `end` has and the set `start` has not.
+
+        It is its mean plus `strength` times the step from the mean of `start` to that of `end`,
+        decoded; `analogy` is the case of one sentence in each set and strength 1.
+
+        Raises:
+          UserError: a set is empty.
+        """
+        steered = self.stream_steer(
+            check_sentences(sentences), start, end, strength=strength, seed=seed, **how
+        )
+        return list(steered)
+
+    def stream_steer(
+        self,
+        sentences: Iterable[str],
+        start: Sequence[str],
+        end: Sequence[str],
+        *,
+        strength: float = 1.0,
+        seed: int = 0,
+        **how: Any,
+    ) -> Iterator[str]:
+        """The sentences of `steer`, one after the other."""
+        self.check_has_latent("steer")
+        check_iterable(sentences)
+        start, end = check_sentences(start), check_sentences(end)
+        step_Z = check_finite("strength", strength) * shift_between(self.encode, start, end)
+        groups = ((sentence,) for sentence in sentences)
+        decoded = self._decode_groups(groups, lambda mean: mean + step_Z[None], 1, seed, how)
         return (sentence for (sentence,) in decoded)
 
     def neighbours(
@@ -348,6 +411,8 @@ def load(
         checkpoint = str(check_integer("checkpoint", checkpoint, 0))
     if exported.is_shared(folder):
         model = TextModel(*exported.read(folder))
+        prior = load_prior(model.run, step=model.step)
+        model = dataclasses.replace(model, prior=prior)
         if checkpoint not in ("best", str(model.step)):
             raise UserError(
                 f"{folder} was exported and holds one checkpoint, of step {model.step:,}; "
@@ -358,7 +423,7 @@ def load(
     checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=False)
     step, source = choose(checkpoints, checkpoint)
     variables = checkpoints.restore_variables(step, variables_like(run.model, run.mesh))
-    return TextModel(run, variables, step, source)
+    return TextModel(run, variables, step, source, load_prior(run, step=step))
 
 
 def init_untrained(run: Run, *, seed: int) -> TextModel:

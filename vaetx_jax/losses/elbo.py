@@ -93,7 +93,8 @@ def negative_elbo(
     Args:
       variables: the loss is differentiable in their `params`.
       batch: `ids` int32 [B, S] and `weight` float32 [B], 1 for a sentence and 0 for filler; perhaps
-        `features` float32 [B, E], the encoder's summaries.
+        `features` float32 [B, E], the encoder's summaries, or `encoder_ids` int32 [B, R], the
+        sentences in its own tokens.
       key: gives the streams `dropout` and `latent` of this step.
       kl_weight: alpha(t); the annealing's own, or another replica's.
       mesh: the mesh the batch is split over; None: the whole batch is on each device.
@@ -109,7 +110,7 @@ def negative_elbo(
         ids_BxS,
         weight_B,
         rngs,
-        features_BxE=batch.get("features"),
+        **text_vae.encoder_inputs(batch),
         latent=latent,
     )
     sentences = jnp.sum(weight_B)
@@ -229,10 +230,14 @@ def sentence_bound(
     eps_BxZ: jax.Array,
     mask_BxT: jax.Array,
     mesh: Mesh,
-    features_BxE: jax.Array | None = None,
+    **inputs: jax.Array,
 ) -> Bound:
-    """-log p(x|z) and KL(q(z|x) || p(z)) of each sentence, z = mu + sigma * eps: no dropout."""
-    mu, logvar = text_vae.encode(model, variables, ids_BxS, features_BxE)
+    """-log p(x|z) and KL(q(z|x) || p(z)) of each sentence, z = mu + sigma * eps: no dropout.
+
+    Args:
+      inputs: of the encoder, as `text_vae.encoder_inputs` gives them.
+    """
+    mu, logvar = text_vae.encode(model, variables, ids_BxS, **inputs)
     z = mu + jnp.exp(0.5 * logvar) * eps_BxZ
     nll = sentence_nll(model, variables, ids_BxS, z, mask_BxT, mesh)
     return Bound(nll, jnp.sum(gaussian.kl_to_prior(mu, logvar), axis=-1), mu, logvar, z)

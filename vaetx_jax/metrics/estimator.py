@@ -200,8 +200,8 @@ def _elbo(
 ) -> dict[str, jax.Array]:
     eps = _noise(key, batch["index"], model.latent_dim, jnp.int32(0))
     mask = _mask(model, batch)
-    ids, features = batch["ids"], batch.get("features")
-    bound = elbo_lib.sentence_bound(model, variables, ids, eps, mask, mesh, features)
+    inputs = text_vae.encoder_inputs(batch)
+    bound = elbo_lib.sentence_bound(model, variables, batch["ids"], eps, mask, mesh, **inputs)
     return {
         "nll": bound.nll_B,
         "kl": bound.kl_B,
@@ -231,7 +231,7 @@ def _importance_weighted(
     if not model.latent_dim:  # one term, the same at every draw: the bound is exact
         empty = jnp.zeros((batch["ids"].shape[0], 0), jnp.float32)
         return -elbo_lib.sentence_nll(model, variables, batch["ids"], empty, mask, mesh)
-    mu, logvar = text_vae.encode(model, variables, batch["ids"], batch.get("features"))
+    mu, logvar = text_vae.encode(model, variables, batch["ids"], **text_vae.encoder_inputs(batch))
 
     def log_weight(stream: jax.Array) -> jax.Array:
         z = mu + jnp.exp(0.5 * logvar) * _noise(key, batch["index"], model.latent_dim, stream)

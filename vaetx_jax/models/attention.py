@@ -53,16 +53,28 @@ class SelfAttention(nn.Module):
         if self.output_projection:
             self.output = dense(self.dim, dtype=self.dtype)
 
-    def __call__(self, x_BxTxD: jax.Array, mask_BxTxT: jax.Array) -> jax.Array:
-        """[B, T, D]; position t sees position s where mask[:, t, s]."""
+    def __call__(
+        self, x_BxTxD: jax.Array, mask_BxTxT: jax.Array, prefix: KeysValues | None = None
+    ) -> jax.Array:
+        """[B, T, D]; position t sees position s where mask[:, t, s].
+
+        Args:
+          prefix: one more key and value [B, 1, D] before the first position, seen by all.
+        """
         keys, values = self.key(x_BxTxD), self.value(x_BxTxD)
+        if prefix is not None:
+            keys, values = (
+                jnp.concatenate([first, rest], axis=1)
+                for first, rest in zip(prefix, (keys, values), strict=True)
+            )
+            mask_BxTxT = jnp.pad(mask_BxTxT, ((0, 0), (0, 0), (1, 0)), constant_values=True)
         mixed = attend(self.query(x_BxTxD), keys, values, mask_BxTxT, heads=self.heads)
         return self.output(mixed) if self.output_projection else mixed
 
     def step(
         self, x_BxD: jax.Array, position: jax.Array, cache: KeysValues
     ) -> tuple[jax.Array, KeysValues]:
-        """The output at `position`, given keys and values [B, S, D] of the positions before.
+        """The output at `position` of the cache, given keys and values [B, S, D] of those before.
 
         Returns the output [B, D] and the cache with this position's key and value in it.
         """

@@ -28,6 +28,7 @@ from vaetx_jax.models.transformer import LayerShape, TransformerLayer
 
 VOCABULARY = "vocab.txt"
 FILES = (CONFIG, WEIGHTS, VOCABULARY)
+TOKENIZER_CONFIG = "tokenizer_config.json"  # says whether it reads cased text; a folder may lack it
 POOLINGS = ("mean", "cls")
 SPARE_ROWS = 128  # a table may be padded to a round number of rows behind the vocabulary
 
@@ -128,7 +129,7 @@ class BertEncoder(nn.Module):
 
 
 find_weights = functools.partial(
-    find_folder, key="model.encoder_weights", whose="a BERT", files=FILES
+    find_folder, key="model.encoder_weights", whose="a BERT", files=FILES, more=(TOKENIZER_CONFIG,)
 )
 
 
@@ -191,22 +192,15 @@ def check_fit(folder: pathlib.Path, size: BertSize, *, vocab_size: int, max_len:
         )
 
 
-def check_uncased(folder: pathlib.Path) -> None:
-    """Checks that a BERT reads lower-cased text, which is what our WordPiece gives it.
-
-    Raises:
-      UserError: its `tokenizer_config.json` says otherwise.
+def is_cased(folder: pathlib.Path) -> bool:
+    """Whether a BERT reads cased text; a folder without `tokenizer_config.json` is of one that does
+    not.
     """
     try:
-        kept = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        lowers = bool(kept.get("do_lower_case", True))
+        kept = json.loads((folder / TOKENIZER_CONFIG).read_text(encoding="utf-8"))
+        return not bool(kept.get("do_lower_case", True))
     except (OSError, ValueError, AttributeError):
-        return  # a folder need not have one
-    if not lowers:
-        raise UserError(
-            f"{folder / 'tokenizer_config.json'}: this BERT reads cased text (do_lower_case is "
-            "false), which the tokenizer wordpiece does not make; take an uncased one"
-        )
+        return False
 
 
 def load_weights(folder: pathlib.Path, size: BertSize) -> Tree:

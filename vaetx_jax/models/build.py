@@ -1,15 +1,16 @@
 """From settings to a model: parts by name."""
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
 
 from vaetx_jax.errors import UserError
-from vaetx_jax.models import gpt2
 from vaetx_jax.models.bag import BagEncoder
 from vaetx_jax.models.bert import BertEncoder, BertSize
 from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.given import GivenEncoder
+from vaetx_jax.models.gpt2 import Gpt2Size
 from vaetx_jax.models.presets import POSITIONS, ModelSettings, encoder_of
 from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from vaetx_jax.models.text_vae import LanguageModel, TextVAE
@@ -21,8 +22,10 @@ def build_model(
     *,
     vocab_size: int,
     pad_id: int,
+    encoder_pad_id: int | None = None,
     dtype: Any = None,
     bert: BertSize | None = None,
+    gpt2: Gpt2Size | None = None,
     given_dim: int = 0,
 ) -> LanguageModel:
     """The model that `settings` describe, for a tokenizer's vocabulary.
@@ -31,15 +34,19 @@ def build_model(
       settings: the config's model, presets filled in (`config.model_settings`).
       vocab_size: tokens in the vocabulary.
       pad_id: the id of [PAD], never computed.
+      encoder_pad_id: the same in the tokens of an encoder that reads its own; None: it does not.
       dtype: what the layers compute in; None: float32, as the parameters are in any case.
       bert: the size of the encoder `bert`.
+      gpt2: the size of a decoder with GPT-2's published weights; None: as `settings` have it.
       given_dim: the width of the encoder `vectors`.
 
     Raises:
       UserError: the model has an encoder whose size is not given.
     """
+    if gpt2 is not None:
+        settings = dataclasses.replace(settings, dim=gpt2.dim)
     common: dict[str, Any] = {
-        "decoder": _decoder(settings, vocab_size, dtype),
+        "decoder": _decoder(settings, vocab_size, dtype, gpt2),
         "dim": settings.dim,
         "vocab_size": vocab_size,
         "pad_id": pad_id,
@@ -52,6 +59,7 @@ def build_model(
     return TextVAE(
         **common,
         encoder=_encoder(settings, vocab_size, dtype, bert, given_dim),
+        encoder_pad_id=encoder_pad_id,
         encodes_sep=encoder_of(settings.name, settings.encoder) == "bert",
         latent_dim=settings.latent_dim,
         latent_output=bool(settings.latent_output),
@@ -94,7 +102,9 @@ def _encoder(
     )
 
 
-def _decoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
+def _decoder(
+    settings: ModelSettings, vocab_size: int, dtype: Any, gpt2: Gpt2Size | None
+) -> nn.Module:
     if settings.name in _CELLS:
         return RecurrentDecoder(
             cell=_CELLS[settings.name],
@@ -103,16 +113,16 @@ def _decoder(settings: ModelSettings, vocab_size: int, dtype: Any) -> nn.Module:
             **_recurrent(settings, vocab_size, dtype),
         )
     if settings.name == "vae_gpt2":
+        size = gpt2 or Gpt2Size.of(settings)
         return TransformerDecoder(
             vocab_size=vocab_size,
-            positions=gpt2.POSITIONS,
-            layers=settings.decoder_layers or 0,
-            shape=gpt2.layer_shape(
-                settings.dim, settings.decoder_heads or 1, settings.dropout, dtype
-            ),
+            positions=size.positions,
+            layers=size.layers,
+            shape=size.shape(settings.dropout, dtype),
             latent_dim=settings.latent_dim,
             latent_attention=False,
-            latent_input=True,
+            latent_input=bool(settings.latent_input),
+            latent_prefix=bool(settings.latent_prefix),
             word_dropout=settings.word_dropout or 0.0,
         )
     return TransformerDecoder(

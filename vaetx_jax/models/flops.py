@@ -8,7 +8,17 @@ import numpy as np
 
 # Weights used once per sentence and not once per token; their share is too small to count.
 _ONCE = frozenset(
-    {"mu", "logvar", "project", "slot_key", "slot_value", "pool", "output_projection"}
+    {
+        "mu",
+        "logvar",
+        "project",
+        "prefix_key",
+        "prefix_value",
+        "slot_key",
+        "slot_value",
+        "pool",
+        "output_projection",
+    }
 )
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from vaetx_jax.errors import UserError
+from vaetx_jax.models.layers import NORM_EPSILON
+from vaetx_jax.models.presets import ModelSettings
 from vaetx_jax.models.published import CONFIG, WEIGHTS, Tensors, Tree, find_folder
 from vaetx_jax.models.transformer import LayerShape
 
@@ -27,32 +29,48 @@ _IGNORED = re.compile(r"^h\.\d+\.attn\.(bias|masked_bias)$|^lm_head\.weight$")
 
 @dataclasses.dataclass(frozen=True)
 class Gpt2Size:
-    """The size of a GPT-2: `GPT2_SMALL`, or as its config.json has it."""
+    """The size of a GPT-2, as its config.json states it.
+
+    Attributes:
+      dim: width; layers, heads, ff_dim: of its layers.
+      vocab_size: tokens, without the two that are added here; 0: not known.
+      positions: the longest sentence.
+      norm_epsilon: of the layer norms.
+    """
 
     dim: int
     layers: int
     heads: int
+    ff_dim: int
     vocab_size: int
     positions: int
+    norm_epsilon: float = NORM_EPSILON
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> "Gpt2Size":
+        """The size that a model's settings give a GPT-2 without published weights."""
+        layers, heads = settings.decoder_layers or 0, settings.decoder_heads or 1
+        return cls(settings.dim, layers, heads, 4 * settings.dim, 0, POSITIONS)
+
+    def shape(self, dropout: float, dtype: Any = None) -> LayerShape:
+        """What a layer is made of."""
+        return LayerShape(
+            dim=self.dim,
+            heads=self.heads,
+            ff_dim=self.ff_dim,
+            dropout=dropout,
+            pre_norm=True,
+            learned_norm=True,
+            output_projection=True,
+            exact_gelu=False,
+            norm_epsilon=self.norm_epsilon,
+            dtype=dtype,
+        )
 
 
-def layer_shape(dim: int, heads: int, dropout: float, dtype: Any = None) -> LayerShape:
-    """What a layer of GPT-2 is made of."""
-    return LayerShape(
-        dim=dim,
-        heads=heads,
-        ff_dim=4 * dim,
-        dropout=dropout,
-        pre_norm=True,
-        learned_norm=True,
-        output_projection=True,
-        exact_gelu=False,
-        dtype=dtype,
-    )
-
-
+VOCABULARY = ("vocab.json", "merges.txt")  # beside the weights, where the folder has them
 find_weights = functools.partial(
-    find_folder, key="model.weights", whose="GPT-2", files=(CONFIG, WEIGHTS)
+    find_folder, key="model.weights", whose="GPT-2", files=(CONFIG, WEIGHTS), more=VOCABULARY
 )
 
 
@@ -67,12 +85,16 @@ def read_size(folder: pathlib.Path) -> Gpt2Size:
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept.get("activation_function", "gelu_new") != "gelu_new":
             raise UserError(f"{path}: activation_function is not GPT-2's gelu_new")
-        return Gpt2Size(
+        if kept.get("scale_attn_by_inverse_layer_idx"):
+            raise UserError(f"{path}: scale_attn_by_inverse_layer_idx, which GPT-2 does not have")
+        size = Gpt2Size(
             dim=int(kept["n_embd"]),
             layers=int(kept["n_layer"]),
             heads=int(kept["n_head"]),
+            ff_dim=int(kept.get("n_inner") or 4 * int(kept["n_embd"])),
             vocab_size=int(kept["vocab_size"]),
             positions=int(kept.get("n_positions") or kept["n_ctx"]),
+            norm_epsilon=float(kept.get("layer_norm_epsilon", NORM_EPSILON)),
         )
     except FileNotFoundError:
         raise UserError(
@@ -80,6 +102,10 @@ def read_size(folder: pathlib.Path) -> Gpt2Size:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not the configuration of a GPT-2 ({error!r})") from error
+    whole = (size.dim, size.layers, size.heads, size.ff_dim, size.vocab_size, size.positions)
+    if min(whole) < 1 or size.dim % size.heads:
+        raise UserError(f"{path}: not the configuration of a GPT-2 ({size})")
+    return size
 
 
 def load_weights(folder: pathlib.Path, params: Tree, *, heads: int) -> Tree:
@@ -113,7 +139,7 @@ def load_weights(folder: pathlib.Path, params: Tree, *, heads: int) -> Tree:
         "position": {"embedding": take("wpe.weight", (size.positions, size.dim))},
     }
     for i in range(size.layers):
-        new[f"layer_{i}"] = _layer(take, i, size.dim)
+        new[f"layer_{i}"] = {**decoder[f"layer_{i}"], **_layer(take, i, size)}
     new["last_norm"] = _norm(take, "ln_f", size.dim)
     take.nothing_left()
     output = params["output_layer"] | {"kernel": table}
@@ -128,9 +154,9 @@ def _check(folder: pathlib.Path, what: str, there: int, here: int) -> None:
         )
 
 
-def _layer(take: Tensors, i: int, dim: int) -> Tree:
+def _layer(take: Tensors, i: int, size: Gpt2Size) -> Tree:
     """Layer i; GPT-2's Conv1D kernels are [in, out] as ours and load untransposed."""
-    name = f"h.{i}"
+    name, dim = f"h.{i}", size.dim
     kernels = np.split(take(f"{name}.attn.c_attn.weight", (dim, 3 * dim)), 3, axis=1)
     biases = np.split(take(f"{name}.attn.c_attn.bias", (3 * dim,)), 3)
     attention = {
@@ -142,8 +168,8 @@ def _layer(take: Tensors, i: int, dim: int) -> Tree:
         "attention": attention,
         "attention_residual": {"norm": _norm(take, f"{name}.ln_1", dim)},
         "feed_forward": {
-            "inner": _linear(take, f"{name}.mlp.c_fc", dim, 4 * dim),
-            "outer": _linear(take, f"{name}.mlp.c_proj", 4 * dim, dim),
+            "inner": _linear(take, f"{name}.mlp.c_fc", dim, size.ff_dim),
+            "outer": _linear(take, f"{name}.mlp.c_proj", size.ff_dim, dim),
         },
         "feed_forward_residual": {"norm": _norm(take, f"{name}.ln_2", dim)},
     }

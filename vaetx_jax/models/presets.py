@@ -46,6 +46,8 @@ class ModelSettings:
         attention.
       latent_slots: of the latent-decoder attention.
       latent_input: z, projected, is also added to every input of the decoder.
+      latent_prefix: of `vae_gpt2`: z is a key and value of each layer's self-attention, before the
+        first position.
       word_dropout, encoder_word_dropout: share of the decoder's and of the encoder's input tokens
         left out in training.
       output_dropout: on the decoder's output, before the output layer.
@@ -68,8 +70,9 @@ class ModelSettings:
         `training.starts`, which needs a channel.
       freeze: the parameters that are not trained: see `models.freeze`.
       embed_dim: width of a recurrent model's embedding, whatever its hidden size.
-      decoder_layers, decoder_heads: the size of GPT-2.
-      weights: a folder with GPT-2's published weights, or a name to fetch them by; empty: none.
+      decoder_layers, decoder_heads: the size of GPT-2 where it has no published weights.
+      weights: a folder with the published weights of any GPT-2, or a name to fetch them by, which
+        give its size and `dim`; empty: none.
     """
 
     name: str
@@ -86,6 +89,7 @@ class ModelSettings:
     pooling: str | None = setting(None, choices=("cls", "mean", "attention"))
     latent_slots: int | None = setting(None, least=1)
     latent_input: bool | None = None
+    latent_prefix: bool | None = None
     word_dropout: float | None = setting(None, least=0, below=1)
     encoder_word_dropout: float | None = setting(None, least=0, below=1)
     output_dropout: float | None = setting(None, least=0, below=1)
@@ -136,6 +140,8 @@ _PAPER_GPT2: Choices = {
     "decoder_layers": 12,
     "decoder_heads": 12,
     "weights": "",
+    "latent_input": True,
+    "latent_prefix": False,
 }
 
 # The better model rather than the published one.

@@ -18,13 +18,16 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 Tree = dict[str, Any]
 
 
-def find_folder(name: str, *, key: str, whose: str, files: Sequence[str]) -> pathlib.Path:
+def find_folder(
+    name: str, *, key: str, whose: str, files: Sequence[str], more: Sequence[str] = ()
+) -> pathlib.Path:
     """The folder of published weights: `name` itself, or what is fetched under that name.
 
     Args:
       key: the config key that holds the name.
       whose: the model in words, "GPT-2".
       files: what is fetched.
+      more: what is fetched, too, where there is such a file.
 
     Raises:
       UserError: there is neither such a folder nor, online, a model of that name.
@@ -33,7 +36,7 @@ def find_folder(name: str, *, key: str, whose: str, files: Sequence[str]) -> pat
     if folder.is_dir():
         return folder
     try:
-        found = huggingface_hub.snapshot_download(name, allow_patterns=list(files))
+        found = huggingface_hub.snapshot_download(name, allow_patterns=[*files, *more])
         return pathlib.Path(found)
     except (OSError, ValueError) as error:
         why = str(error).strip().partition("\n")[0]

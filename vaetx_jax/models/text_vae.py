@@ -9,6 +9,7 @@ The functions of the same names apply a model to its variables; they are the onl
 running statistics, which training passes update and all else reads.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -42,9 +43,19 @@ def token_mask(ids_BxS: jax.Array, pad_id: int) -> jax.Array:
     return ids_BxS[:, 1:] != pad_id
 
 
-def _known(features_BxE: jax.Array | None) -> dict[str, Any]:
-    """Features as an argument where there are any: an encoder of one's own may know of none."""
-    return {} if features_BxE is None else {"features_BxE": features_BxE}
+# What an encoder may be given besides the ids, by its name in a batch: the sentences in its own
+# tokens, or its summaries, where they are known.
+_ENCODER_INPUTS = {"features": "features_BxE", "encoder_ids": "read_BxR"}
+
+
+def encoder_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What a batch has for the encoder besides the ids, as arguments of the functions below."""
+    return {name: batch[key] for key, name in _ENCODER_INPUTS.items() if key in batch}
+
+
+def _known(**inputs: jax.Array | None) -> dict[str, Any]:
+    """The inputs that there are: an encoder of one's own may know of none."""
+    return {name: array for name, array in inputs.items() if array is not None}
 
 
 class LanguageModel(nn.Module):
@@ -80,6 +91,7 @@ class LanguageModel(nn.Module):
         ids_BxS: jax.Array,
         *,
         features_BxE: jax.Array | None = None,
+        read_BxR: jax.Array | None = None,
         deterministic: bool = True,
         weight_B: jax.Array | None = None,
     ) -> tuple[Any, Any]:
@@ -118,6 +130,7 @@ class LanguageModel(nn.Module):
         ids_BxS: jax.Array,
         weight_B: jax.Array | None = None,
         features_BxE: jax.Array | None = None,
+        read_BxR: jax.Array | None = None,
         *,
         deterministic: bool = False,
         latent: bool = True,
@@ -127,7 +140,7 @@ class LanguageModel(nn.Module):
         Without `latent`, z is 0, and the posterior is the prior, whose KL is 0.
         """
         if latent:
-            known = _known(features_BxE)
+            known = _known(features_BxE=features_BxE, read_BxR=read_BxR)
             mu, logvar = self.encode(
                 ids_BxS, **known, deterministic=deterministic, weight_B=weight_B
             )
@@ -146,6 +159,7 @@ class TextVAE(LanguageModel, kw_only=True):
       encoder: ids [B, T], mask [B, T] -> a summary [B, E].
       latent_dim: width of z.
       encodes_sep: the encoder reads [SEP], too.
+      encoder_pad_id: the id of [PAD] among the encoder's own tokens; None: it reads the decoder's.
       latent_output: z, projected, is added to the decoder's output after its dropout. The
         projection starts at zero.
       mean_layer: a linear layer makes the posterior's mean from the summary; false: the summary,
@@ -157,6 +171,7 @@ class TextVAE(LanguageModel, kw_only=True):
     encoder: nn.Module
     latent_dim: int
     encodes_sep: bool = False
+    encoder_pad_id: int | None = None
     latent_output: bool = False
     mean_layer: bool = True
     mu_norm: float = 0.0
@@ -191,6 +206,7 @@ class TextVAE(LanguageModel, kw_only=True):
         ids_BxS: jax.Array,
         *,
         features_BxE: jax.Array | None = None,
+        read_BxR: jax.Array | None = None,
         deterministic: bool = True,
         weight_B: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
@@ -199,10 +215,12 @@ class TextVAE(LanguageModel, kw_only=True):
         Args:
           ids_BxS: `[CLS] x1 .. xn [SEP] [PAD]..`; the encoder reads no [SEP] but for `encodes_sep`.
           features_BxE: the encoder's summaries, where they are known; it is then left out.
+          read_BxR: the sentences in the encoder's own tokens, as `ids_BxS` in the decoder's; None:
+            `ids_BxS` are what it reads.
           weight_B: 1 for a sentence, 0 for filler: `mu_norm` standardises by these sentences, the
             whole batch's; None: by the collection `statistics`.
         """
-        summary_BxE = self._summary(ids_BxS, features_BxE, deterministic)
+        summary_BxE = self._summary(ids_BxS, features_BxE, read_BxR, deterministic)
         mean_BxZ = self.mu(summary_BxE) if self.mean_layer else summary_BxE
         if self.channel_rate:
             return self.channel(
@@ -215,21 +233,32 @@ class TextVAE(LanguageModel, kw_only=True):
             mean_BxZ = self.mu_norm * standardise(mean_BxZ, moments) + self.mu_shift[None]
         return mean_BxZ, self.logvar(summary_BxE)
 
-    def summary(self, ids_BxS: jax.Array, features_BxE: jax.Array | None = None) -> jax.Array:
+    def summary(
+        self,
+        ids_BxS: jax.Array,
+        features_BxE: jax.Array | None = None,
+        read_BxR: jax.Array | None = None,
+    ) -> jax.Array:
         """[B, Z], what `statistics` are of: the mean before it is standardised; no dropout."""
-        summary_BxE = self._summary(ids_BxS, features_BxE, deterministic=True)
+        summary_BxE = self._summary(ids_BxS, features_BxE, read_BxR, deterministic=True)
         mean_BxZ: jax.Array = self.mu(summary_BxE) if self.mean_layer else summary_BxE
         return mean_BxZ
 
     def _summary(
-        self, ids_BxS: jax.Array, features_BxE: jax.Array | None, deterministic: bool
+        self,
+        ids_BxS: jax.Array,
+        features_BxE: jax.Array | None,
+        read_BxR: jax.Array | None,
+        deterministic: bool,
     ) -> jax.Array:
         if features_BxE is not None:
             return features_BxE
+        ids_BxS = ids_BxS if read_BxR is None else read_BxR
+        pad_id = self.pad_id if self.encoder_pad_id is None else self.encoder_pad_id
         if self.encodes_sep:
-            read_BxT, mask_BxT = ids_BxS, ids_BxS != self.pad_id
+            read_BxT, mask_BxT = ids_BxS, ids_BxS != pad_id
         else:
-            read_BxT, mask_BxT = ids_BxS[:, :-1], token_mask(ids_BxS, self.pad_id)
+            read_BxT, mask_BxT = ids_BxS[:, :-1], token_mask(ids_BxS, pad_id)
         summary_BxE = self.encoder(read_BxT, mask_BxT, deterministic=deterministic)
         # The latent is exact whatever the encoder computes in.
         return summary_BxE.astype(jnp.float32)
@@ -278,6 +307,7 @@ def forward(
     rngs: dict[str, jax.Array],
     *,
     features_BxE: jax.Array | None = None,
+    read_BxR: jax.Array | None = None,
     latent: bool = True,
 ) -> tuple[ForwardOutput, Variables]:
     """A training pass, and the collections other than `params` as it leaves them.
@@ -285,7 +315,7 @@ def forward(
     Args:
       weight_B: 1 for a sentence, 0 for filler.
       rngs: keys of the streams `dropout` and `latent`.
-      features_BxE: the encoder's summaries, where they are known; it is then left out.
+      features_BxE, read_BxR: see `TextVAE.encode`.
       latent: false: a language model's pass, z = 0.
     """
     others = [name for name in variables if name != PARAMS]
@@ -293,7 +323,7 @@ def forward(
         variables,
         ids_BxS,
         weight_B,
-        features_BxE,
+        **_known(features_BxE=features_BxE, read_BxR=read_BxR),
         deterministic=False,
         latent=latent,
         rngs=rngs,
@@ -307,10 +337,14 @@ def summary(
     variables: Variables,
     ids_BxS: jax.Array,
     features_BxE: jax.Array | None = None,
+    read_BxR: jax.Array | None = None,
 ) -> jax.Array:
     """What a standardised model's statistics are of, [B, Z]: no dropout, not standardised."""
     summary_BxZ: jax.Array = model.apply(  # type: ignore[assignment]
-        variables, ids_BxS, features_BxE, method="summary"
+        variables,
+        ids_BxS,
+        **_known(features_BxE=features_BxE, read_BxR=read_BxR),
+        method="summary",
     )
     return summary_BxZ
 
@@ -320,14 +354,14 @@ def encode(
     variables: Variables,
     ids_BxS: jax.Array,
     features_BxE: jax.Array | None = None,
+    read_BxR: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """mu and log-variance [B, Z] of q(z|x), without dropout.
-
-    Args:
-      features_BxE: the encoder's summaries, where they are known; it is then left out.
-    """
+    """mu and log-variance [B, Z] of q(z|x), without dropout; see `TextVAE.encode`."""
     posterior: tuple[jax.Array, jax.Array] = model.apply(  # type: ignore[assignment]
-        variables, ids_BxS, **_known(features_BxE), method="encode"
+        variables,
+        ids_BxS,
+        **_known(features_BxE=features_BxE, read_BxR=read_BxR),
+        method="encode",
     )
     return posterior
 

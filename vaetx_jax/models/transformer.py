@@ -90,13 +90,21 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention, feed-forward and, with a latent, the latent-decoder attention."""
+    """Self-attention, feed-forward and, with a latent, the latent-decoder attention.
+
+    With `latent_prefix` the self-attention has one more key and value before the first position,
+    each a linear layer of z (the memory of Li et al., 2020).
+    """
 
     shape: LayerShape
     latent_dim: int = 0
+    latent_prefix: bool = False
 
     def setup(self) -> None:
         shape = self.shape
+        if self.latent_prefix:
+            self.prefix_key = dense(shape.dim, dtype=shape.dtype)
+            self.prefix_value = dense(shape.dim, dtype=shape.dtype)
         self.attention = SelfAttention(shape.dim, shape.heads, shape.output_projection, shape.dtype)
         self.attention_residual = Sublayer(shape)
         self.feed_forward = FeedForward(shape)
@@ -116,17 +124,22 @@ class TransformerLayer(nn.Module):
         """This layer's keys and values of a latent."""
         return self.latent_attention.memory(z_BxZ, projected_BxD)
 
+    def prefix(self, z_BxZ: jax.Array) -> KeysValues:
+        """The key and value [B, 1, D] of a latent before the first position."""
+        return self.prefix_key(z_BxZ)[:, None, :], self.prefix_value(z_BxZ)[:, None, :]
+
     def __call__(
         self,
         x_BxTxD: jax.Array,
         mask_BxTxT: jax.Array,
         memory: KeysValues | None,
+        prefix: KeysValues | None = None,
         *,
         deterministic: bool,
     ) -> jax.Array:
         """[B, T, D] to [B, T, D]."""
         seen = self.attention_residual.before(x_BxTxD)
-        output = self.attention(seen, mask_BxTxT)
+        output = self.attention(seen, mask_BxTxT, prefix)
         x = self.attention_residual.after(x_BxTxD, output, deterministic=deterministic)
         return self._rest(x, memory, deterministic=deterministic)
 
@@ -135,7 +148,9 @@ class TransformerLayer(nn.Module):
     ) -> tuple[jax.Array, LayerCache]:
         """One position with a cache; equals `__call__` at that position."""
         seen = self.attention_residual.before(x_BxD)
-        output, past = self.attention.step(seen, position, cache["past"])
+        # A prefix stands first in the cache.
+        place = position + 1 if self.latent_prefix else position
+        output, past = self.attention.step(seen, place, cache["past"])
         x = self.attention_residual.after(x_BxD, output, deterministic=True)
         h = self._rest(x[:, None, :], cache.get("memory"), deterministic=True)[:, 0]
         return h, {**cache, "past": past}
@@ -200,7 +215,9 @@ class TransformerEncoder(nn.Module):
         self.embedding = Embedding(self.vocab_size, self.positions, self.shape, self.word_dropout)
         self.layer = [TransformerLayer(self.shape) for _ in range(self.layers)]
         if self.shape.pre_norm:
-            self.last_norm = layer_norm(learned=self.shape.learned_norm)
+            self.last_norm = layer_norm(
+                learned=self.shape.learned_norm, epsilon=self.shape.norm_epsilon
+            )
         if self.pooling == "attention":
             self.pool = PoolingAttention(self.shape.dim, self.shape.heads, self.shape.dtype)
 
@@ -226,7 +243,8 @@ class TransformerDecoder(nn.Module):
 
     `latent_dim = 0` is the language model: no latent-decoder attention and no projection of z.
     A latent enters by the latent-decoder attention of each layer (`latent_attention`), as z
-    projected and added to every input embedding (`latent_input`), both, or not here at all.
+    projected and added to every input embedding (`latent_input`), as a key and value of each
+    layer's self-attention before the first position (`latent_prefix`), by several, or not at all.
     """
 
     vocab_size: int
@@ -237,15 +255,20 @@ class TransformerDecoder(nn.Module):
     latent_attention: bool = True
     latent_input: bool = False
     word_dropout: float = 0.0
+    latent_prefix: bool = False
 
     def setup(self) -> None:
         self.embedding = Embedding(self.vocab_size, self.positions, self.shape, self.word_dropout)
         attended = self.latent_dim if self.latent_attention else 0
-        self.layer = [TransformerLayer(self.shape, attended) for _ in range(self.layers)]
+        self.layer = [
+            TransformerLayer(self.shape, attended, self.latent_prefix) for _ in range(self.layers)
+        ]
         if self.latent_dim and (self.latent_attention or self.latent_input):
             self.project = dense(self.shape.dim, dtype=self.shape.dtype)
         if self.shape.pre_norm:
-            self.last_norm = layer_norm(learned=self.shape.learned_norm)
+            self.last_norm = layer_norm(
+                learned=self.shape.learned_norm, epsilon=self.shape.norm_epsilon
+            )
 
     def _latent(self, z_BxZ: jax.Array) -> tuple[jax.Array | None, list[KeysValues | None]]:
         """What is added to every input [B, D], and each layer's keys and values."""
@@ -257,6 +280,10 @@ class TransformerDecoder(nn.Module):
             memories = [layer.memory(z_BxZ, projected_BxD) for layer in self.layer]
         return (projected_BxD if self.latent_input else None), memories
 
+    def _prefixes(self, z_BxZ: jax.Array) -> list[KeysValues | None]:
+        """Each layer's key and value of the latent before the first position."""
+        return [layer.prefix(z_BxZ) if self.latent_prefix else None for layer in self.layer]
+
     def __call__(self, ids_BxT: jax.Array, z_BxZ: jax.Array, *, deterministic: bool) -> jax.Array:
         """h [B, T, D]; position t sees ids up to and with t, and the latent."""
         x = self.embedding(ids_BxT, deterministic=deterministic)
@@ -264,8 +291,8 @@ class TransformerDecoder(nn.Module):
         added_BxD, memories = self._latent(z_BxZ)
         if added_BxD is not None:
             x = x + added_BxD[:, None, :]
-        for layer, memory in zip(self.layer, memories, strict=True):
-            x = layer(x, causal_1xTxT, memory, deterministic=deterministic)
+        for layer, memory, prefix in zip(self.layer, memories, self._prefixes(z_BxZ), strict=True):
+            x = layer(x, causal_1xTxT, memory, prefix, deterministic=deterministic)
         return normalised(self.last_norm, x) if self.shape.pre_norm else x
 
     def token_table(self) -> jax.Array:
@@ -277,7 +304,10 @@ class TransformerDecoder(nn.Module):
         dtype = z_BxZ.dtype if self.shape.dtype is None else self.shape.dtype
         empty = jnp.zeros((z_BxZ.shape[0], max_len, self.shape.dim), dtype)
         added_BxD, memories = self._latent(z_BxZ)
-        layers: list[LayerCache] = [{"past": (empty, empty)} for _ in range(self.layers)]
+        layers: list[LayerCache] = [
+            {"past": (empty, empty) if prefix is None else _behind(prefix, empty)}
+            for prefix in self._prefixes(z_BxZ)
+        ]
         for cache, memory in zip(layers, memories, strict=True):
             if memory is not None:
                 cache["memory"] = memory
@@ -296,3 +326,11 @@ class TransformerDecoder(nn.Module):
             layers.append(layer_cache)
         h_BxD = normalised(self.last_norm, x) if self.shape.pre_norm else x
         return h_BxD, DecoderCache(cache.added_BxD, layers)
+
+
+def _behind(prefix: KeysValues, empty_BxSxD: jax.Array) -> KeysValues:
+    """A cache [B, 1 + S, D] that begins with a prefix."""
+    key, value = (
+        jnp.concatenate([first.astype(empty_BxSxD.dtype), empty_BxSxD], axis=1) for first in prefix
+    )
+    return key, value

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import TextCorpus
 from vaetx_jax.data.corpora.splits import SPLITS
+from vaetx_jax.data.parquet_vectors import parquet_vectors
 from vaetx_jax.errors import UserError
 from vaetx_jax.models.presets import encoder_of
 from vaetx_jax.run.workdir import ENCODER
@@ -116,7 +117,7 @@ def keep_vectors(folder: pathlib.Path, vectors: GivenVectors) -> None:
 
 
 def open_vectors(path: pathlib.Path) -> npt.NDArray[Any]:
-    """The numbers [N, E] of a `.npy` file, memory-mapped.
+    """The numbers [N, E] of a `.npy` or a `.parquet` file, memory-mapped.
 
     Raises:
       UserError: it is missing or no such file, has another shape, or holds a NaN or an infinity.
@@ -130,10 +131,7 @@ def open_vectors(path: pathlib.Path) -> npt.NDArray[Any]:
 @functools.lru_cache(maxsize=8)
 def _checked(path: pathlib.Path, changed: int) -> npt.NDArray[Any]:
     del changed  # a file that is written again is read again
-    try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise UserError(f"{path}: not a .npy file of numbers ({error})") from error
+    array = parquet_vectors(path) if path.suffix == ".parquet" else _open_npy(path)
     if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
         raise UserError(
             f"{path}: {array.dtype} of the shape {list(array.shape)}; it must be floating-point "
@@ -144,6 +142,14 @@ def _checked(path: pathlib.Path, changed: int) -> npt.NDArray[Any]:
         if not finite_n.all():
             row = start + int(np.argmin(finite_n))
             raise UserError(f"{path}: row {row} (counted from 0) holds a NaN or an infinity")
+    return array
+
+
+def _open_npy(path: pathlib.Path) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise UserError(f"{path}: not a .npy file of numbers ({error})") from error
     return array
 
 

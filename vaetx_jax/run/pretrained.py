@@ -1,7 +1,8 @@
-"""The published encoder of a run: where its weights are, and what the run's folder keeps of it.
+"""The published parts of a run: where their weights are, and what the run's folder keeps of them.
 
-`WORKDIR/encoder.json` holds the encoder's size and the sha256 of its weights, so that a run or an
-exported model can be opened where the weights are not.
+`WORKDIR/encoder.json` holds the encoder's size and the sha256 of its weights, and
+`WORKDIR/decoder.json` the size of a GPT-2, so that a run or an exported model can be opened where
+the weights are not.
 """
 
 import dataclasses
@@ -13,10 +14,11 @@ from ml_collections import ConfigDict
 
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.errors import UserError
-from vaetx_jax.models import bert
+from vaetx_jax.models import bert, gpt2
 from vaetx_jax.models.bert import BertSize
+from vaetx_jax.models.gpt2 import Gpt2Size
 from vaetx_jax.models.presets import encoder_of
-from vaetx_jax.run.workdir import ENCODER
+from vaetx_jax.run.workdir import DECODER, ENCODER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import sha256_of
 
@@ -133,3 +135,61 @@ def read_encoder(config: ConfigDict, folder: pathlib.Path) -> PretrainedEncoder 
 
 def _has_encoder(config: ConfigDict) -> bool:
     return encoder_of(config.model.name, config.model.encoder) == "bert"
+
+
+def find_decoder(config: ConfigDict, folder: pathlib.Path | None) -> Gpt2Size | None:
+    """The size of a decoder with GPT-2's published weights; None: the run has no such decoder.
+
+    A run that goes on has it in its folder; else the weights are fetched where they are named.
+
+    Args:
+      folder: of the run; None: whatever it keeps does not count.
+
+    Raises:
+      UserError: there are no such weights, or the settings are of another size.
+    """
+    if config.model.name != "vae_gpt2" or not config.model.weights:
+        return None
+    if folder is not None and (folder / DECODER).exists():
+        return read_decoder(config, folder)
+    place = gpt2.find_weights(config.model.weights)
+    size = gpt2.read_size(place)
+    for key, published in (("decoder_layers", size.layers), ("decoder_heads", size.heads)):
+        chosen = config.model[key]
+        if chosen not in (None, published):
+            raise UserError(
+                f"config.model.{key} = {chosen}: the GPT-2 in {place} has {published:,}; leave the "
+                "setting out, the size is that of the weights"
+            )
+    if config.data.max_len > size.positions:
+        raise UserError(
+            f"config.data.max_len = {config.data.max_len}: the GPT-2 in {place} has "
+            f"{size.positions:,} positions, so that is the most"
+        )
+    return size
+
+
+def keep_decoder(folder: pathlib.Path, size: Gpt2Size) -> None:
+    """Writes what the folder of a run keeps of its published decoder, unless it is there."""
+    if not (folder / DECODER).exists():
+        write_text(folder / DECODER, json.dumps(dataclasses.asdict(size), indent=2) + "\n")
+
+
+def read_decoder(config: ConfigDict, folder: pathlib.Path) -> Gpt2Size | None:
+    """The size of a trained run's GPT-2, by what its folder keeps; None: as its settings have it.
+
+    Raises:
+      UserError: the file is not as it was written.
+    """
+    if config.model.name != "vae_gpt2" or not config.model.weights:
+        return None
+    path = folder / DECODER
+    try:
+        return Gpt2Size(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None  # of a version that set the sizes by hand
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); it holds the size of the run's GPT-2, so copy the "
+            "folder again from its source"
+        ) from error

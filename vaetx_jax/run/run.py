@@ -16,22 +16,25 @@ from vaetx_jax.data.bucketing import Buckets, ProcessShare, make_buckets
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.fields import ANY_FIELDS, Fields
-from vaetx_jax.data.tokenized import FrameIds, TokenizedSplit, tokenize_split
-from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
-from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
-from vaetx_jax.models import bert
+from vaetx_jax.data.tokenized import FrameIds, ReadTokens, TokenizedSplit, tokenize_split
+from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.freeze import freezes_encoder
+from vaetx_jax.models.gpt2 import Gpt2Size
 from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.features import FeatureCache, Features
 from vaetx_jax.run.given_vectors import GivenVectors, Rows, find_vectors, keep_vectors
 from vaetx_jax.run.pretrained import (
     PretrainedEncoder,
+    find_decoder,
     find_encoder,
+    keep_decoder,
     keep_encoder,
+    read_decoder,
     read_encoder,
 )
+from vaetx_jax.run.run_tokenizers import RunTokenizers, load_tokenizers, make_tokenizers
 from vaetx_jax.runtime.mesh import check_batch_size, data_mesh, process_share
 
 
@@ -42,22 +45,34 @@ class Run:
     Attributes:
       config: its validated settings.
       folder: its work folder.
-      tokenizer: its tokenizer, as kept in the folder.
+      tokenizers: its tokenizer, and perhaps its encoder's own, as kept in the folder.
       model: its model, in float32.
       mesh: the devices that it uses.
       open_corpus: opens the corpus of `config.data`, once for all calls.
       encoder: its published encoder; None: it has none.
+      decoder: the size of its decoder, a published GPT-2; None: it has none.
       vectors: the vectors that are given in the place of an encoder; None: there are none.
     """
 
     config: ConfigDict
     folder: pathlib.Path
-    tokenizer: Tokenizer
+    tokenizers: RunTokenizers
     model: LanguageModel
     mesh: Mesh
     open_corpus: Callable[[], Corpus]
     encoder: PretrainedEncoder | None = None
+    decoder: Gpt2Size | None = None
     vectors: GivenVectors | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Of the sentences that the model writes and scores."""
+        return self.tokenizers.written
+
+    @property
+    def encoder_tokenizer(self) -> Tokenizer:
+        """Of the sentences that the encoder reads; mostly the same."""
+        return self.tokenizers.read or self.tokenizers.written
 
     @property
     def corpus(self) -> Corpus:
@@ -75,17 +90,26 @@ class Run:
         if precision == "float32":
             return self.model
         dtype = jnp.dtype(precision)
-        return _build_model(self.config, self.tokenizer, self.encoder, self.vectors, dtype)
+        parts = (self.encoder, self.decoder, self.vectors)
+        return _build_model(self.config, self.tokenizers, *parts, dtype)
 
     def split(self, name: str) -> TokenizedSplit:
-        """The ids of a split, and a frozen encoder's or given features of it; both are cached."""
-        split = self._ids(name)
+        """The ids of a split, and what the encoder reads besides: a frozen encoder's or given
+        features, or its own tokens. All of them are cached.
+        """
+        split = self._ids(name, self.tokenizer)
         if self.vectors is not None:
             features = self.vectors.split(name, self.corpus)
             return dataclasses.replace(split, features=features)
-        if self.encoder is None or not freezes_encoder(self.model.freeze):
+        if self.encoder is not None and freezes_encoder(self.model.freeze):
+            cached = self._features(name)
+            if cached is not None:
+                return dataclasses.replace(split, features=cached)
+        read = self.tokenizers.read
+        if read is None:
             return split
-        return dataclasses.replace(split, features=self._features(name, split))
+        tokens = ReadTokens(self._ids(name, read), FrameIds.of(read))
+        return dataclasses.replace(split, read=tokens)
 
     def encoder_features(self, name: str) -> Features | Rows | None:
         """A published encoder's features of a split before it is trained, or given ones, [N, E].
@@ -94,25 +118,25 @@ class Run:
         """
         if self.vectors is not None:
             return self.vectors.split(name, self.corpus)
-        return self._features(name, self._ids(name)) if self.encoder else None
+        return self._features(name) if self.encoder else None
 
-    def _features(self, name: str, split: TokenizedSplit) -> Features | None:
+    def _features(self, name: str) -> Features | None:
         assert self.encoder is not None
         cache = FeatureCache(
             stored.cache_dir(self.config),
             self.encoder,
             pooling=validation.model_settings(self.config).pooling or "mean",
             corpus=self.corpus.fingerprint,
-            tokenizer=self.tokenizer,
+            tokenizer=self.encoder_tokenizer,
             max_len=self.config.data.max_len,
         )
-        return cache.open(name, split)
+        return cache.open(name, self._ids(name, self.encoder_tokenizer))
 
-    def _ids(self, name: str) -> TokenizedSplit:
+    def _ids(self, name: str, tokenizer: Tokenizer) -> TokenizedSplit:
         return tokenize_split(
             self.corpus,
             name,
-            self.tokenizer,
+            tokenizer,
             self.config.data.max_len,
             stored.cache_dir(self.config),
         )
@@ -166,7 +190,8 @@ def prepare(config: ConfigDict, folder: pathlib.Path) -> list[str]:
         workdir_lib.check_corpus(folder, corpus.name, corpus.fingerprint)
     corpus.prepare()
     if not workdir_lib.has_checkpoint(folder):
-        _make_tokenizer(config, corpus, find_encoder(config, None))
+        find_decoder(config, None)
+        make_tokenizers(config, corpus, find_encoder(config, None))
     return notices
 
 
@@ -180,17 +205,19 @@ def create_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     corpus = opener()
     workdir_lib.keep_corpus(folder, corpus.name, corpus.fingerprint)
     encoder, vectors = find_encoder(config, folder), find_vectors(config, folder)
-    path = folder / workdir_lib.TOKENIZER
-    if path.is_dir():
-        tokenizer = load_tokenizer(path)
+    decoder = find_decoder(config, folder)
+    if (folder / workdir_lib.TOKENIZER).is_dir():
+        tokenizers = load_tokenizers(folder)
     else:
-        tokenizer = _make_tokenizer(config, corpus, encoder)
-        tokenizer.save(path)
+        tokenizers = make_tokenizers(config, corpus, encoder)
+        tokenizers.save(folder)
     if encoder is not None:
         keep_encoder(folder, encoder)
+    if decoder is not None:
+        keep_decoder(folder, decoder)
     if vectors is not None:
         keep_vectors(folder, vectors)
-    return _build_run(config, folder, tokenizer, opener, encoder, vectors)
+    return _build_run(config, folder, tokenizers, opener, encoder, decoder, vectors)
 
 
 def open_run(folder: pathlib.Path) -> Run:
@@ -199,7 +226,7 @@ def open_run(folder: pathlib.Path) -> Run:
     Its corpus, when it is opened, must be the one that it was trained on.
     """
     config = stored.read_config(folder / workdir_lib.CONFIG)
-    tokenizer = load_tokenizer(folder / workdir_lib.TOKENIZER)
+    tokenizers = load_tokenizers(folder)
 
     def open_checked() -> Corpus:
         corpus = _open_corpus(config)
@@ -207,8 +234,8 @@ def open_run(folder: pathlib.Path) -> Run:
         return corpus
 
     encoder, vectors = read_encoder(config, folder), find_vectors(config, folder)
-    opener = functools.cache(open_checked)
-    return _build_run(config, folder, tokenizer, opener, encoder, vectors)
+    decoder, opener = read_decoder(config, folder), functools.cache(open_checked)
+    return _build_run(config, folder, tokenizers, opener, encoder, decoder, vectors)
 
 
 def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
@@ -234,29 +261,34 @@ def on_file(run: Run, file: str, fields: Fields, *, whole: bool) -> Run:
 def _build_run(
     config: ConfigDict,
     folder: pathlib.Path,
-    tokenizer: Tokenizer,
+    tokenizers: RunTokenizers,
     opener: Callable[[], Corpus],
     encoder: PretrainedEncoder | None,
+    decoder: Gpt2Size | None,
     vectors: GivenVectors | None,
 ) -> Run:
-    model = _build_model(config, tokenizer, encoder, vectors)
-    return Run(config, folder, tokenizer, model, data_mesh(), opener, encoder, vectors)
+    parts = (encoder, decoder, vectors)
+    model = _build_model(config, tokenizers, *parts)
+    return Run(config, folder, tokenizers, model, data_mesh(), opener, *parts)
 
 
 def _build_model(
     config: ConfigDict,
-    tokenizer: Tokenizer,
+    tokenizers: RunTokenizers,
     encoder: PretrainedEncoder | None,
+    decoder: Gpt2Size | None,
     vectors: GivenVectors | None,
     dtype: Any = None,
 ) -> LanguageModel:
     settings = validation.model_settings(config)
     return build_model(
         settings,
-        vocab_size=tokenizer.size,
-        pad_id=tokenizer.pad_id,
+        vocab_size=tokenizers.written.size,
+        pad_id=tokenizers.written.pad_id,
+        encoder_pad_id=tokenizers.read.pad_id if tokenizers.read else None,
         dtype=dtype,
         bert=encoder.size if encoder else None,
+        gpt2=decoder,
         given_dim=vectors.dim if vectors else 0,
     )
 
@@ -278,39 +310,3 @@ def _open_corpus(config: ConfigDict, *, usual: Fields = ANY_FIELDS) -> Corpus:
         held_out=data.held_out,
     )
     return open_corpus(spec)
-
-
-def _make_tokenizer(
-    config: ConfigDict, corpus: Corpus, encoder: PretrainedEncoder | None
-) -> Tokenizer:
-    """The tokenizer of a config: the encoder's, from the cache, or trained on the training split.
-
-    Raises:
-      UserError: the encoder's vocabulary cannot be read or does not fit.
-    """
-    if encoder is not None:
-        return _encoder_tokenizer(config, encoder)
-    kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
-    if kind in ("wordpiece", "gpt2"):
-        return build_tokenizer(kind, size, lambda: (), _vocab_dir(config))
-    # The 2: before, tabs and the names of special tokens were not in the vocabulary.
-    name = f"{corpus.fingerprint[:24]}-{kind}-{size}-2"
-    path = stored.cache_dir(config) / "tokenizers" / name
-    if path.is_dir():
-        return load_tokenizer(path)
-    tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
-    tokenizer.save(path)
-    return tokenizer
-
-
-def _encoder_tokenizer(config: ConfigDict, encoder: PretrainedEncoder) -> Tokenizer:
-    place = bert.find_weights(encoder.name)
-    bert.check_uncased(place)
-    tokenizer = wordpiece_from_file(place / bert.VOCABULARY)
-    max_len = config.data.max_len
-    bert.check_fit(place, encoder.size, vocab_size=tokenizer.size, max_len=max_len)
-    return tokenizer
-
-
-def _vocab_dir(config: ConfigDict) -> str:
-    return config.tokenizer.vocab_dir or config.data.manual_dir

@@ -17,7 +17,9 @@ from vaetx_jax.runtime.atomic import write_text
 CONFIG = "config.json"
 CORPUS = "corpus.json"
 ENCODER = "encoder.json"
+DECODER = "decoder.json"
 TOKENIZER = "tokenizer"
+ENCODER_TOKENIZER = "encoder_tokenizer"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
 
@@ -32,6 +34,7 @@ PATH_KEYS = (
     "data.test",
     "tokenizer.vocab_dir",
     "model.encoder_weights",
+    "model.weights",
     "data.vectors",
 )
 

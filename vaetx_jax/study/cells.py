@@ -23,8 +23,15 @@ from vaetx_jax.run.workdir import PATH_KEYS
 _HASHED = 8  # hexadecimal digits of a name
 # These may differ between two studies that share a cell: they do not change what is trained.
 _EVALUATION_KEYS = ("evaluation.", "samples.", "probe.")
-# Nor do the paths of files, except those that are the corpus itself or an encoder.
-_TRAINED_ON = {"data.train", "data.valid", "data.test", "data.vectors", "model.encoder_weights"}
+# Nor do the paths of files, except those that are the corpus itself or published weights.
+_TRAINED_ON = {
+    "data.train",
+    "data.valid",
+    "data.test",
+    "data.vectors",
+    "model.encoder_weights",
+    "model.weights",
+}
 _PATHS = set(PATH_KEYS) - _TRAINED_ON
 
 

@@ -75,7 +75,8 @@ def _program(model: TextVAE, mesh: Mesh) -> Any:
     """(variables, batch) -> summaries [B, Z], traced once for all uses of a model."""
 
     def summary(variables: Variables, batch: dict[str, jax.Array]) -> jax.Array:
-        return text_vae.summary(model, variables, batch["ids"], batch.get("features"))
+        inputs = text_vae.encoder_inputs(batch)
+        return text_vae.summary(model, variables, batch["ids"], **inputs)
 
     return jax.jit(
         summary,

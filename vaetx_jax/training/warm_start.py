@@ -60,7 +60,7 @@ def _load(run: Run, state: TrainState) -> tuple[TrainState, str]:
         return state._replace(variables=variables), phrase
     settings = model_settings(config)
     if settings.weights is not None:
-        return _load_pretrained(state, settings)
+        return _load_pretrained(run, state, settings)
     return state, "starts from random parameters"
 
 
@@ -137,7 +137,14 @@ def take_part(mine: Variables, theirs: Variables, part: str, *, source: str) -> 
 
 
 # Modules that lead the latent into a decoder.
-_LATENT_PATHS = {"project", "latent_attention", "latent_residual", "output_projection"}
+_LATENT_PATHS = {
+    "project",
+    "prefix_key",
+    "prefix_value",
+    "latent_attention",
+    "latent_residual",
+    "output_projection",
+}
 
 
 def _is_of(path: tuple[str, ...], part: str) -> bool:
@@ -175,12 +182,15 @@ def _load_encoder(run: Run, state: TrainState) -> tuple[TrainState, str]:
     return state._replace(variables=variables), f"the encoder from {run.encoder.name}"
 
 
-def _load_pretrained(state: TrainState, settings: ModelSettings) -> tuple[TrainState, str]:
+def _load_pretrained(
+    run: Run, state: TrainState, settings: ModelSettings
+) -> tuple[TrainState, str]:
     """The state with GPT-2's published weights in its decoder, where there are any."""
     if not settings.weights:
         words = "starts from random parameters, GPT-2's too: config.model.weights names none"
         return state, words
     folder, fresh = gpt2.find_weights(settings.weights), jax.device_get(state.params)
-    params = gpt2.load_weights(folder, fresh, heads=settings.decoder_heads or 1)
+    heads = run.decoder.heads if run.decoder else 0
+    params = gpt2.load_weights(folder, fresh, heads=heads)
     placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, state.params)
     return state.with_params(placed), f"starts from GPT-2's weights in {folder}"

@@ -75,6 +75,18 @@ def test_wordpiece_ids_are_line_numbers(made):
     assert t.encode(["THE cat"]) == [[6, 7]]
 
 
+def test_a_cased_wordpiece_keeps_case_and_accents_when_it_is_loaded_again(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\nThe\ncafé\n", encoding="utf-8")
+    cased = wordpiece_from_file(path, cased=True)
+    cased.save(tmp_path / "saved")
+    for t in (cased, load_tokenizer(tmp_path / "saved")):
+        assert t.encode(["The the café"]) == [[5, 4, 6]]
+    uncased = wordpiece_from_file(path)
+    assert uncased.encode(["The the café"]) == [[4, 4, 1]]
+    assert uncased.fingerprint != cased.fingerprint
+
+
 def test_gpt2_adds_two_ids_after_its_own(made):
     t = made["gpt2"]
     assert t.size == 256 + len(MERGES) + 1 + 2

@@ -21,6 +21,8 @@ from vaetx_jax.data.tokenizers.sentencepiece import (
     train_sentencepiece,
 )
 from vaetx_jax.data.tokenizers.vocabulary_files import (
+    CASED,
+    CASED_FILE,
     GPT2_FILES,
     WORDPIECE_FILE,
     GPT2Tokenizer,
@@ -84,13 +86,14 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
         "wordpiece": (WORDPIECE_FILE,),
         "gpt2": GPT2_FILES,
     }
+    cased = kind == "wordpiece" and files.pop(CASED_FILE, None) == CASED
     if sorted(wanted.get(kind, ())) != sorted(files):
         raise UserError(
             f"the tokenizer in {folder} is of kind {kind!r} with the files {sorted(files)}; "
             f"known are {wanted}. Use the version of vaetx_jax that wrote it."
         )
     if kind == "wordpiece":
-        return WordPieceTokenizer(files[WORDPIECE_FILE])
+        return WordPieceTokenizer(files[WORDPIECE_FILE], cased=cased)
     if kind == "gpt2":
         return GPT2Tokenizer(*(files[name] for name in GPT2_FILES))
     return SentencePieceTokenizer(kind, files[MODEL_FILE])

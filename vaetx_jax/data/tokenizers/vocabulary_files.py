@@ -12,6 +12,8 @@ from vaetx_jax.data.tokenizers.base import FileTokenizer
 from vaetx_jax.errors import UserError
 
 WORDPIECE_FILE = "vocab.txt"
+# Beside a vocabulary whose tokens are cased; published files say so in the same way.
+CASED_FILE, CASED = "tokenizer_config.json", b'{"do_lower_case": false}\n'
 GPT2_FILES = ("encoder.json", "vocab.bpe")
 GPT2_END = "<|endoftext|>"
 WORDPIECE_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -20,17 +22,20 @@ _LONGEST_WORD = 100
 
 
 class WordPieceTokenizer(FileTokenizer):
-    """BERT's uncased WordPiece: lower-cased, accents stripped, split at punctuation.
+    """BERT's WordPiece: split at punctuation; but for a cased one, lower-cased without accents.
 
-    It loses case, accents and the spaces around punctuation. A corpus's `<unk>` is spelled in
-    four tokens (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as `<unk>`.
+    It loses the spaces around punctuation, and, uncased, case and accents. A corpus's `<unk>` is
+    spelled in four tokens (`<` `un` `##k` `>`), as BERT's own tokenizer does, and read back as
+    `<unk>`.
 
     Args:
         vocabulary: the bytes of `vocab.txt`, one token per line; the line number is the id.
+        cased: keep case and accents.
     """
 
-    def __init__(self, vocabulary: bytes) -> None:
-        super().__init__("wordpiece", {WORDPIECE_FILE: vocabulary})
+    def __init__(self, vocabulary: bytes, *, cased: bool = False) -> None:
+        files = {WORDPIECE_FILE: vocabulary}
+        super().__init__("wordpiece", files | ({CASED_FILE: CASED} if cased else {}))
         ids = {token: i for i, token in enumerate(_lines(vocabulary))}
         self.size = len(ids)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id = (
@@ -41,7 +46,10 @@ class WordPieceTokenizer(FileTokenizer):
             models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD)
         )
         self._tokenizer.normalizer = normalizers.BertNormalizer(
-            clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True
+            clean_text=True,
+            handle_chinese_chars=True,
+            strip_accents=not cased,
+            lowercase=not cased,
         )
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         # Without clean-up: the corpora are tokenised, "do n't" is how they spell it.
@@ -88,8 +96,11 @@ class GPT2Tokenizer(FileTokenizer):
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
 
-def wordpiece_from_file(path: str | os.PathLike[str]) -> WordPieceTokenizer:
+def wordpiece_from_file(path: str | os.PathLike[str], *, cased: bool = False) -> WordPieceTokenizer:
     """BERT's tokenizer from its `vocab.txt` (30,522 tokens for bert-base-uncased).
+
+    Args:
+        cased: its tokens keep case and accents.
 
     Raises:
         UserError: the file is missing, not UTF-8, holds a token twice or lacks a special one.
@@ -105,7 +116,7 @@ def wordpiece_from_file(path: str | os.PathLike[str]) -> WordPieceTokenizer:
             )
         seen[token] = number
     _require(path, seen, WORDPIECE_SPECIALS)
-    return WordPieceTokenizer(content)
+    return WordPieceTokenizer(content, cased=cased)
 
 
 def gpt2_from_files(
