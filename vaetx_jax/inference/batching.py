@@ -21,7 +21,7 @@ from vaetx_jax.runtime.console import Progress
 T = TypeVar("T")
 
 BATCH = 64
-SIZES = (4, 16)  # of smaller batches
+SIZES = (8,)  # of smaller batches
 WINDOW = 4096  # sentences tokenized at a time, so that memory does not grow with their number
 
 

@@ -53,10 +53,17 @@ class SelfAttention(nn.Module):
         if self.output_projection:
             self.output = dense(self.dim, dtype=self.dtype)
 
-    def __call__(self, x_BxTxD: jax.Array, mask_BxTxT: jax.Array) -> jax.Array:
-        """[B, T, D]; position t sees position s where mask[:, t, s]."""
+    def __call__(
+        self, x_BxTxD: jax.Array, mask_BxTxT: jax.Array, *, first: int | None = None
+    ) -> jax.Array:
+        """[B, T, D]; position t sees position s where mask[:, t, s].
+
+        Args:
+          first: how many outputs are wanted, those of the first positions; None: all.
+        """
         keys, values = self.key(x_BxTxD), self.value(x_BxTxD)
-        mixed = attend(self.query(x_BxTxD), keys, values, mask_BxTxT, heads=self.heads)
+        query, mask = self.query(x_BxTxD[:, :first]), mask_BxTxT[:, :first]
+        mixed = attend(query, keys, values, mask, heads=self.heads)
         return self.output(mixed) if self.output_projection else mixed
 
     def step(
