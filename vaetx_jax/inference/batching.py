@@ -83,7 +83,7 @@ def rows_by_length(
     Args:
       multiple: the numbers of rows are multiples of it, for devices that share them.
     """
-    classes, alone = length_classes(max_len), len(tokens) == 1
+    classes, most = length_classes(max_len), largest_batch(len(tokens))
     class_N = np.searchsorted(classes, [len(ids) + 2 for ids in tokens])
     for number in np.unique(class_N):
         members = np.flatnonzero(class_N == number)
@@ -91,15 +91,20 @@ def rows_by_length(
         for row_S, sentence in zip(ids_MxS, members, strict=True):
             line = [tokenizer.cls_id, *tokens[sentence], tokenizer.sep_id]
             row_S[: len(line)] = line
-        for at_B, size in batches_of_rows(len(members), most=1 if alone else BATCH):
+        for at_B, size in batches_of_rows(len(members), most=most):
             filled_B = np.resize(at_B, -(-size // multiple) * multiple)
             yield Rows(members[at_B], ids_MxS[filled_B])
+
+
+def largest_batch(count: int, batch: int = BATCH) -> int:
+    """The largest batch of a call with `count` rows: a row alone is not filled up."""
+    return 1 if count == 1 else batch
 
 
 def batches_of_rows(count: int, *, most: int = BATCH) -> Iterator[tuple[np.ndarray, int]]:
     """(indices of some rows [<= B], size B of their batch), until all are in one."""
     first = 0
-    for size in batch_sizes(count, most=min(most, count)):
+    for size in batch_sizes(count, most=most):
         yield np.arange(first, min(first + size, count)), size
         first += size
 
@@ -108,7 +113,7 @@ def batch_sizes(count: int, *, most: int = BATCH, overhead: int = 1) -> tuple[in
     """Sizes of batches that hold `count` rows: of `most` and `SIZES` those that cost least.
 
     Args:
-      most: the largest size; the only one, with 1, is that of a row alone.
+      most: the largest size, as of `largest_batch`.
       overhead: what a batch costs beside its rows, in rows.
     """
     full, rest = divmod(count, most)

@@ -10,7 +10,7 @@ import numpy as np
 
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.inference.arguments import check_integer, check_number
-from vaetx_jax.inference.batching import BATCH, batches_of_rows
+from vaetx_jax.inference.batching import BATCH, batches_of_rows, largest_batch
 from vaetx_jax.inference.beam_search import beam_search
 from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.inference.token_by_token import Draws, TokenRule, decode_token_by_token
@@ -129,7 +129,8 @@ def decode(
             no_repeat=how.no_repeat,
         )
         ids_NxL = np.zeros((len(z_NxZ), max_len - 1), np.int32)
-        for at_B, size in batches_of_rows(len(z_NxZ), most=max(1, batch // how.beam)):
+        most = largest_batch(len(z_NxZ), max(1, batch // how.beam))
+        for at_B, size in batches_of_rows(len(z_NxZ), most=most):
             filled_B = np.resize(at_B, size)
             ids_NxL[at_B] = np.asarray(search(z_NxZ[filled_B]))[: len(at_B)]
         return ids_NxL

@@ -9,7 +9,7 @@ import numpy as np
 from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference.arguments import check_latents
-from vaetx_jax.inference.batching import BATCH, batches_of, batches_of_rows
+from vaetx_jax.inference.batching import BATCH, batches_of, batches_of_rows, largest_batch
 from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.inference.token_by_token import pool_size
@@ -56,7 +56,8 @@ def encode_features(run: Run, variables: Variables, features: Any) -> tuple[np.n
     ids_1x2 = np.asarray([[run.tokenizer.cls_id, run.tokenizer.sep_id]], np.int32)
     mean_NxZ = np.zeros((len(features_NxE), run.model.latent_dim), np.float32)
     std_NxZ = np.zeros_like(mean_NxZ)
-    for at_B, size in batches_of_rows(len(features_NxE)):
+    most = largest_batch(len(features_NxE))
+    for at_B, size in batches_of_rows(len(features_NxE), most=most):
         ids_Bx2 = np.repeat(ids_1x2, size, axis=0)  # they are not read
         mu, logvar = _encode(run.model, variables, ids_Bx2, features_NxE[np.resize(at_B, size)])
         mean_NxZ[at_B] = np.asarray(mu)[: len(at_B)]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaetx_jax.inference.batching import batch_cost, batch_sizes
+from vaetx_jax.inference.batching import batch_cost, batch_sizes, largest_batch
 from vaetx_jax.inference.logits import (
     SpecialIds,
     draw_tokens,
@@ -97,7 +97,7 @@ def decode_token_by_token(
     """
     count, length = len(z_NxZ), rule.length
     ids_NxL = np.full((count, length), rule.special.pad, np.int32)
-    sizes = functools.partial(batch_sizes, most=min(batch, count), overhead=_OVERHEAD)
+    sizes = functools.partial(batch_sizes, most=largest_batch(count, batch), overhead=_OVERHEAD)
 
     def begin(at_B: np.ndarray, ended_B: np.ndarray) -> _Rows:
         return _start(model, variables, z_NxZ[at_B], ended_B, rule)
