@@ -21,6 +21,9 @@ def test_logits_that_are_no_numbers_give_a_token_of_the_vocabulary():
 @pytest.mark.parametrize("rows", [1, 8, 19])
 def test_a_drawn_token_is_that_of_a_categorical_draw(rows):
     noise = np.random.default_rng(1).standard_normal((rows, 50))
-    logits_BxV, keys_B = jnp.asarray(2 * noise, jnp.float32), jax.random.split(jax.random.key(3), rows)
+    logits_BxV, keys_B = (
+        jnp.asarray(2 * noise, jnp.float32),
+        jax.random.split(jax.random.key(3), rows),
+    )
     expected_B = jax.vmap(jax.random.categorical)(keys_B, logits_BxV)
     np.testing.assert_array_equal(draw_tokens(keys_B, logits_BxV), expected_B)

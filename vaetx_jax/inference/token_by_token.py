@@ -145,9 +145,7 @@ def _filled(
     return batches
 
 
-def _gathered(
-    batches: list[_Batch], going: list[np.ndarray], sizes: Sequence[int]
-) -> list[_Batch]:
+def _gathered(batches: list[_Batch], going: list[np.ndarray], sizes: Sequence[int]) -> list[_Batch]:
     """The rows that go on, in batches of some sizes."""
 
     def join(*leaves: Any) -> np.ndarray:

@@ -210,7 +210,7 @@ class TransformerEncoder(nn.Module):
         self, ids_BxT: jax.Array, mask_BxT: jax.Array, *, deterministic: bool
     ) -> jax.Array:
         x = self.embedding(ids_BxT, deterministic=deterministic)
-        # Of the last layer, [CLS] alone is read. In training its dropout is drawn for all positions.
+        # Of the last layer, [CLS] alone is read; in training, dropout is drawn for all positions.
         alone = self.pooling == "cls" and deterministic
         for i, layer in enumerate(self.layer, start=1):
             first = 1 if alone and i == self.layers else None
