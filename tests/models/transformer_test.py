@@ -187,6 +187,14 @@ def test_the_posterior_is_that_of_a_numpy_encoder(params, exact):
     np.testing.assert_allclose(logvar, [v for _, v in expected], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [SHAPE, MODERN])
+def test_cls_alone_of_the_last_layer_is_as_in_a_pass_over_all_positions(shape):
+    model = variant(shape, pooling="cls")
+    encode = functools.partial(model.apply, {"params": tiny.params_of(model)}, method="encode")
+    alone, among_all = (jax.jit(functools.partial(encode, deterministic=d))(IDS) for d in (1, 0))
+    np.testing.assert_allclose(alone, among_all, atol=1e-6)
+
+
 def test_the_logits_are_those_of_a_numpy_decoder(params, exact):
     z_BxZ = latents(len(IDS))
     h_BxTxD = apply(params, IDS, z_BxZ, method="decode")

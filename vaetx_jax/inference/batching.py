@@ -88,7 +88,7 @@ def rows_by_length(
     for number in np.unique(class_N):
         members = np.flatnonzero(class_N == number)
         ids_MxS = np.full((len(members), classes[number]), tokenizer.pad_id, np.int32)
-        for row_S, sentence in zip(ids_MxS, members, strict=True):
+        for row_S, sentence in zip(ids_MxS, members.tolist(), strict=True):
             line = [tokenizer.cls_id, *tokens[sentence], tokenizer.sep_id]
             row_S[: len(line)] = line
         for at_B, size in batches_of_rows(len(members), most=most):
@@ -130,7 +130,7 @@ def _sizes_of_rest(count: int, most: int, overhead: int) -> tuple[int, ...]:
     if not count:
         return ()
     sizes = [*(size for size in SIZES if size < most), most]
-    choices = [(min(size for size in sizes if size >= count),)]
+    choices: list[tuple[int, ...]] = [(min(size for size in sizes if size >= count),)]
     smaller = [size for size in sizes if size < count]
     if smaller:
         choices.append((smaller[-1], *_sizes_of_rest(count - smaller[-1], most, overhead)))

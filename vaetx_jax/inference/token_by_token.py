@@ -50,8 +50,8 @@ class Draws(NamedTuple):
     """
 
     key: jax.Array
-    temperature: np.float32
-    top_p: np.float32
+    temperature: Any  # float32
+    top_p: Any
 
 
 class _Rows(NamedTuple):
