@@ -315,7 +315,7 @@ def test_without_dropout_a_pass_is_always_the_same(params):
     on = [run(jax.random.key(seed), dropping, False) for seed in (0, 1)]
     no_share = run(jax.random.key(0), plain, False)
     np.testing.assert_array_equal(off[0].h_BxTxD, off[1].h_BxTxD)
-    np.testing.assert_array_equal(off[0].h_BxTxD, no_share.h_BxTxD)
+    np.testing.assert_allclose(off[0].h_BxTxD, no_share.h_BxTxD, rtol=1e-4, atol=5e-6)
     assert np.abs(np.asarray(on[0].h_BxTxD - on[1].h_BxTxD)).max() > 1e-3
     assert np.abs(np.asarray(on[0].mu_BxZ - on[1].mu_BxZ)).max() > 1e-3
 
