@@ -2,10 +2,13 @@
 
     python -m benchmarks.generate_sides FOLDER SIDE
 
-It prints one line of JSON: speeds, and what it computed, for the comparison.
+It answers a line with a line: to `check` what it computes, for the comparison; to `warm TASK` the
+batch size that is fastest for it, with everything compiled; to a task its seconds.
 """
 
+import dataclasses
 import json
+import os
 import pathlib
 import sys
 import time
@@ -14,28 +17,44 @@ from typing import Any
 
 import numpy as np
 
-PIECES, LATENTS, BATCH, ROUNDS = 30, 256, 64, 3
-Encode = Callable[[list[str]], np.ndarray]
-Decode = Callable[[np.ndarray], list[str]]
+TOKENS = 30
+# Task -> sentences.
+TASKS = {"encode": 1000, "decode": 256, "sample": 128, "encode one": 1, "decode one": 1}
+BATCHES = (16, 64, 256)  # that PyTorch may choose from
 
 
-def ours(folder: pathlib.Path) -> tuple[Encode, Decode]:
+@dataclasses.dataclass(frozen=True)
+class Functions:
+    """What a side can do, at a batch size; None: it chooses the size itself.
+
+    Attributes:
+      encode: sentences -> means.
+      decode: latents, whether tokens are drawn -> sentences.
+      batches: the sizes to choose from.
+    """
+
+    encode: Callable[[list[str], Any], np.ndarray]
+    decode: Callable[[np.ndarray, bool, Any], list[str]]
+    batches: tuple[Any, ...]
+
+
+def ours(folder: pathlib.Path) -> Functions:
     """JAX, through the public interface."""
-    import dataclasses
-
     from vaetx_jax.inference.text_model import load
 
     model = load(folder / "model")
     short = model.run.config.copy_and_resolve_references()
-    short.data.max_len = PIECES + 1
-    brief = dataclasses.replace(model, parts=dataclasses.replace(model.run, config=short))
-    return lambda texts: model.encode(texts)[0], brief.decode
+    short.data.max_len = TOKENS + 1
+    brief = dataclasses.replace(model, run=dataclasses.replace(model.run, config=short))
+    return Functions(
+        lambda texts, batch: model.encode(texts)[0],
+        lambda z, draws, batch: brief.decode(z, temperature=float(draws)),
+        (None,),
+    )
 
 
-def pytorch(folder: pathlib.Path) -> tuple[Encode, Decode]:
-    """PyTorch: batches sorted by length; greedy decoding with keys and values kept."""
-    import os
-
+def pytorch(folder: pathlib.Path, *, compiled: bool) -> Functions:
+    """PyTorch: batches sorted by length; decoding with keys and values kept."""
     import torch
 
     from benchmarks.sides import unflatten
@@ -43,95 +62,120 @@ def pytorch(folder: pathlib.Path) -> tuple[Encode, Decode]:
     from vaetx_jax.config import stored, validation
     from vaetx_jax.data.tokenizers.tokenizers import load_tokenizer
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     config = stored.read_config(folder / "model" / "config.json")
     tokenizer = load_tokenizer(folder / "model" / "tokenizer")
     params = unflatten(dict(np.load(folder / "params.npz")))
     model = TextModel(params, validation.model_settings(config), tokenizer.pad_id).eval()
 
+    def means(ids: Any) -> Any:
+        return model.mu(model.encoder.encode(ids, ids != tokenizer.pad_id))
+
+    def step(last: Any, where: Any, caches: Any, projected: Any, z: Any) -> Any:
+        return token_step(model, tokenizer, last, where, caches, projected, z)
+
+    if compiled:
+        means, step = torch.compile(means, dynamic=True), torch.compile(step, dynamic=True)
+
     @torch.inference_mode()
-    def encode(texts: list[str]) -> np.ndarray:
+    def encode(texts: list[str], batch: int) -> np.ndarray:
         pieces = [ids[: config.data.max_len - 2] for ids in tokenizer.encode(texts)]
         order = np.argsort([len(ids) for ids in pieces], kind="stable")
-        means = np.zeros((len(texts), config.model.latent_dim), np.float32)
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
+        mean_NxZ = np.zeros((len(texts), config.model.latent_dim), np.float32)
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
             ids = np.full((len(rows), len(pieces[rows[-1]]) + 1), tokenizer.pad_id)
             for row, number in zip(ids, rows, strict=True):
                 row[: len(pieces[number]) + 1] = [tokenizer.cls_id, *pieces[number]]
-            tensor = torch.from_numpy(ids)
-            means[rows] = model.mu(model.encoder.encode(tensor, tensor != tokenizer.pad_id))
-        return means
+            mean_NxZ[rows] = means(torch.from_numpy(ids))
+        return mean_NxZ
 
     @torch.inference_mode()
-    def decode(latents: np.ndarray) -> list[str]:
+    def decode(latents: np.ndarray, draws: bool, batch: int) -> list[str]:
         said: list[str] = []
-        for start in range(0, len(latents), BATCH):
-            z = torch.from_numpy(latents[start : start + BATCH])
-            rows = greedy(model, z, tokenizer).tolist()
-            said += [tokenizer.decode(row) for row in rows]
+        for start in range(0, len(latents), batch):
+            z = torch.from_numpy(latents[start : start + batch])
+            last, caches, ids = torch.full((len(z),), tokenizer.cls_id), None, []
+            projected = model.decoder.project(z)
+            for position in range(TOKENS):
+                where = model.decoder.position.weight[position]
+                logits, caches = step(last, where, caches, projected, z)
+                if draws:
+                    last = torch.multinomial(torch.softmax(logits, -1), 1)[:, 0]
+                else:
+                    last = logits.argmax(-1)
+                ids.append(last)
+            said += [tokenizer.decode(row) for row in torch.stack(ids, 1).tolist()]
         return said
 
-    return encode, decode
+    return Functions(encode, decode, BATCHES)
 
 
-def greedy(model: Any, z: Any, tokenizer: Any) -> Any:
-    """ids [B, PIECES] of a Transformer."""
+def token_step(
+    model: Any, tokenizer: Any, last: Any, where: Any, caches: Any, projected: Any, z: Any
+) -> Any:
+    """(logits [B, V], the keys and values so far of each layer) of a Transformer."""
     import torch
     from torch.nn import functional as F
 
-    decoder = model.decoder
-    projected = decoder.project(z)
-    last, said = torch.full((len(z),), tokenizer.cls_id), []
-    caches: list[list[Any]] = [[] for _ in decoder.layers]
-    for position in range(PIECES):
-        x = (decoder.token(last) + decoder.position.weight[position])[:, None]
-        for layer, cache in zip(decoder.layers, caches, strict=True):
-            attention = layer.attention
-            new = [attention.key(x), attention.value(x)]
-            cache[:] = (
-                [torch.cat(pair, 1) for pair in zip(cache, new, strict=True)] if cache else new
-            )
-            query, keys, values = (
-                t.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-                for t in (attention.query(x), *cache)
-            )
-            mixed = F.scaled_dot_product_attention(query, keys, values)
-            x = layer.add(x, mixed.transpose(1, 2).flatten(-2))
-            x = layer.add(x, layer.outer(F.gelu(layer.inner(x))))
-            x = layer.add(x, layer.latent(x, projected, z))
-        logits = model.head(x[:, 0])
-        logits[:, [tokenizer.pad_id, tokenizer.cls_id]] = -torch.inf
-        last = logits.argmax(-1)
-        said.append(last)
-    return torch.stack(said, 1)
+    x, kept = (model.decoder.token(last) + where)[:, None], []
+    for number, layer in enumerate(model.decoder.layers):
+        attention = layer.attention
+        new = [attention.key(x), attention.value(x)]
+        if caches is not None:
+            new = [torch.cat(pair, 1) for pair in zip(caches[number], new, strict=True)]
+        kept.append(new)
+        query, keys, values = (
+            t.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+            for t in (attention.query(x), *new)
+        )
+        mixed = F.scaled_dot_product_attention(query, keys, values)
+        x = layer.add(x, mixed.transpose(1, 2).flatten(-2))
+        x = layer.add(x, layer.outer(F.gelu(layer.inner(x))))
+        x = layer.add(x, layer.latent(x, projected, z))
+    logits = model.head(x[:, 0])
+    logits[:, [tokenizer.pad_id, tokenizer.cls_id]] = -torch.inf
+    return logits, kept
 
 
-def best(call: Callable[[], Any]) -> float:
-    """Seconds of the fastest of some rounds; the first call, which compiles, is not among them."""
+def seconds(call: Callable[[], Any], times: int = 1) -> float:
+    """Of a call, the mean of some; an untimed one comes first, because the other sides' threads
+    may still be spinning.
+    """
     call()
-    times = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
+    began = time.perf_counter()
+    for _ in range(times):
         call()
-        times.append(time.perf_counter() - began)
-    return min(times)
+    return (time.perf_counter() - began) / times
 
 
 def main() -> None:
-    """Times one side."""
-    folder, side = pathlib.Path(sys.argv[1]), sys.argv[2]
+    """Answers until the end of its input."""
+    folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+    side = ours(folder) if name == "ours" else pytorch(folder, compiled=name == "compiled")
     texts = json.loads((folder / "sentences.json").read_text())
-    noise = np.random.default_rng(0).standard_normal((LATENTS, 64)).astype(np.float32)
-    encode, decode = {"ours": ours, "pytorch": pytorch}[side](folder)
-    result = {
-        "encoded_per_second": len(texts) / best(lambda: encode(texts)),
-        "decoded_per_second": LATENTS / best(lambda: decode(noise)),
-        "one_seconds": best(lambda: decode(encode(texts[:1]))),
-        "means": encode(texts[:100]).tolist(),
-        "said": decode(noise),
-    }
-    print(json.dumps(result))
+    noise = np.random.default_rng(0).standard_normal((256, 64)).astype(np.float32)
+    chosen: dict[str, Any] = {}
+
+    def call(task: str, batch: Any) -> Callable[[], Any]:
+        size = TASKS[task]
+        if task.startswith("encode"):
+            return lambda: side.encode(texts[:size], batch)
+        return lambda: side.decode(noise[:size], task == "sample", batch)
+
+    for line in map(str.strip, sys.stdin):
+        if line == "check":
+            batch = side.batches[0]
+            said = side.decode(noise[:16], False, batch)
+            answer: Any = {"means": side.encode(texts[:100], batch).tolist(), "said": said}
+        elif line.startswith("warm "):
+            task = line.removeprefix("warm ")
+            sizes = side.batches if TASKS[task] > 1 else side.batches[:1]
+            chosen[task] = min(sizes, key=lambda size: seconds(call(task, size)))
+            answer = chosen[task]
+        else:
+            answer = seconds(call(line, chosen[line]), 1 if TASKS[line] > 1 else 5)
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

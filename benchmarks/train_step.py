@@ -16,8 +16,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 from typing import Any
 
@@ -25,7 +23,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from benchmarks.process import run
+from benchmarks.process import Side, run
 from benchmarks.sides import RaceFacts
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings, validate
@@ -98,45 +96,24 @@ def full_batches(grouped: Any, count: int) -> list[np.ndarray]:
     return found
 
 
-class Runner:
+class Runner(Side):
     """The process of one side."""
 
     def __init__(self, folder: pathlib.Path, name: str):
         environment = dict(os.environ)
         if name == "ours" or _TORCH_HUGE_PAGES.value:
             environment = with_huge_pages(environment)
-        self.name = name
-        self._errors = (folder / f"{name}.log").open("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.sides", str(folder), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
-            text=True,
-        )
-        self.first_loss = self._answer()
+        super().__init__("benchmarks.sides", folder, name, environment)
+        self.first_loss = float(self.answer())
 
     def seconds(self, number: int) -> float:
         """Of one pass over a batch."""
-        assert self._process.stdin
-        self._process.stdin.write(f"{number}\n")
-        self._process.stdin.flush()
-        return self._answer()
+        return float(self.ask(str(number)))
 
     def peak_memory_mb(self) -> float:
         """Of the whole process, which ends."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        return self._answer()
-
-    def _answer(self) -> float:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            raise UserError(f"{self.name} failed:\n{self._errors.read()[-2000:]}")
-        return float(line)
+        self.end()
+        return float(self.answer())
 
 
 def check_losses(runners: list[Runner]) -> dict[str, float]:

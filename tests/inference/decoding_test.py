@@ -12,7 +12,7 @@ from tests.helpers import tiny, tiny_bert
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.errors import ConfigError
-from vaetx_jax.inference import decoding
+from vaetx_jax.inference import token_by_token
 from vaetx_jax.inference.beam_search import beam_search
 from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds, keep_top_k, keep_top_p
@@ -45,7 +45,7 @@ def latents(rows=ROWS, seed=0):
 
 
 def decoded(params, z_BxZ, *, key=KEY, max_len=MAX_LEN, model=MODEL, rows=None, **options):
-    where = {"special": SPECIAL, "max_len": max_len, "rows_B": rows}
+    where = {"special": SPECIAL, "max_len": max_len, "numbers_N": rows}
     return np.asarray(
         decode(model, {"params": params}, z_BxZ, key, how=Decoding(**options), **where)
     )
@@ -186,7 +186,7 @@ def test_the_pieces_of_a_sentence_are_drawn_apart(params):
 
 def test_a_rows_draws_depend_on_its_number_and_not_on_the_other_rows(params):
     together = decoded(params, latents(), temperature=2.0)
-    rows = jnp.asarray([7, 2], jnp.int32)
+    rows = np.asarray([7, 2], np.int32)
     apart = decoded(params, latents()[rows], temperature=2.0, rows=rows)
     np.testing.assert_array_equal(apart, together[[7, 2]])
 
@@ -240,9 +240,9 @@ def test_more_pieces_than_there_are_means_all(params):
 
 def test_another_temperature_or_top_p_compiles_nothing_anew(params):
     decoded(params, latents(), temperature=0.7, top_p=0.9)
-    before = decoding._one_by_one._cache_size()
+    before = token_by_token._advance._cache_size()
     decoded(params, latents(), temperature=0.8, top_p=0.5)
-    assert decoding._one_by_one._cache_size() == before
+    assert token_by_token._advance._cache_size() == before
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

@@ -12,6 +12,7 @@ import pytest
 
 import vaetx_jax
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.inference import sentences as sentences_lib
 from vaetx_jax.inference.batching import BATCH, length_classes, rows_by_length
 from vaetx_jax.inference.text_model import init_untrained, load
 from vaetx_jax.metrics import estimator as estimator_lib
@@ -77,14 +78,14 @@ def test_a_sentence_alone_is_encoded_as_among_many(model):
     together, _ = model.encode(many)
     for sentence, expected in zip(SENTENCES, together, strict=False):
         alone, _ = model.encode([sentence])
-        np.testing.assert_array_equal(alone[0], expected)
+        np.testing.assert_allclose(alone[0], expected, atol=2e-6)
 
 
 def test_more_sentences_than_are_tokenised_at_a_time_keep_their_order(model, monkeypatch):
     many = [SENTENCES[i % 4] for i in range(50)]
     expected, _ = model.encode(SENTENCES)
     monkeypatch.setattr("vaetx_jax.inference.batching.WINDOW", 7)
-    np.testing.assert_array_equal(model.encode(many)[0], expected[np.arange(50) % 4])
+    np.testing.assert_allclose(model.encode(many)[0], expected[np.arange(50) % 4], atol=2e-6)
 
 
 def test_encode_takes_no_sentence_at_all(model):
@@ -238,7 +239,7 @@ def test_a_score_is_the_evaluations_bound_of_the_same_sentences(model):
     scores = [model.score(SENTENCES, iw_samples=0, seed=seed) for seed in range(20)]
     mean = np.mean([s.elbo_N for s in scores], axis=0)
     ids = [model.run.tokenizer.encode([s])[0] for s in SENTENCES]
-    rows = next(iter(rows_by_length(ids[:1], model.run.tokenizer, 40)))
+    rows = next(iter(rows_by_length(ids[:1] * BATCH, model.run.tokenizer, 40)))
     batch = {"ids": rows.ids_BxS, "weight": np.ones(BATCH, np.float32), "index": np.arange(BATCH)}
     estimator = estimator_lib.Estimator(model.run.model, model.run.mesh, seed=0)
     figures = estimator.of_batch(model.variables, batch, seed=5)  # the first sentence, 64 draws
@@ -334,3 +335,26 @@ def test_row_lengths_grow_to_the_longest_and_waste_little(max_len):
     lengths = length_classes(max_len)
     assert lengths[-1] == max_len and lengths == sorted(set(lengths))
     assert all(b <= 1.5 * a for a, b in itertools.pairwise(lengths))
+
+
+def test_one_sentence_is_a_batch_of_one(model, monkeypatch):
+    shapes = record_encoded_shapes(monkeypatch)
+    model.encode(SENTENCES[:1])
+    assert shapes == [(1, 12)]
+
+
+def test_a_call_of_many_runs_in_batches_of_two_sizes(model, monkeypatch):
+    shapes = record_encoded_shapes(monkeypatch)
+    model.encode(SENTENCES[:1] * (BATCH + 3))
+    assert shapes == [(BATCH, 12), (8, 12)]
+
+
+def record_encoded_shapes(monkeypatch):
+    shapes, encode = [], sentences_lib._encode
+
+    def recorded(model, variables, ids_BxS):
+        shapes.append(ids_BxS.shape)
+        return encode(model, variables, ids_BxS)
+
+    monkeypatch.setattr(sentences_lib, "_encode", recorded)
+    return shapes

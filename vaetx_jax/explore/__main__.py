@@ -23,7 +23,6 @@ from typing import Any
 from absl import flags
 
 from vaetx_jax import command_line
-from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.fields import ANY_FIELDS, Fields
 from vaetx_jax.errors import ConfigError, UserError
@@ -31,7 +30,6 @@ from vaetx_jax.explore.sentences import read_sentences
 from vaetx_jax.explore.session import Session
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
-from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -63,7 +61,6 @@ def main() -> None:
     with server_lib.reserve(values.port) as reserved:
         model = load(folder, checkpoint=values.checkpoint)
         model.check_has_latent("explore")
-        use_compilation_cache(cache_dir(model.run.config))
         session = open_session(
             model,
             split=values.split or "test",

@@ -26,7 +26,6 @@ SAMPLES = 4
 MAX_CHARACTERS = 2_000
 MAX_FOUND = 12
 AXES, NEIGHBOURS_VIEW = VIEWS = ("principal axes", "nearest neighbours (t-SNE)")
-_ALONE = 2  # rows for one latent: on a CPU a program of one row takes twice as long as of two
 _ENCODED_AT_ONCE = 512  # sentences between two updates of the progress line
 
 
@@ -244,7 +243,7 @@ class Session:
         with self._turns.turn(control):
             from_Z = self.model.encode([text])[0][0] if text else axes.centre_Z
             z = from_Z + steps_K @ axes.axes_KxZ[:count]
-            return self.model.decode(z[None].astype(np.float32), batch=_ALONE)[0], notes
+            return self.model.decode(z[None].astype(np.float32))[0], notes
 
     def sample(self, *, temperature: float, seed: int, control: str | None = None) -> list[str]:
         """SAMPLES sentences from the prior."""

@@ -39,7 +39,6 @@ import numpy as np
 from absl import flags
 
 from vaetx_jax import command_line
-from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.decoded_lines import LineError
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.line_reader import Line, read_lines
@@ -51,7 +50,6 @@ from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.neighbours import METRICS
 from vaetx_jax.inference.text_model import TextModel, load
 from vaetx_jax.runtime.atomic import open_atomic
-from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.settings import closest
 
 _KINDS = {"text": ".txt", "tsv": ".tsv", "csv": ".csv", "jsonl": ".jsonl"}
@@ -118,7 +116,6 @@ def main(words: Sequence[str]) -> int | None:
     vector_kind = _vector_kind() if name == "encode" else None
     _check_output(vector_kind)
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
-    use_compilation_cache(cache_dir(model.run.config))
     fields = command_line.fields().or_usual(model.run.fields)
     lines = open_lines(fields)
     if name == "neighbours":

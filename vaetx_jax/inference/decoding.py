@@ -1,4 +1,4 @@
-"""Decoding latents to tokens: greedy, sampling, beam search; each is one compiled loop."""
+"""Decoding latents to tokens: greedy, sampling, beam search."""
 
 import dataclasses
 import functools
@@ -6,13 +6,14 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.inference.arguments import check_integer, check_number
+from vaetx_jax.inference.batching import BATCH, batches_of_rows, largest_batch
 from vaetx_jax.inference.beam_search import beam_search
-from vaetx_jax.inference.logits import SpecialIds, keep_top_k, keep_top_p, mask_forbidden
-from vaetx_jax.models import text_vae
+from vaetx_jax.inference.logits import SpecialIds
+from vaetx_jax.inference.token_by_token import Draws, TokenRule, decode_token_by_token
 from vaetx_jax.models.text_vae import LanguageModel, Variables
 
 __all__ = ["GREEDY", "Decoding", "SpecialIds", "decode"]
@@ -94,97 +95,52 @@ def make_decoding(how: dict[str, Any]) -> Decoding:
 def decode(
     model: LanguageModel,
     variables: Variables,
-    z_BxZ: jax.Array,
+    z_NxZ: np.ndarray,
     key: jax.Array,
     *,
     special: SpecialIds,
     max_len: int,
     how: Decoding = GREEDY,
-    rows_B: jax.Array | None = None,
-) -> jax.Array:
-    """Sentences from latents: ids [B, max_len - 1], each up to and with its [SEP], then [PAD].
+    numbers_N: np.ndarray | None = None,
+    batch: int = BATCH,
+) -> np.ndarray:
+    """Sentences from latents: ids [N, max_len - 1], each up to and with its [SEP], then [PAD].
 
     Args:
-      z_BxZ: latents; [B, 0] for a language model.
+      z_NxZ: latents; [N, 0] for a language model.
       key: the random key of the draws.
       max_len: tokens at most, [CLS] and [SEP] counted as in `data.max_len`; a sentence that does
         not end by itself is cut there, without [SEP].
-      rows_B: int32, the numbers of the rows: a row's draws depend on the key and its number alone;
-        None: 0, 1, ...
+      numbers_N: int32, of the rows: a row's draws depend on the key and its number alone; None:
+        0, 1, ...
+      batch: rows at a time, at most; fewer in a beam search, by as much as it is wide.
     """
-    static = {"special": special, "length": max_len - 1, "no_repeat": how.no_repeat}
+    if numbers_N is None:
+        numbers_N = np.arange(len(z_NxZ), dtype=np.int32)
     if how.beam > 1:
-        power = jnp.float32(how.length_power)
-        return beam_search(model, variables, z_BxZ, power, width=how.beam, **static)
-    if rows_B is None:
-        rows_B = jnp.arange(z_BxZ.shape[0], dtype=jnp.int32)
-    # Numbers that only scale are arguments of the compiled program: a new value compiles nothing.
-    return _one_by_one(
-        model,
-        variables,
-        z_BxZ,
-        (key, rows_B),
-        jnp.float32(how.temperature),
-        jnp.float32(how.top_p),
+        search = functools.partial(
+            beam_search,
+            model,
+            variables,
+            length_power=np.float32(how.length_power),
+            special=special,
+            length=max_len - 1,
+            width=how.beam,
+            no_repeat=how.no_repeat,
+        )
+        ids_NxL = np.zeros((len(z_NxZ), max_len - 1), np.int32)
+        most = largest_batch(len(z_NxZ), max(1, batch // how.beam))
+        for at_B, size in batches_of_rows(len(z_NxZ), most=most):
+            filled_B = np.resize(at_B, size)
+            ids_NxL[at_B] = np.asarray(search(z_NxZ[filled_B]))[: len(at_B)]
+        return ids_NxL
+    rule = TokenRule(
+        special=special,
+        length=max_len - 1,
+        no_repeat=how.no_repeat,
         draws=how.temperature > 0,
         top_k=how.top_k,
         has_top_p=how.top_p < 1,
-        **static,
     )
-
-
-@functools.partial(
-    jax.jit,
-    static_argnames=("model", "special", "length", "no_repeat", "draws", "top_k", "has_top_p"),
-)
-def _one_by_one(
-    model: LanguageModel,
-    variables: Variables,
-    z_BxZ: jax.Array,
-    stream: tuple[jax.Array, jax.Array],
-    temperature: jax.Array,
-    top_p: jax.Array,
-    *,
-    special: SpecialIds,
-    length: int,
-    no_repeat: int,
-    draws: bool,
-    top_k: int,
-    has_top_p: bool,
-) -> jax.Array:
-    """One token after the other, the most probable or a drawn one, until all rows have ended."""
-    batch, (key, rows_B) = z_BxZ.shape[0], stream
-    keys_B = jax.vmap(functools.partial(jax.random.fold_in, key))(rows_B)
-
-    def draw(logits_BxV: jax.Array, position: jax.Array) -> jax.Array:
-        # The largest logit becomes 0, so that a small temperature gives no infinity above.
-        most_Bx1 = jnp.max(logits_BxV, axis=-1, keepdims=True)
-        kept_BxV = keep_top_k((logits_BxV - most_Bx1) / temperature, top_k)
-        if has_top_p:
-            kept_BxV = keep_top_p(kept_BxV, top_p)
-        at_B = jax.vmap(lambda row_key: jax.random.fold_in(row_key, position))(keys_B)
-        return jax.vmap(jax.random.categorical)(at_B, kept_BxV)
-
-    def body(carry: Any) -> Any:
-        position, last_B, ids_BxL, cache, ended_B = carry
-        logits_BxV, cache = text_vae.step(model, variables, last_B, position, cache)
-        logits_BxV = mask_forbidden(
-            logits_BxV, ids_BxL, position, special=special, no_repeat=no_repeat
-        )
-        next_B = draw(logits_BxV, position) if draws else jnp.argmax(logits_BxV, axis=-1)
-        next_B = jnp.where(ended_B, special.pad, next_B.astype(jnp.int32))
-        ids_BxL = jax.lax.dynamic_update_slice_in_dim(ids_BxL, next_B[:, None], position, axis=1)
-        return position + 1, next_B, ids_BxL, cache, ended_B | (next_B == special.sep)
-
-    def is_unfinished(carry: Any) -> jax.Array:
-        position, *_, ended_B = carry
-        return (position < length) & ~jnp.all(ended_B)
-
-    start = (
-        jnp.int32(0),
-        jnp.full((batch,), special.cls, jnp.int32),
-        jnp.full((batch, length), special.pad, jnp.int32),
-        text_vae.start(model, variables, z_BxZ, length),
-        jnp.zeros((batch,), bool),
-    )
-    return jax.lax.while_loop(is_unfinished, body, start)[2]
+    draws = Draws(key, np.float32(how.temperature), np.float32(how.top_p))
+    return decode_token_by_token(model, variables, z_NxZ, numbers_N, draws, rule, batch=batch)

@@ -64,7 +64,8 @@ def score_sentences(
         window = slice(start, start + len(texts))
         out.pieces_N[window] = [len(ids) + 1 for ids in tokens]
         out.words_N[window], out.cut_N[window] = count_words(tokenizer, texts, tokens, max_len)
-    for rows in batches_of(sentences, tokenizer, max_len, done="scored"):
+    devices = run.mesh.size
+    for rows in batches_of(sentences, tokenizer, max_len, done="scored", multiple=devices):
         batch = _noise_by_content(rows.ids_BxS)
         if run.tokenizers.read is not None:
             texts = [sentences[number] for number in rows.numbers]

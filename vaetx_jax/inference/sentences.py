@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference.arguments import check_latents
-from vaetx_jax.inference.batching import BATCH, batches_of
+from vaetx_jax.inference.batching import BATCH, batches_of, batches_of_rows, largest_batch
 from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds
+from vaetx_jax.inference.token_by_token import pool_size
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
@@ -55,16 +55,14 @@ def encode_features(run: Run, variables: Variables, features: Any) -> tuple[np.n
         raise UserError(f"the encoder {run.config.model.encoder} takes no vectors")
     features_NxE = check_latents(features, width, "vectors")
     ids_1x2 = np.asarray([[run.tokenizer.cls_id, run.tokenizer.sep_id]], np.int32)
-    ids_Bx2 = np.repeat(ids_1x2, BATCH, axis=0)  # they are not read
     mean_NxZ = np.zeros((len(features_NxE), run.model.latent_dim), np.float32)
     std_NxZ = np.zeros_like(mean_NxZ)
-    for start in range(0, len(features_NxE), BATCH):
-        count = min(BATCH, len(features_NxE) - start)
-        filled_BxE = np.zeros((BATCH, width), np.float32)
-        filled_BxE[:count] = features_NxE[start : start + count]
-        mu, logvar = _encode(run.model, variables, ids_Bx2, filled_BxE)
-        mean_NxZ[start : start + count] = np.asarray(mu)[:count]
-        std_NxZ[start : start + count] = np.exp(0.5 * np.asarray(logvar))[:count]
+    most = largest_batch(len(features_NxE))
+    for at_B, size in batches_of_rows(len(features_NxE), most=most):
+        ids_Bx2 = np.repeat(ids_1x2, size, axis=0)  # they are not read
+        mu, logvar = _encode(run.model, variables, ids_Bx2, features_NxE[np.resize(at_B, size)])
+        mean_NxZ[at_B] = np.asarray(mu)[: len(at_B)]
+        std_NxZ[at_B] = np.exp(0.5 * np.asarray(logvar))[: len(at_B)]
     return mean_NxZ, std_NxZ
 
 
@@ -97,33 +95,32 @@ def decode_latents(
     first_row: int = 0,
     batch: int = BATCH,
 ) -> list[str]:
-    """A sentence for each latent; shows its progress where one batch does not hold them all.
+    """A sentence for each latent; shows its progress where they are not all decoded together.
 
     Args:
       first_row: the number of the first row; what is drawn depends on a row's number.
-      batch: rows at a time; fewer in a beam search, by as much as it is wide.
+      batch: rows of a batch, at most; fewer in a beam search, by as much as it is wide.
     """
-    tokenizer = run.tokenizer
+    tokenizer, max_len = run.tokenizer, run.config.data.max_len
     special = SpecialIds(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
-    batch = max(1, batch // how.beam)
     sentences: list[str] = []
     progress = Progress(len(z_NxZ))
-    for start in range(0, len(z_NxZ), batch):
-        # The last batch is filled with its last row, which ends when that one does.
-        rows = np.minimum(np.arange(start, start + batch, dtype=np.int32), len(z_NxZ) - 1)
-        ids_BxL = decode(
+    together = pool_size(run.model, variables, max_len - 1, batch)
+    for start in range(0, len(z_NxZ), together):
+        z_PxZ = z_NxZ[start : start + together]
+        ids_PxL = decode(
             run.model,
             variables,
-            jnp.asarray(z_NxZ[rows]),
+            z_PxZ,
             jax.random.key(seed),
             special=special,
-            max_len=run.config.data.max_len,
+            max_len=max_len,
             how=how,
-            rows_B=jnp.asarray(first_row + rows, jnp.int32),
+            numbers_N=np.arange(len(z_PxZ), dtype=np.int32) + np.int32(first_row + start),
+            batch=batch,
         )
-        count = min(batch, len(z_NxZ) - start)
-        sentences += [tokenizer.decode(row.tolist()) for row in np.asarray(ids_BxL)[:count]]
-        if len(z_NxZ) > batch:
+        sentences += [tokenizer.decode(row_L) for row_L in ids_PxL.tolist()]
+        if len(z_NxZ) > together:
             progress.tick(len(sentences), "decoded")
     progress.clear()
     return sentences

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.arguments import (
@@ -42,6 +43,7 @@ from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
+from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.runtime.mesh import data_mesh, process_share, put_replicated, replicated
 from vaetx_jax.training.checkpoint import Checkpoints, choose
 from vaetx_jax.training.state import variables_like
@@ -98,7 +100,7 @@ class TextModel:
     def encode(self, sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z|x), float32 [N, Z] each, in the order given.
 
-        A sentence's vectors do not depend on the other sentences.
+        A sentence's vectors do not depend on the other sentences, but for rounding (some 1e-6).
 
         Raises:
           UserError: the model is a language model, or an entry is no text.
@@ -121,8 +123,8 @@ class TextModel:
         rows are numbered from `first_row`, so that a long job may decode a part at a time.
 
         Args:
-          batch: rows at a time. A program is compiled for each size; a small one answers a few
-            latents several times sooner, and may decide a tie otherwise.
+          batch: rows of a batch, at most. A program is compiled for each size; few rows are in a
+            small batch in any case, which may decide a tie otherwise.
 
         Raises:
           UserError: z has another width or holds NaN; the model is a language model.
@@ -321,7 +323,7 @@ class TextModel:
         """Bounds on each sentence's log-probability.
 
         The noise depends on the seed and on the sentence's tokens, so that a sentence has the same
-        score wherever it stands.
+        score wherever it stands, but for rounding.
 
         Args:
           iw_samples: draws of the importance-weighted bound; 0 leaves it out, which is faster.
@@ -394,6 +396,8 @@ def load(
 ) -> TextModel:
     """Loads the model of a run's folder, or one made by `export`, from its folder or the hub.
 
+    Compiled programs are kept in the run's `data.cache_dir`, as in training.
+
     Args:
       folder: a folder, or the name of a model of the Hugging Face hub, "USER/NAME".
       checkpoint: `best` (lowest validation perplexity), `last`, or a step. An exported folder
@@ -413,6 +417,7 @@ def load(
         model = TextModel(*exported.read(folder))
         prior = load_prior(model.run, step=model.step)
         model = dataclasses.replace(model, prior=prior)
+        use_compilation_cache(cache_dir(model.run.config))
         if checkpoint not in ("best", str(model.step)):
             raise UserError(
                 f"{folder} was exported and holds one checkpoint, of step {model.step:,}; "
@@ -420,6 +425,7 @@ def load(
             )
         return model
     run = open_run(folder)
+    use_compilation_cache(cache_dir(run.config))
     checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=False)
     step, source = choose(checkpoints, checkpoint)
     variables = checkpoints.restore_variables(step, variables_like(run.model, run.mesh))

@@ -54,21 +54,28 @@ class SelfAttention(nn.Module):
             self.output = dense(self.dim, dtype=self.dtype)
 
     def __call__(
-        self, x_BxTxD: jax.Array, mask_BxTxT: jax.Array, prefix: KeysValues | None = None
+        self,
+        x_BxTxD: jax.Array,
+        mask_BxTxT: jax.Array,
+        prefix: KeysValues | None = None,
+        *,
+        first: int | None = None,
     ) -> jax.Array:
         """[B, T, D]; position t sees position s where mask[:, t, s].
 
         Args:
           prefix: one more key and value [B, 1, D] before the first position, seen by all.
+          first: how many outputs are wanted, those of the first positions; None: all.
         """
         keys, values = self.key(x_BxTxD), self.value(x_BxTxD)
+        query, mask = self.query(x_BxTxD[:, :first]), mask_BxTxT[:, :first]
         if prefix is not None:
             keys, values = (
-                jnp.concatenate([first, rest], axis=1)
-                for first, rest in zip(prefix, (keys, values), strict=True)
+                jnp.concatenate([before, rest], axis=1)
+                for before, rest in zip(prefix, (keys, values), strict=True)
             )
-            mask_BxTxT = jnp.pad(mask_BxTxT, ((0, 0), (0, 0), (1, 0)), constant_values=True)
-        mixed = attend(self.query(x_BxTxD), keys, values, mask_BxTxT, heads=self.heads)
+            mask = jnp.pad(mask, ((0, 0), (0, 0), (1, 0)), constant_values=True)
+        mixed = attend(query, keys, values, mask, heads=self.heads)
         return self.output(mixed) if self.output_projection else mixed
 
     def step(

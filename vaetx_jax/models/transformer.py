@@ -136,11 +136,13 @@ class TransformerLayer(nn.Module):
         prefix: KeysValues | None = None,
         *,
         deterministic: bool,
+        first: int | None = None,
     ) -> jax.Array:
-        """[B, T, D] to [B, T, D]."""
+        """[B, T, D] to [B, T, D], or to the outputs of the `first` positions alone."""
         seen = self.attention_residual.before(x_BxTxD)
-        output = self.attention(seen, mask_BxTxT, prefix)
-        x = self.attention_residual.after(x_BxTxD, output, deterministic=deterministic)
+        output = self.attention(seen, mask_BxTxT, prefix, first=first)
+        x = x_BxTxD[:, :first]
+        x = self.attention_residual.after(x, output, deterministic=deterministic)
         return self._rest(x, memory, deterministic=deterministic)
 
     def step(
@@ -225,8 +227,11 @@ class TransformerEncoder(nn.Module):
         self, ids_BxT: jax.Array, mask_BxT: jax.Array, *, deterministic: bool
     ) -> jax.Array:
         x = self.embedding(ids_BxT, deterministic=deterministic)
-        for layer in self.layer:
-            x = layer(x, mask_BxT[:, None, :], None, deterministic=deterministic)
+        # Of the last layer, [CLS] alone is read; in training, dropout is drawn for all positions.
+        alone = self.pooling == "cls" and deterministic
+        for i, layer in enumerate(self.layer, start=1):
+            first = 1 if alone and i == self.layers else None
+            x = layer(x, mask_BxT[:, None, :], None, deterministic=deterministic, first=first)
         if self.shape.pre_norm:
             x = normalised(self.last_norm, x)
         if self.pooling == "attention":

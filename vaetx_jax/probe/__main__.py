@@ -17,12 +17,10 @@ from absl import flags
 
 from vaetx_jax import command_line
 from vaetx_jax.config.defaults import PROBE_FITS, PROBE_LATENTS
-from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.inference.text_model import load
 from vaetx_jax.probe.probing import result_path, run_probe
 from vaetx_jax.probe.tables import print_probe
 from vaetx_jax.run.run import on_file
-from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 
 
 def define_flags() -> None:
@@ -49,7 +47,6 @@ def main() -> None:
     if data:
         run = on_file(model.run, values.data, command_line.fields(), whole=False)
         model = dataclasses.replace(model, run=run)
-    use_compilation_cache(cache_dir(model.run.config))
     settings = model.run.config.probe
     settings.latent, settings.fit = values.latent or settings.latent, values.fit or settings.fit
     fields = [values.label] if values.label else []
