@@ -17,8 +17,8 @@ from vaetx_jax.config.validation import model_settings
 from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.build import build_model
+from vaetx_jax.models.language_model import LanguageModel
 from vaetx_jax.models.presets import ModelSettings
-from vaetx_jax.models.text_vae import LanguageModel
 from vaetx_jax.models.transformer import LayerShape, TransformerDecoder
 from vaetx_jax.runtime.mesh import data_mesh
 from vaetx_jax.training.step import StepSettings

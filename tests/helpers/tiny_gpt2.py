@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.models.build import build_model
-from vaetx_jax.models.text_vae import LanguageModel
+from vaetx_jax.models.language_model import LanguageModel
 
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("<", "|")]
 DIM, LAYERS, HEADS, POSITIONS = 12, 2, 3, 1024

@@ -12,7 +12,7 @@ from tests.helpers import tiny
 from vaetx_jax.inference.beam_search import beam_search
 from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds
-from vaetx_jax.models.text_vae import LanguageModel
+from vaetx_jax.models.language_model import LanguageModel
 
 SPECIAL = SpecialIds(pad=tiny.PAD, cls=tiny.CLS, sep=tiny.SEP)
 VOCABULARY = 7  # [UNK], [SEP] and three pieces can be said

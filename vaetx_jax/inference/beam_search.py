@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from vaetx_jax.inference.logits import SpecialIds, mask_forbidden
 from vaetx_jax.models import text_vae
-from vaetx_jax.models.text_vae import LanguageModel, Variables
+from vaetx_jax.models.language_model import LanguageModel, Variables
 
 
 class _Beam(NamedTuple):

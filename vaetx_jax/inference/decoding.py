@@ -14,7 +14,7 @@ from vaetx_jax.inference.batching import BATCH, batches_of_rows, largest_batch
 from vaetx_jax.inference.beam_search import beam_search
 from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.inference.token_by_token import Draws, TokenRule, decode_token_by_token
-from vaetx_jax.models.text_vae import LanguageModel, Variables
+from vaetx_jax.models.language_model import LanguageModel, Variables
 
 __all__ = ["GREEDY", "Decoding", "SpecialIds", "decode"]
 

@@ -24,7 +24,7 @@ from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.inference.latent_prior import LatentPrior
 from vaetx_jax.inference.prior_file import save_prior
 from vaetx_jax.models.freeze import freezes_encoder
-from vaetx_jax.models.text_vae import PARAMS, Variables
+from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import (

@@ -13,7 +13,7 @@ import numpy as np
 
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.sentences import encode_split
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.settings import choices
 

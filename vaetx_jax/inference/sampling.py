@@ -10,7 +10,7 @@ from vaetx_jax.inference.batching import WINDOW
 from vaetx_jax.inference.decoding import make_decoding
 from vaetx_jax.inference.latent_prior import LatentPrior
 from vaetx_jax.inference.sentences import decode_latents
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.run import Run
 
 

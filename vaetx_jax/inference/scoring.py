@@ -10,7 +10,7 @@ from vaetx_jax.data.bucketing import Batch
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 from vaetx_jax.inference.batching import WINDOW, batches_of, count_words, truncated_tokens
 from vaetx_jax.metrics.estimator import Estimator
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.run import Run
 
 

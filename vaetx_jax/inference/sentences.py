@@ -14,7 +14,7 @@ from vaetx_jax.inference.decoding import Decoding, decode
 from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.inference.token_by_token import pool_size
 from vaetx_jax.models import text_vae
-from vaetx_jax.models.text_vae import PARAMS, Variables
+from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.console import Progress
 

@@ -40,7 +40,7 @@ from vaetx_jax.inference.sentences import decode_latents, encode_features, encod
 from vaetx_jax.inference.steering import shift_between
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.models import text_vae
-from vaetx_jax.models.text_vae import PARAMS, Variables
+from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache

@@ -24,7 +24,7 @@ from vaetx_jax.inference.logits import (
     most_probable,
 )
 from vaetx_jax.models import text_vae
-from vaetx_jax.models.text_vae import LanguageModel, Variables
+from vaetx_jax.models.language_model import LanguageModel, Variables
 
 _TOKENS = 8  # added to every row between two looks at which of them have ended
 # What a token step costs beside its rows, in rows: the output layer is read whole for few and many.

@@ -19,7 +19,8 @@ from vaetx_jax.losses.cross_entropy import token_nll, weighted_nll
 from vaetx_jax.losses.mmd import mmd
 from vaetx_jax.losses.target_rate import RATE_MODES, hinge, penalty
 from vaetx_jax.models import gaussian, text_vae
-from vaetx_jax.models.text_vae import LanguageModel, OutputWeights, Variables, token_mask
+from vaetx_jax.models.language_model import LanguageModel, Variables, token_mask
+from vaetx_jax.models.output_layer import OutputWeights
 from vaetx_jax.runtime.mesh import DATA_AXIS
 from vaetx_jax.settings import setting
 

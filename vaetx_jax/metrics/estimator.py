@@ -20,7 +20,7 @@ from vaetx_jax.data.batches import EvalBatches
 from vaetx_jax.data.bucketing import Batch, device_arrays
 from vaetx_jax.losses import elbo as elbo_lib
 from vaetx_jax.models import gaussian, text_vae
-from vaetx_jax.models.text_vae import LanguageModel, Variables, token_mask
+from vaetx_jax.models.language_model import LanguageModel, Variables, token_mask
 from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
 
 

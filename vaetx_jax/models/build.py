@@ -11,9 +11,10 @@ from vaetx_jax.models.bert import BertEncoder, BertSize
 from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.given import GivenEncoder
 from vaetx_jax.models.gpt2 import Gpt2Size
+from vaetx_jax.models.language_model import LanguageModel
 from vaetx_jax.models.presets import POSITIONS, ModelSettings, encoder_of
 from vaetx_jax.models.recurrent import RecurrentDecoder, RecurrentEncoder
-from vaetx_jax.models.text_vae import LanguageModel, TextVAE
+from vaetx_jax.models.text_vae import TextVAE
 from vaetx_jax.models.transformer import LayerShape, TransformerDecoder, TransformerEncoder
 
 

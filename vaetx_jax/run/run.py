@@ -21,7 +21,7 @@ from vaetx_jax.data.tokenizers.tokenizers import Tokenizer
 from vaetx_jax.models.build import build_model
 from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.gpt2 import Gpt2Size
-from vaetx_jax.models.text_vae import LanguageModel
+from vaetx_jax.models.language_model import LanguageModel
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.features import FeatureCache, Features
 from vaetx_jax.run.given_vectors import GivenVectors, Rows, find_vectors, keep_vectors

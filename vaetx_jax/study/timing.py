@@ -20,7 +20,7 @@ from vaetx_jax.config.validation import validate
 from vaetx_jax.losses import elbo
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.flops import forward_flops
-from vaetx_jax.models.text_vae import PARAMS, Variables, token_mask
+from vaetx_jax.models.language_model import PARAMS, Variables, token_mask
 from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.run.run import Run, create_run

@@ -13,7 +13,7 @@ from vaetx_jax.config.defaults import OptimizerSettings
 from vaetx_jax.losses import target_rate
 from vaetx_jax.losses.bag_of_words import BagWeights, fresh_bag
 from vaetx_jax.losses.elbo import Objective
-from vaetx_jax.models.text_vae import LanguageModel
+from vaetx_jax.models.language_model import LanguageModel
 from vaetx_jax.training.optimizer import make_optimizer
 
 if TYPE_CHECKING:

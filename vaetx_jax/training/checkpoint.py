@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.models.freeze import join, split
-from vaetx_jax.models.text_vae import PARAMS, Variables
+from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.manifest import check_files, read_facts, rename_damaged, write_manifest

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 
 from vaetx_jax.metrics.estimator import Estimator
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.atomic import open_atomic

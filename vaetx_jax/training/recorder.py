@@ -14,7 +14,7 @@ from vaetx_jax.data.bucketing import Batch
 from vaetx_jax.errors import UserError
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.metrics.summary import split_facts, summary
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.metric_log import MetricWriter
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.trackers import Trackers

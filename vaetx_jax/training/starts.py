@@ -18,8 +18,8 @@ from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.channel import SHARPNESS
+from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.models.presets import ModelSettings
-from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.training.statistics import SplitStatistics
 from vaetx_jax.training.whitening import whitening

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 from vaetx_jax.config.defaults import OptimizerSettings
 from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.models import freeze, text_vae
-from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
+from vaetx_jax.models.language_model import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import LEAST_SPLIT, replicated, split_longest
 from vaetx_jax.training.auxiliary import Auxiliary, fresh_auxiliary
 from vaetx_jax.training.optimizer import make_optimizer

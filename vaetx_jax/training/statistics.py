@@ -18,7 +18,8 @@ from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.models import text_vae
 from vaetx_jax.models.bag import STATISTICS
 from vaetx_jax.models.freeze import freezes_encoder
-from vaetx_jax.models.text_vae import TextVAE, Variables
+from vaetx_jax.models.language_model import Variables
+from vaetx_jax.models.text_vae import TextVAE
 from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.mesh import put_batch, replicate, replicated, split_over_data
 

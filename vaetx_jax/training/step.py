@@ -18,7 +18,7 @@ from vaetx_jax.losses import elbo
 from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.metrics.summary import perplexity
 from vaetx_jax.models import freeze
-from vaetx_jax.models.text_vae import PARAMS, LanguageModel, Variables
+from vaetx_jax.models.language_model import PARAMS, LanguageModel, Variables
 from vaetx_jax.runtime.mesh import DATA_AXIS, replicated, split_longest, split_over_data
 from vaetx_jax.training import aggressive, phases
 from vaetx_jax.training.auxiliary import BAG, MULTIPLIER, Learned, updated_auxiliary

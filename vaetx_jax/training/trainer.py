@@ -12,7 +12,7 @@ from vaetx_jax.config import validation
 from vaetx_jax.data.batches import read_ahead
 from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.errors import ConfigError
-from vaetx_jax.models.text_vae import Variables
+from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.runtime import processes

@@ -9,8 +9,8 @@ from flax.traverse_util import flatten_dict
 from vaetx_jax.config.validation import model_settings
 from vaetx_jax.errors import UserError
 from vaetx_jax.models import gpt2
+from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.models.presets import ModelSettings
-from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
 from vaetx_jax.training.checkpoint import Checkpoints, choose
