@@ -1,6 +1,6 @@
 """A training step (or an evaluation) of ours beside PyTorch's, in one run, on the Penn Treebank.
 
-    python -m benchmarks.train_step --model=vae_transformer --json=train_step.json
+    python -m benchmarks.train_step --model=vae_transformer --results=results/speed
 
 All sides take the same batches of 32 sentences at the same weights, in turns: ours (length groups,
 fused loss); `eager_padded`, PyTorch as it is, every batch padded to 64, all logits; the same under
@@ -8,7 +8,9 @@ fused loss); `eager_padded`, PyTorch as it is, every batch padded to 64, all log
 process of its own, which is idle while another has its turn; ours is started as our commands start
 themselves, with huge pages (`--torch_huge_pages` gives them to PyTorch, too). Before anything is
 timed the losses of all sides must agree to 1e-4. A ratio is PyTorch's time over ours: above 1 we
-are faster. Needs `pip install 'vaetx-jax[bench]'`.
+are faster. None is given where others kept the processor busy (`--others`). The rate of a large
+matrix product is measured in each round, as it changes with the clock and with the neighbours.
+Needs `pip install 'vaetx-jax[bench]'`; `benchmarks.speed_table` prints all results as a table.
 """
 
 import dataclasses
@@ -17,12 +19,15 @@ import os
 import pathlib
 import statistics
 import tempfile
+import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from benchmarks import processor
 from benchmarks.process import Side, run
 from benchmarks.sides import RaceFacts
 from vaetx_jax.config.defaults import default_config
@@ -33,19 +38,23 @@ from vaetx_jax.models.flops import forward_flops
 from vaetx_jax.models.presets import MODELS
 from vaetx_jax.run.run import create_run
 from vaetx_jax.runtime.huge_pages import with_huge_pages
-from vaetx_jax.study.timing import matmul_rate
 
 SIDES = ("ours", "eager_padded", "compiled_padded", "compiled_grouped")
+LEAST_ROUNDS, ROUND_SECONDS = 2, 120  # slow rounds are fewer, but these
+_PRODUCT_SIDE = 2048
 _MODEL = flags.DEFINE_enum("model", "vae_transformer", MODELS, "Which model.")
 _DIM = flags.DEFINE_integer("dim", 128, "Its dimension.")
 _DATA = flags.DEFINE_string("data", "../shared/data", "The folder of the corpora.")
 _TOKENIZER = flags.DEFINE_string("tokenizer", "wordpiece", "wordpiece has the paper's 30,522.")
 _WHAT = flags.DEFINE_enum("what", "train", ["train", "evaluation"], "What is timed.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "Of our side: float32 or bfloat16.")
-_ROUNDS = flags.DEFINE_integer("rounds", 20, "Batches that every side is timed on.")
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 20, "Batches that every side is timed on.", lower_bound=LEAST_ROUNDS
+)
 _SIDES = flags.DEFINE_list("sides", list(SIDES), "Which sides; `ours` is always there.")
 _TORCH_HUGE_PAGES = flags.DEFINE_bool("torch_huge_pages", False, "Huge pages for PyTorch, too.")
-_JSON = flags.DEFINE_string("json", "", "A file for the results.")
+_OTHERS = flags.DEFINE_float("others", 0.1, "The share of the processor that others may take.")
+_RESULTS = flags.DEFINE_string("results", "", "A folder for the results, a file per processor.")
 
 
 class Race:
@@ -128,67 +137,121 @@ def check_losses(runners: list[Runner]) -> dict[str, float]:
     return losses
 
 
+class ProductRate:
+    """The FLOP/s of a large square product, measured again at each call."""
+
+    def __init__(self) -> None:
+        self._product = jax.jit(jnp.dot)
+        self._operand = jnp.ones((_PRODUCT_SIDE, _PRODUCT_SIDE), jnp.float32)
+        self()
+
+    def __call__(self) -> float:
+        """The best of three, after one that is not timed."""
+
+        def seconds() -> float:
+            began = time.perf_counter()
+            self._product(self._operand, self._operand).block_until_ready()
+            return time.perf_counter() - began
+
+        seconds()
+        return 2 * _PRODUCT_SIDE**3 / min(seconds() for _ in range(3))
+
+
+def warm_up(runners: list[Runner], batches: list[np.ndarray]) -> None:
+    """Compiles what the rounds need: a program per length, but one where all are padded."""
+    by_length = {ids.shape[1]: number for number, ids in enumerate(batches)}
+    for runner in runners:
+        numbers = list(by_length.values())
+        for number in numbers[:1] if runner.name.endswith("padded") else numbers:
+            runner.seconds(number)
+        print(f"{runner.name}: compiled", flush=True)
+
+
 def race(folder: pathlib.Path) -> dict[str, Any]:
     """Runs the race and returns its results."""
     names = ["ours", *(name for name in _SIDES.value if name != "ours")]
     shared = Race(folder)
     runners = [Runner(folder, name) for name in names]
     losses = check_losses(runners)
-    by_length = {ids.shape[1]: number for number, ids in enumerate(shared.batches)}
-    for runner in runners:
-        for number in by_length.values():
-            runner.seconds(number)
-        print(f"{runner.name}: compiled", flush=True)
+    warm_up(runners, shared.batches)
+    product = ProductRate()
     times: dict[str, list[float]] = {name: [] for name in names}
-    shares, rate = [], matmul_rate()
+    rates, shares, began = [], [], time.monotonic()
+    load = processor.OthersLoad(runner.pid for runner in runners)
     for number in range(len(shared.batches)):
+        if number >= LEAST_ROUNDS and time.monotonic() - began > ROUND_SECONDS:
+            break
         for runner in runners if number % 2 else reversed(runners):
             times[runner.name].append(runner.seconds(number))
-        shares.append(shared.flops(number) / times["ours"][-1] / rate)
-    ratios = {}
-    for name in names[1:]:
-        pairs = [t / o for t, o in zip(times[name], times["ours"], strict=True)]
-        low, middle, high = statistics.quantiles(pairs, n=4)
-        total = sum(times[name]) / sum(times["ours"])
-        ratios[name] = {"median": middle, "quarter": low, "three_quarters": high, "total": total}
+        rates.append(product())
+        shares.append(shared.flops(number) / times["ours"][-1] / rates[-1])
+    others = load.share()
+    idle = others <= _OTHERS.value
     return {
+        "processor": processor.describe(),
         "model": _MODEL.value,
         "dim": _DIM.value,
         "vocab_size": shared.facts.vocab_size,
         "what": _WHAT.value,
         "precision": _PRECISION.value,
         "torch_huge_pages": _TORCH_HUGE_PAGES.value,
-        "rounds": len(shared.batches),
+        "rounds": len(rates),
         "first_loss": losses,
         "seconds": {name: statistics.median(times[name]) for name in names},
-        "ratios": ratios,
-        "matmul_gflops": rate / 1e9,
-        "matmul_share": statistics.median(shares),
+        "others": others,
+        "ratios": {name: ratio(times[name], times["ours"]) for name in names[1:]} if idle else {},
+        "matmul_gflops": statistics.median(rates) / 1e9,
+        "matmul_share": statistics.median(shares) if idle else None,
         "peak_memory_mb": {runner.name: runner.peak_memory_mb() for runner in runners},
-        "load": os.getloadavg()[0],
     }
+
+
+def ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
+    """Their seconds over ours, round by round: the median, the quarters, and of the sums."""
+    low, middle, high = statistics.quantiles(
+        [t / o for t, o in zip(theirs, ours, strict=True)], n=4
+    )
+    total = sum(theirs) / sum(ours)
+    return {"median": middle, "quarter": low, "three_quarters": high, "total": total}
+
+
+def report(results: dict[str, Any]) -> str:
+    """The results as lines."""
+    what, memory = f"{results['model']}, {results['what']}", results["peak_memory_mb"]
+    lines = [f"{what}: seconds, PyTorch's time over ours (quarters), peak memory"]
+    for name, median in results["seconds"].items():
+        found, beside = results["ratios"].get(name), ""
+        if found:
+            spread = f"({found['quarter']:.2f} to {found['three_quarters']:.2f})"
+            beside = f"{found['median']:5.2f}x {spread}"
+        of_ours = f"{memory['ours'] / memory[name]:5.2f}" if name != "ours" else ""
+        lines.append(f"{name:18} {median:7.3f} s  {beside:22} {memory[name]:7,.0f} MB {of_ours}")
+    rate = f"{results['matmul_gflops']:.0f} GFLOP/s, which a 2048 x 2048 product reaches here"
+    if results["matmul_share"] is None:
+        lines.append(f"no ratios: others took {results['others']:.0%} of the processor; {rate}")
+    else:
+        lines.append(f"{results['matmul_share']:.0%} of {rate}")
+    return "\n".join(lines)
+
+
+def file_name(results: dict[str, Any]) -> str:
+    """Of the results of one model on one processor."""
+    evaluation = "-evaluation" if results["what"] == "evaluation" else ""
+    half = "-bfloat16" if results["precision"] == "bfloat16" else ""
+    dim = "" if results["dim"] == 128 else f"-d{results['dim']}"
+    slug = processor.slug(results["processor"])
+    return f"train_step-{results['model']}{evaluation}{dim}{half}-{slug}.json"
 
 
 def main() -> None:
     """Prints a table and writes the results."""
     with tempfile.TemporaryDirectory() as folder:
         results = race(pathlib.Path(folder))
-    print(
-        f"{_MODEL.value}, {_WHAT.value}: seconds, PyTorch's time over ours (quarters), peak memory"
-    )
-    for name, median in results["seconds"].items():
-        memory = f"{results['peak_memory_mb'][name]:7,.0f} MB"
-        ratio = results["ratios"].get(name)
-        beside = "" if ratio is None else f"{ratio['median']:5.2f}x "
-        if ratio is not None:
-            beside += f"({ratio['quarter']:.2f} to {ratio['three_quarters']:.2f})"
-        print(f"{name:18} {median:7.3f} s  {beside:22} {memory}")
-    print(
-        f"{results['matmul_share']:.0%} of {results['matmul_gflops']:.0f} GFLOP/s, which a "
-        "2048 x 2048 product reaches here"
-    )
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(results, indent=2) + "\n")
+    print(report(results))
+    if _RESULTS.value:
+        path = pathlib.Path(_RESULTS.value) / file_name(results)
+        path.write_text(json.dumps(results, indent=2) + "\n")
+        print(f"written: {path}")
 
 
 if __name__ == "__main__":
