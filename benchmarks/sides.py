@@ -60,6 +60,7 @@ def ours(facts: RaceFacts, params: dict[str, Any], noise: np.ndarray) -> tuple[O
     from vaetx_jax.config.defaults import default_config
     from vaetx_jax.losses import elbo
     from vaetx_jax.models.build import build_model
+    from vaetx_jax.runtime.freed_memory import return_after_compiling
     from vaetx_jax.runtime.mesh import data_mesh, put_batch, put_replicated
     from vaetx_jax.training import state as state_lib
     from vaetx_jax.training import step
@@ -73,6 +74,7 @@ def ours(facts: RaceFacts, params: dict[str, Any], noise: np.ndarray) -> tuple[O
             dtype=jnp.bfloat16 if precision == "bfloat16" else None,
         )
 
+    return_after_compiling()  # as a training does
     mesh, model = data_mesh(), build("float32")
 
     def nelbo(params: Any, ids: jax.Array, eps: jax.Array) -> jax.Array:

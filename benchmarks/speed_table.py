@@ -26,8 +26,8 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
 def table(results: list[dict[str, Any]]) -> str:
     """A Markdown table, a row a result; a dash where a figure was not measured."""
     lines = [
-        "| processor | model | ours | eager, padded | compiled, padded | compiled, bucketed | share "
-        "| memory |",
+        "| processor | model | ours | eager, padded | compiled, padded | compiled, bucketed "
+        "| share | memory |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for one in results:

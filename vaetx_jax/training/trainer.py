@@ -15,7 +15,7 @@ from vaetx_jax.errors import ConfigError
 from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CHECKPOINTS
-from vaetx_jax.runtime import processes
+from vaetx_jax.runtime import freed_memory, processes
 from vaetx_jax.runtime.mesh import put_batch
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training.checkpoint import Checkpoints
@@ -82,6 +82,7 @@ class Trainer:
     """
 
     def __init__(self, run: Run):
+        freed_memory.return_after_compiling()
         self._run = run
         self.batches = run.train_batches
         self.settings = step_settings(run.config, self.batches.steps_per_epoch)
