@@ -14,7 +14,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from vaetx_jax.errors import DamagedError
 from vaetx_jax.runtime.console import notify
@@ -25,6 +25,7 @@ LOOK_EVERY = 1.0  # seconds between two looks for a new checkpoint
 FILES_EVERY = 30.0  # seconds between two uploads of metrics and the like, without a checkpoint
 PATIENCE = 900.0  # seconds that the end of a run waits for a store that takes nothing
 LONGEST_PAUSE = 60.0  # seconds between two tries
+TOGETHER = 8  # files that are under way at a time
 KEEP = 2  # checkpoints that stay in the store though this machine has deleted them
 
 _CHECKPOINT = re.compile(r"((?:.*/)?checkpoints)/(\d+)/(.+)")
@@ -66,13 +67,10 @@ class Mirror:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(self._staging, ignore_errors=True)
         self._there = set(self._store.list())
-        for name in sorted(self._there):
-            path = self._folder / name
-            if _is_file(name) and not (keep and path.exists()):
-                self._store.get(name, path)
-                self._sent[name] = _stamp(path)
+        files = {name for name in self._there if _is_file(name)}
+        self._get({name for name in files if not (keep and (self._folder / name).exists())})
         for checkpoint in sorted(_checkpoints(self._there)):
-            self._fetch_checkpoint(checkpoint)
+            self.fetch_checkpoint(checkpoint)
 
     def fetch_files(self) -> None:
         """Downloads all for a reader; of the checkpoints the manifests alone.
@@ -82,18 +80,7 @@ class Mirror:
         """
         self._there = set(self._store.list())
         manifests = {f"{checkpoint}/{MANIFEST}" for checkpoint in _checkpoints(self._there)}
-        for name in sorted(manifests | {name for name in self._there if _is_file(name)}):
-            with contextlib.suppress(FileNotFoundError):  # a training goes on there
-                self._store.get(name, self._folder / name)
-                self._sent[name] = _stamp(self._folder / name)
-
-    def fetch_checkpoint(self, checkpoint: str) -> None:
-        """Downloads a checkpoint, `checkpoints/STEP`, of which there may be a part.
-
-        Raises:
-          StoreError: the store does not answer.
-        """
-        self._fetch_checkpoint(checkpoint)
+        self._get(manifests | {name for name in self._there if _is_file(name)})
 
     def discard_incomplete(self) -> None:
         """Deletes what a kill during an upload has left in the store."""
@@ -119,14 +106,14 @@ class Mirror:
 
     def put_files(self) -> list[str]:
         """Uploads the files outside of the checkpoints that have changed; returns their names."""
-        changed = []
-        for name in self._files_here():
-            with contextlib.suppress(FileNotFoundError):  # deleted since
-                if self._put(self._folder / name, name):
-                    changed.append(name)
-        return changed
+        return self._put({name: self._folder / name for name in self._files_here()})
 
-    def _fetch_checkpoint(self, checkpoint: str) -> None:
+    def fetch_checkpoint(self, checkpoint: str) -> None:
+        """Downloads a checkpoint, `checkpoints/STEP`, unless it is here whole.
+
+        Raises:
+          StoreError: the store does not answer.
+        """
         path, staged = self._folder / checkpoint, self._staging / "fetched"
         manifest = self._store.read(f"{checkpoint}/{MANIFEST}")
         with contextlib.suppress(OSError, DamagedError):
@@ -134,15 +121,32 @@ class Mirror:
                 check_files(path)
                 self._sent[checkpoint] = _stamp(path / MANIFEST)
                 return
-        shutil.rmtree(path, ignore_errors=True)
-        for name in sorted(self._there):
-            if name.startswith(f"{checkpoint}/"):
-                self._store.get(name, staged / name.removeprefix(f"{checkpoint}/"))
+        for old in (path, staged):
+            shutil.rmtree(old, ignore_errors=True)
+        start = f"{checkpoint}/"
+        names = {name for name in self._there if name.startswith(start)}
+        self._get(names, {name: staged / name.removeprefix(start) for name in names})
         path.parent.mkdir(parents=True, exist_ok=True)
         staged.rename(path)
         with contextlib.suppress(DamagedError):  # `Checkpoints` says so, and sets it aside
             check_files(path)
             self._sent[checkpoint] = _stamp(path / MANIFEST)
+
+    def _get(self, names: set[str], paths: Mapping[str, pathlib.Path] | None = None) -> None:
+        """Downloads files to where they belong, or to given paths.
+
+        One that is gone is left out: a reader's folder may be in training.
+        """
+        targets = paths or {name: self._folder / name for name in names}
+        for some in _batches(targets):
+            try:
+                self._store.get(some)
+            except FileNotFoundError:
+                for name, path in some.items():
+                    with contextlib.suppress(FileNotFoundError):
+                        self._store.get({name: path})
+            if paths is None:
+                self._sent |= {n: _stamp(path) for n, path in some.items() if path.exists()}
 
     def _next_checkpoint(self) -> str | None:
         """The newest checkpoint that is not in the store as it is here."""
@@ -165,10 +169,9 @@ class Mirror:
         self._delete([manifest] if manifest in self._there else [])
         names = {path.relative_to(staged).as_posix() for path in staged.rglob("*")}
         names = {name for name in names if (staged / name).is_file()}
-        for name in sorted(names - {MANIFEST}):
-            self._put(staged / name, f"{checkpoint}/{name}")
+        self._put({f"{checkpoint}/{name}": staged / name for name in names - {MANIFEST}})
         self.put_files()
-        self._put(staged / MANIFEST, manifest)
+        self._put({manifest: staged / MANIFEST})
         self._sent[checkpoint] = self._sent[manifest]
         others = {n for n in self._there if n.startswith(f"{checkpoint}/")}
         self._delete(others - {f"{checkpoint}/{name}" for name in names})
@@ -186,16 +189,24 @@ class Mirror:
             return None
         return staged
 
-    def _put(self, path: pathlib.Path, name: str) -> bool:
-        """Uploads a file unless the store has it as it is; returns whether it was uploaded."""
-        stamp = _stamp(path)
-        if self._sent.get(name) == stamp and name in self._there:
-            return False
-        self._store.put(path, name)
-        self._there.add(name)
-        self._sent[name] = stamp
-        self.progressed = time.monotonic()
-        return True
+    def _put(self, paths: Mapping[str, pathlib.Path]) -> list[str]:
+        """Uploads the files that the store has not as they are; returns their names."""
+        changed: dict[str, pathlib.Path] = {}
+        stamps: dict[str, Stamp] = {}
+        for name, path in paths.items():
+            with contextlib.suppress(FileNotFoundError):  # deleted since
+                stamps[name] = _stamp(path)
+                if self._sent.get(name) != stamps[name] or name not in self._there:
+                    changed[name] = path
+        for some in _batches(changed):
+            try:
+                self._store.put(some)
+            except FileNotFoundError:  # deleted since; the others come with the next look
+                return []
+            self._there |= some.keys()
+            self._sent |= {name: stamps[name] for name in some}
+            self.progressed = time.monotonic()
+        return sorted(changed)
 
     def _files_here(self) -> list[str]:
         names = []
@@ -225,6 +236,13 @@ class Mirror:
             self._store.delete([name])
             self._there.discard(name)
             self._sent.pop(name, None)
+
+
+def _batches(paths: Mapping[str, pathlib.Path]) -> Iterator[dict[str, pathlib.Path]]:
+    """The files in the order of their names, a few at a time."""
+    names = sorted(paths)
+    for first in range(0, len(names), TOGETHER):
+        yield {name: paths[name] for name in names[first : first + TOGETHER]}
 
 
 def _checkpoints(names: Iterable[str]) -> set[str]:

@@ -10,7 +10,7 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from vaetx_jax.errors import ConfigError, UserError
@@ -82,20 +82,28 @@ class Store:
         self._root = str(root).rstrip("/")
         self._is_local = isinstance(self._fs, LocalFileSystem)
 
-    def put(self, path: pathlib.Path, name: str) -> None:
-        """Uploads a file, whole or not at all.
+    def put(self, paths: Mapping[str, pathlib.Path]) -> None:
+        """Uploads files, several at a time; each is there whole or not at all.
+
+        Args:
+          paths: name in the store -> file of this machine.
 
         Raises:
-          FileNotFoundError: it is not on this machine any more.
-          StoreError: the store does not take it.
+          FileNotFoundError: one is not on this machine any more.
+          StoreError: the store does not take one.
         """
-        path.stat()  # a missing one is the caller's matter, not the store's
-        with self._errors("written", name):
-            if self._is_local:
-                with self._local(name) as temporary:
-                    shutil.copyfile(path, temporary)
-            else:
-                self._fs.put_file(str(path), self._at(name))
+        for path in paths.values():
+            path.stat()  # a missing one is the caller's matter, not the store's
+        with self._errors("written", next(iter(paths), "")):
+            if self._fs.async_impl:
+                self._fs.put([str(path) for path in paths.values()], [*map(self._at, paths)])
+                return
+            for name, path in paths.items():
+                if self._is_local:
+                    with self._local(name) as temporary:
+                        shutil.copyfile(path, temporary)
+                else:
+                    self._fs.put_file(str(path), self._at(name))
 
     def write(self, name: str, content: bytes, *, new: bool = False) -> bool:
         """Writes a small file, whole or not at all.
@@ -132,17 +140,28 @@ class Store:
             return content
         return None
 
-    def get(self, name: str, path: pathlib.Path) -> None:
-        """Downloads a file, whole or not at all.
+    def get(self, paths: Mapping[str, pathlib.Path]) -> None:
+        """Downloads files, several at a time; none of a broken download takes its name.
+
+        Args:
+          paths: name in the store -> file of this machine.
 
         Raises:
-          FileNotFoundError: there is none.
+          FileNotFoundError: one is not there.
           StoreError: the store does not answer.
-          OSError: the file cannot be written on this machine.
+          OSError: a file cannot be written on this machine.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, self._errors("read", name, FileNotFoundError):
-            self._fs.get_file(self._at(name), str(temporary))
+        with contextlib.ExitStack() as stack:
+            temporary = []
+            for path in paths.values():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.append(str(stack.enter_context(atomic_path(path))))
+            with self._errors("read", next(iter(paths), ""), FileNotFoundError):
+                if self._fs.async_impl:
+                    self._fs.get([*map(self._at, paths)], temporary)
+                    return
+                for name, target in zip(paths, temporary, strict=True):
+                    self._fs.get_file(self._at(name), target)
 
     def list(self, below: str = "", *, deep: bool = True) -> dict[str, int]:
         """All files, name -> size in bytes.

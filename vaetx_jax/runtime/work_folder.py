@@ -7,6 +7,7 @@ get to upload, and a reader's is removed at the end.
 
 import atexit
 import contextlib
+import functools
 import hashlib
 import os
 import pathlib
@@ -14,7 +15,7 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 from absl import flags
@@ -23,6 +24,7 @@ from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.runtime import distributed, processes, signals
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.lease import Lease, LostError
+from vaetx_jax.runtime.manifest import MANIFEST
 from vaetx_jax.runtime.mirror import Mirror, Uploads
 from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.runtime.store import Store, check_url, patiently
@@ -232,13 +234,9 @@ def making(given: str) -> Iterator[pathlib.Path]:
         path = pathlib.Path(scratch) / "folder"
         yield path
         names = [p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()]
-        for name in sorted(names, key=lambda name: (name == "manifest.json", name)):
-            patiently(_putting(store, path / name, name))
+        for name in sorted(names, key=lambda name: (name == MANIFEST, name)):
+            patiently(functools.partial(store.put, {name: path / name}))
         print(f"uploaded: {len(names)} files to {given}")
-
-
-def _putting(store: Store, path: pathlib.Path, name: str) -> Callable[[], None]:
-    return lambda: store.put(path, name)
 
 
 def _scratch_root() -> pathlib.Path:
