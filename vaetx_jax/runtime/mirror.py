@@ -12,19 +12,13 @@ import os
 import pathlib
 import re
 import shutil
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from vaetx_jax.errors import DamagedError
-from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.manifest import MANIFEST, check_files
 from vaetx_jax.runtime.store import Store, StoreError
 
-LOOK_EVERY = 1.0  # seconds between two looks for a new checkpoint
-FILES_EVERY = 30.0  # seconds between two uploads of metrics and the like, without a checkpoint
-PATIENCE = 900.0  # seconds that the end of a run waits for a store that takes nothing
-LONGEST_PAUSE = 60.0  # seconds between two tries
 TOGETHER = 8  # files that are under way at a time
 KEEP = 2  # checkpoints that stay in the store though this machine has deleted them
 
@@ -171,6 +165,8 @@ class Mirror:
         names = {name for name in names if (staged / name).is_file()}
         self._put({f"{checkpoint}/{name}": staged / name for name in names - {MANIFEST}})
         self.put_files()
+        if not all(f"{checkpoint}/{name}" in self._there for name in names - {MANIFEST}):
+            raise StoreError(f"{self._store.url}/{checkpoint}: its files were not all uploaded")
         self._put({manifest: staged / MANIFEST})
         self._sent[checkpoint] = self._sent[manifest]
         others = {n for n in self._there if n.startswith(f"{checkpoint}/")}
@@ -270,74 +266,3 @@ def _stamp(path: pathlib.Path) -> Stamp:
     """Changes whenever the file does."""
     facts = path.stat()
     return facts.st_size, facts.st_mtime_ns, facts.st_ino
-
-
-class Uploads:
-    """A thread that keeps a store as its `Mirror`'s folder is, whatever the store does.
-
-    Args:
-      mirror: of the run's folder.
-      url: of the store, for the messages.
-    """
-
-    def __init__(self, mirror: Mirror, url: str):
-        self._mirror, self._url = mirror, url
-        self._wake, self._closing, self._abandoned = (threading.Event() for _ in range(3))
-        self._done = threading.Condition()
-        self._passes, self._failing_since = 0, 0.0
-        self._thread = threading.Thread(target=self._work, name="uploads", daemon=True)
-        self._thread.start()
-
-    def flush(self, *, within: float | None = None) -> bool:
-        """Waits until all that is in the folder now is in the store; False: it is not.
-
-        Args:
-          within: seconds to wait at most; None: until the store has taken nothing for `PATIENCE`.
-        """
-        began = time.monotonic()
-        with self._done:
-            wanted = self._passes + 2  # the pass under way may have passed over something
-            while self._passes < wanted and self._thread.is_alive():
-                self._wake.set()
-                now = time.monotonic()
-                if within is not None and now - began >= within:
-                    return False
-                if within is None and now - max(self._mirror.progressed, began) > PATIENCE:
-                    return False
-                self._done.wait(0.2)
-        return self._passes >= wanted
-
-    def abandon(self) -> None:
-        """Ends the uploads, as soon as the file under way is done with; nothing is waited for."""
-        self._abandoned.set()
-        self._wake.set()
-
-    def _work(self) -> None:
-        pause, files_at = 1.0, 0.0
-        while not self._abandoned.is_set():
-            asked = self._wake.is_set()
-            self._wake.clear()
-            now = time.monotonic()
-            due = asked or now - files_at >= FILES_EVERY
-            try:
-                self._mirror.sync(files=due)
-            except Exception as error:
-                self._failed(error)
-                pause = min(2.0 * pause, LONGEST_PAUSE)
-                self._abandoned.wait(min(pause, 2.0) if self._wake.is_set() else pause)
-                continue
-            if due:
-                files_at = now
-            if self._failing_since:
-                notify(f"note: {self._url} answers again; what was missing there is uploaded")
-            pause, self._failing_since = 1.0, 0.0
-            with self._done:
-                self._passes += due
-                self._done.notify_all()
-            self._wake.wait(LOOK_EVERY)
-
-    def _failed(self, error: Exception) -> None:
-        if not self._failing_since:
-            self._failing_since = time.monotonic()
-            what = error if isinstance(error, StoreError) else f"{self._url}: {error!r}"
-            notify(f"warning: {what}; the training goes on, and it is tried again")

@@ -25,9 +25,10 @@ from vaetx_jax.runtime import distributed, processes, signals
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.lease import Lease, LostError
 from vaetx_jax.runtime.manifest import MANIFEST
-from vaetx_jax.runtime.mirror import Mirror, Uploads
+from vaetx_jax.runtime.mirror import Mirror
 from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.runtime.store import Store, check_url, patiently
+from vaetx_jax.runtime.uploads import Uploads
 
 GRACE = 25.0  # seconds; a preempted machine usually has 30
 _HOLDER = ".holder"  # the token of the hold on the lease with which a scratch folder was last used

@@ -1,4 +1,4 @@
-"""What orbax and tensorstore say: the reason of an error in a line, and what is not worth saying."""
+"""What orbax and tensorstore say: the reason of an error in one line, and what can be left out."""
 
 import logging
 
