@@ -91,13 +91,13 @@ def test_best_is_among_the_ends_of_cycles(trained):
 
 def test_with_one_cycle_every_validation_may_be_best(config, tmp_path, monkeypatch):
     """It ends with the run: else `best` were the last, however much it overfits."""
-    save, saved = Checkpoints.save, []
+    save, saved = Checkpoints.begin, []
 
     def noted(self, state, facts):
         saved.append((facts.step, facts.candidate))
         save(self, state, facts)
 
-    monkeypatch.setattr(Checkpoints, "save", noted)
+    monkeypatch.setattr(Checkpoints, "begin", noted)
     config = config.copy_and_resolve_references()
     config.objective.cycles, config.train.steps = 1, 20
     fit(config, tmp_path)
