@@ -1,8 +1,13 @@
 """Servers of object stores on this machine: `moto` for S3, an emulator for Google's storage."""
 
 import contextlib
+import logging
+import pathlib
 import socket
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 BUCKET = "bucket"
 
@@ -56,3 +61,38 @@ def serve(scheme: str, setenv: Callable[[str, str], None]) -> Iterator[str]:
         yield f"{scheme}://{BUCKET}"
     finally:
         server.stop()
+
+
+class Faulty:
+    """A WSGI application that fails as long as a file says so: `503`, or `hang`."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], fault: pathlib.Path):
+        self._app, self._fault = app, fault
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        while (kind := self._kind()) == "hang":
+            time.sleep(0.1)
+        if kind == "503":
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [b"SlowDown"]
+        return self._app(environ, start_response)
+
+    def _kind(self) -> str:
+        try:
+            return self._fault.read_text().strip()
+        except OSError:
+            return ""
+
+
+def main() -> None:
+    """`python -m tests.helpers.object_servers PORT FAULT_FILE`: an S3 server that can fail."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    app = Faulty(DomainDispatcherApplication(create_backend_app), pathlib.Path(sys.argv[2]))
+    make_server("127.0.0.1", int(sys.argv[1]), app, threaded=True).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
