@@ -6,11 +6,11 @@ Not a test for pytest: it takes some minutes. A run on `grammar` is trained undi
 folder; then again with `--workdir=s3://...` of a server on this machine (`.[test-remote]`), where
 each start is on an empty machine (no scratch folder) and ends by SIGKILL at a random moment of its
 uploads. Each start must go on from the newest checkpoint that was whole in the store. Then one file
-of the newest is changed there; the last start, on an empty machine again, must say so and go on from
-the one before, while the store first answers 503 and then hangs for a while. At the end the rows and
-the evaluation are those of the undisturbed run, and `evaluate` finds the same from another machine.
-With `--scheme=local` the store is a folder, which cannot fail. The exit status is 1 where that is
-not so.
+of the newest is changed there; the last start, on an empty machine again, must say so and go on
+from the one before, while the store first answers 503 and then hangs for a while. At the end the
+rows and the evaluation are those of the undisturbed run, and `evaluate` finds the same from another
+machine. With `--scheme=local` the store is a folder, which cannot fail. The exit status is 1 where
+that is not so.
 """
 
 import argparse
