@@ -129,8 +129,6 @@ def test_a_folder_in_use_is_refused_and_left_as_it_is(url, machine, monkeypatch)
 def test_what_was_refused_leaves_nothing_behind(url, machine):
     with pytest.raises(UserError, match="wrong"), open_to_write(url):
         raise UserError("wrong")
-    with open_to_write(url):
-        pass
     assert Store(url).list() == {}
 
 

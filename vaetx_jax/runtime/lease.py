@@ -242,7 +242,8 @@ def _format(holder: Holder) -> bytes:
 
 def _parse(content: bytes) -> Holder | None:
     """The holder; None where there is none, or the object is none of ours."""
-    try:
-        return Holder(**json.loads(content))
-    except (ValueError, TypeError):
+    names = {field.name for field in dataclasses.fields(Holder)}
+    try:  # a later version may say more
+        return Holder(**{k: v for k, v in json.loads(content).items() if k in names})
+    except (ValueError, TypeError, AttributeError):
         return None

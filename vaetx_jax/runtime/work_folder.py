@@ -27,7 +27,7 @@ from vaetx_jax.runtime.lease import Lease, LostError
 from vaetx_jax.runtime.manifest import MANIFEST
 from vaetx_jax.runtime.mirror import Mirror
 from vaetx_jax.runtime.paths import scheme_of
-from vaetx_jax.runtime.store import Store, check_url, patiently
+from vaetx_jax.runtime.store import Store, StoreError, check_url, patiently
 from vaetx_jax.runtime.uploads import Uploads
 
 GRACE = 25.0  # seconds; a preempted machine usually has 30
@@ -60,6 +60,7 @@ class WorkFolder:
         self.path, self.url = path, url
         self._mirror: Mirror | None = None
         self._uploads: Uploads | None = None
+        self._refused = False
 
     def share(self) -> None:
         """Gives all processes of a run what the first one has in its folder.
@@ -93,7 +94,9 @@ class WorkFolder:
         store = patiently(lambda: Store(self.url))
         lease = Lease(store)
         patiently(lease.acquire)
-        with lease.kept(self._stop):
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: _leave_nothing(store) if self._refused else None)
+            stack.enter_context(lease.kept(self._stop))  # given back before
             before = lease.holder.token if lease.holder else ""
             self._fetch(keep=before != "" and before == _read(self.path / _HOLDER))
             assert self._mirror is not None
@@ -102,27 +105,34 @@ class WorkFolder:
             self._uploads = Uploads(self._mirror, self.url)
             try:
                 yield
-            except BaseException:
-                self._finish(grace)
+            except BaseException as error:
+                # Whoever leaves at once, by a second signal, waits for nothing.
+                within = 0.0 if isinstance(error, KeyboardInterrupt) else grace
+                self._refused = self._finish(within) and isinstance(error, UserError)
                 raise
-            asked = signals.seconds_since_asked()
-            if asked is None:
-                self._flush()
             else:
-                self._finish(max(grace - asked, 0.0))
-            self._uploads.abandon()
-        if not any(not name.startswith("lease-") for name in patiently(store.list)):
-            store.delete(store.list())  # what was refused leaves nothing behind
+                self._end(grace)
+            finally:
+                self._uploads.abandon()
 
-    def _finish(self, within: float) -> None:
+    def _end(self, grace: float) -> None:
+        """Waits for the uploads: for all of them, or after a signal as long as there is time."""
+        asked = signals.seconds_since_asked()
+        if asked is None:
+            self._flush()
+        else:
+            self._finish(max(grace - asked, 0.0))
+
+    def _finish(self, within: float) -> bool:
         assert self._uploads is not None
-        if not self._uploads.flush(within=within):
+        done = self._uploads.flush(within=within)
+        if not done:
             notify(
                 f"warning: {self.url}: the last state could not be uploaded within --grace; it is "
                 f"in {self.path} on this machine. The same command goes on from it here, and "
                 "elsewhere from the newest checkpoint that was uploaded"
             )
-        self._uploads.abandon()
+        return done
 
     def _stop(self, error: LostError) -> None:
         """Ends a run whose folder another one has taken over."""
@@ -238,6 +248,14 @@ def making(given: str) -> Iterator[pathlib.Path]:
         for name in sorted(names, key=lambda name: (name == MANIFEST, name)):
             patiently(functools.partial(store.put, {name: path / name}))
         print(f"uploaded: {len(names)} files to {given}")
+
+
+def _leave_nothing(store: Store) -> None:
+    """Removes a folder that holds no more than its lease: what was refused left nothing behind."""
+    with contextlib.suppress(StoreError):
+        names = store.list()
+        if all(name.startswith("lease-") for name in names):
+            store.delete(names)
 
 
 def _scratch_root() -> pathlib.Path:
