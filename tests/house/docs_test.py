@@ -316,7 +316,7 @@ def check_pip(words):
     for option, word in itertools.pairwise(words):
         if option == "-c" and not (REPOSITORY / word).is_file():
             raise Wrong(f"pip: there is no {word}")
-        named = re.fullmatch(r"(?:\.|vaetx-jax)(?:\[([\w,]+)\])?", word)
+        named = re.fullmatch(r"(?:\.|vaetx-jax)(?:\[([\w,-]+)\])?", word)
         if named and set((named[1] or "").split(",")) - extras - {""}:
             raise Wrong(f"pyproject.toml has no extra {named[1]}")
         if not named and word not in ("-c", "-e") and option != "-c":
