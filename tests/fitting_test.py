@@ -16,7 +16,7 @@ from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.fitting import fit
 from vaetx_jax.inference.columns import Corpus, columns_of
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.sentence_vectors import SentenceVectors
 
 SENTENCES = [f"the {a} {b} {c}" for a in ("old", "new") for b in ("cat", "dog") for c in "abcdefgh"]

@@ -20,7 +20,8 @@ from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.fields import LABEL, Fields
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.inference.columns import Corpus, columns_of
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.loading import load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.run import create_run, prepare
 from vaetx_jax.runtime.atomic import atomic_folder

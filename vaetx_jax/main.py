@@ -25,8 +25,8 @@ from vaetx_jax.config import keys, validation
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
+from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.reference import check_reference
-from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, create_run, prepare
 from vaetx_jax.runtime import distributed, processes, work_folder

@@ -13,7 +13,7 @@ from vaetx_jax import command_line
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import UserError
 from vaetx_jax.generate import __main__, vector_files
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 
 LINES = ["i love this soup", "", "you will watch a bad storm", "the chefs were happy 🎉"]
 

@@ -5,7 +5,8 @@ import pytest
 
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.arguments import check_latents, is_missing
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.loading import load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.sentence_vectors import SentenceVectors
 
 TEXTS = ["i love this soup", "the chefs were happy", "i hate tea"]

@@ -13,7 +13,7 @@ from tests.helpers.tiny_run import STEPS, fit
 from vaetx_jax import main
 from vaetx_jax.data.batches import TrainBatches
 from vaetx_jax.errors import UserError
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import create_run
