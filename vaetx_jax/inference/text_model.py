@@ -224,15 +224,11 @@ class TextModel:
         self.check_has_latent("interpolate")
         between = PATHS[check_name("path", path, PATHS)]
         steps = check_integer("steps", steps, 2)  # the two ends
-        pairs = check_groups(pairs, 2)
-        return decode_groups(
-            self,
-            pairs,
-            lambda ends_2xZ: between(ends_2xZ[0], ends_2xZ[1], steps),
-            steps,
-            seed=seed,
-            how=how,
-        )
+
+        def on_path(ends_2xZ: np.ndarray) -> np.ndarray:
+            return between(ends_2xZ[0], ends_2xZ[1], steps)
+
+        return decode_groups(self, check_groups(pairs, 2), on_path, steps, seed=seed, how=how)
 
     def analogy(self, a: str, b: str, c: str, *, seed: int = 0, **how: Any) -> str:
         """The sentence that is to c as b is to a: c's mean plus the step from a's to b's."""
@@ -269,10 +265,8 @@ class TextModel:
         Raises:
           UserError: a set is empty.
         """
-        steered = self.stream_steer(
-            check_sentences(sentences), start, end, strength=strength, seed=seed, **how
-        )
-        return list(steered)
+        given = check_sentences(sentences)
+        return list(self.stream_steer(given, start, end, strength=strength, seed=seed, **how))
 
     def stream_steer(
         self,
@@ -290,10 +284,8 @@ class TextModel:
         start, end = check_sentences(start), check_sentences(end)
         step_Z = check_finite("strength", strength) * shift_between(self.encode, start, end)
         groups = ((sentence,) for sentence in sentences)
-        decoded = decode_groups(
-            self, groups, lambda mean: mean + step_Z[None], 1, seed=seed, how=how
-        )
-        return (sentence for (sentence,) in decoded)
+        moved = decode_groups(self, groups, lambda z: z + step_Z[None], 1, seed=seed, how=how)
+        return (sentence for (sentence,) in moved)
 
     def neighbours(
         self,
