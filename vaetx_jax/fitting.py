@@ -72,6 +72,7 @@ def fit(
     default = _default(model, encoder)
     chosen = _settings(default, {**(config or {}), **_dotted(default, settings)})
     corpus = columns_of(sentences, labels, Fields.of(*_take_columns(chosen)))
+    keys.check_local("workdir", str(workdir or ""))
     temporary = workdir is None
     folder = pathlib.Path(workdir or tempfile.mkdtemp(prefix="vaetx-fit-")).expanduser().resolve()
     try:

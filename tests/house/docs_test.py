@@ -168,6 +168,8 @@ def parse(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, "config_config", raising=False)  # of the file before
         monkeypatch.setattr(flags, "FLAGS", values)
         monkeypatch.setattr(sys, "argv", [name, *arguments])  # overrides are looked for there
+        # The libraries of object stores are extras, which need not be installed here.
+        monkeypatch.setattr(command_line, "check_url", lambda name, url: None)
         capsys.readouterr()
         try:
             left = command_line._parse([name, *arguments], words=words)
@@ -316,7 +318,7 @@ def check_pip(words):
     for option, word in itertools.pairwise(words):
         if option == "-c" and not (REPOSITORY / word).is_file():
             raise Wrong(f"pip: there is no {word}")
-        named = re.fullmatch(r"(?:\.|vaetx-jax)(?:\[([\w,]+)\])?", word)
+        named = re.fullmatch(r"(?:\.|vaetx-jax)(?:\[([\w,-]+)\])?", word)
         if named and set((named[1] or "").split(",")) - extras - {""}:
             raise Wrong(f"pyproject.toml has no extra {named[1]}")
         if not named and word not in ("-c", "-e") and option != "-c":

@@ -43,8 +43,10 @@ from vaetx_jax.models import text_vae
 from vaetx_jax.models.text_vae import PARAMS, Variables
 from vaetx_jax.run.run import Run, open_run
 from vaetx_jax.run.workdir import CHECKPOINTS
+from vaetx_jax.runtime import work_folder
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.runtime.mesh import data_mesh, process_share, put_replicated, replicated
+from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.training.checkpoint import Checkpoints, choose
 from vaetx_jax.training.state import variables_like
 
@@ -399,7 +401,8 @@ def load(
     Compiled programs are kept in the run's `data.cache_dir`, as in training.
 
     Args:
-      folder: a folder, or the name of a model of the Hugging Face hub, "USER/NAME".
+      folder: a folder, its URL (`gs://`, `s3://` and others of fsspec), or the name of a model of
+        the Hugging Face hub, "USER/NAME".
       checkpoint: `best` (lowest validation perplexity), `last`, or a step. An exported folder
         holds one checkpoint and refuses any other.
       revision: of a model of the hub: a branch, a tag or a commit.
@@ -410,6 +413,8 @@ def load(
     """
     if isinstance(folder, str) and hub.is_name(folder):
         folder = hub.fetch(folder, revision=revision)
+    if isinstance(folder, str) and scheme_of(folder):
+        folder = work_folder.open_to_read(folder)
     folder = pathlib.Path(folder).expanduser()
     if not isinstance(checkpoint, str):
         checkpoint = str(check_integer("checkpoint", checkpoint, 0))
@@ -428,6 +433,7 @@ def load(
     use_compilation_cache(cache_dir(run.config))
     checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=False)
     step, source = choose(checkpoints, checkpoint)
+    work_folder.complete(checkpoints.folder / str(step))
     variables = checkpoints.restore_variables(step, variables_like(run.model, run.mesh))
     return TextModel(run, variables, step, source, load_prior(run, step=step))
 

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict, config_flags
 from vaetx_jax import command_line
 from vaetx_jax.config.study import validate_study
 from vaetx_jax.errors import UserError
+from vaetx_jax.runtime import work_folder
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.study import grid, parameters, schedules, timing
 from vaetx_jax.study.report import StudyReport
@@ -41,6 +42,7 @@ def define_flags() -> None:
         "workdir", None, "The study's folder, studies/NAME by default; the same command resumes it."
     )
     command_line.define_trackers()
+    work_folder.define_flags()
 
 
 def main() -> int:
@@ -48,8 +50,9 @@ def main() -> int:
     command_line.require("config")
     folder = command_line.default_workdir("studies")
     command_line.use_trackers()
-    print(f"folder     {folder}", flush=True)
-    return run(flags.FLAGS.config, folder)
+    with work_folder.open_to_write(folder, grace=flags.FLAGS.grace) as work:
+        print(f"folder     {work.path}", flush=True)
+        return run(flags.FLAGS.config, work.path)
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> int:
@@ -87,4 +90,4 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
 
 
 if __name__ == "__main__":
-    command_line.run(main, define_flags)
+    command_line.run(main, define_flags, trains=True)
