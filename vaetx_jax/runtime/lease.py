@@ -119,6 +119,14 @@ class Lease:
         self._store.delete(self._file(old) for old in numbers if old <= number)
         return True
 
+    def look(self) -> Holder | None:
+        """Who has or had the lease last; takes nothing.
+
+        Raises:
+          StoreError: the store does not answer.
+        """
+        return _parse(self._newest()[1])
+
     def acquire(self, *, sleep: Callable[[float], None] = time.sleep, step: float = 3.0) -> None:
         """Takes the lease, if need be after as long as tells a dead holder from a living one.
 

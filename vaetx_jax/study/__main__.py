@@ -14,16 +14,19 @@ import pathlib
 import time
 from collections.abc import Callable
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from vaetx_jax import command_line
 from vaetx_jax.config.study import validate_study
 from vaetx_jax.errors import UserError
-from vaetx_jax.runtime import work_folder
+from vaetx_jax.runtime import distributed, processes, work_folder
 from vaetx_jax.runtime.console import duration
+from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.study import grid, parameters, schedules, timing
 from vaetx_jax.study.report import StudyReport
+from vaetx_jax.study.sharing import SharedCells
 from vaetx_jax.training.trainer import StoppedError
 
 # `config.study.kind` -> the function that runs such a study.
@@ -42,7 +45,14 @@ def define_flags() -> None:
         "workdir", None, "The study's folder, studies/NAME by default; the same command resumes it."
     )
     command_line.define_trackers()
+    flags.DEFINE_bool(
+        "wait",
+        False,
+        "A grid on several hosts: stay until the cells that others hold are done, too, and take "
+        "over those of hosts that die.",
+    )
     work_folder.define_flags()
+    distributed.define_flags()
 
 
 def main() -> int:
@@ -50,13 +60,40 @@ def main() -> int:
     command_line.require("config")
     folder = command_line.default_workdir("studies")
     command_line.use_trackers()
-    with work_folder.open_to_write(folder, grace=flags.FLAGS.grace) as work:
+    config, grace = flags.FLAGS.config, flags.FLAGS.grace
+    validate_study(config)
+    if config.study.kind == "grid":
+        return _share(config, folder, grace)
+    if config.study.kind == "timing":
+        distributed.start()
+    with work_folder.open_to_write(folder, grace=grace) as work:
         print(f"folder     {work.path}", flush=True)
-        return run(flags.FLAGS.config, work.path)
+        return run(config, work.path)
 
 
-def run(config: ConfigDict, folder: pathlib.Path) -> int:
+def _share(config: ConfigDict, given: pathlib.Path | str, grace: float) -> int:
+    """Runs a grid, whose cells several hosts may share, in a folder or at a URL."""
+    if not scheme_of(str(given)):
+        print(f"folder     {given}", flush=True)
+        return run(config, pathlib.Path(given), wait=flags.FLAGS.wait)
+    folder = work_folder.scratch_of(str(given))
+    print(f"mirrored   {given}, here {folder}", flush=True)
+    shared = SharedCells(folder, str(given), grace=grace)
+    return run(config, folder, shared=shared, wait=flags.FLAGS.wait)
+
+
+def run(
+    config: ConfigDict,
+    folder: pathlib.Path,
+    *,
+    shared: SharedCells | None = None,
+    wait: bool = False,
+) -> int:
     """Runs a study, prints its tables and writes its report into the folder.
+
+    Args:
+      shared: the cells of a grid whose folder is in an object store.
+      wait: for the cells of a grid that other hosts hold.
 
     Returns:
       The exit status: 0; 1 when cells failed; 75 when a signal stopped it and the same call
@@ -71,14 +108,31 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     except FileExistsError:
         raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
     began = time.monotonic()
+    kind = config.study.kind
     try:
-        report = KINDS[config.study.kind](config, folder)
+        if kind == "grid":
+            report = grid.run(config, folder, shared=shared, wait=wait)
+        else:
+            report = KINDS[kind](config, folder)
     except StoppedError as stopped:
         print(f"{stopped}. Run the same command again to resume.")
         return signals.STOPPED
-    if report.tables:
+    # Asked for only where there are several: it would take the devices.
+    if jax.distributed.is_initialized() and not processes.is_first():
+        return 0
+    held = report.grid.held if report.grid else {}
+    for label, holder in held.items():
+        print(f"{label}: held by {holder}")
+    if held:
+        print(
+            f"nothing is left to do here; {len(held)} cells are with other hosts, the last of which "
+            "writes the tables"
+        )
+    elif report.tables:
         report.print_tables()
         paths = report.write(folder, config.study.name)
+        if shared:
+            shared.put(paths)
         print(f"done in {duration(time.monotonic() - began)}; written:")
         for path in paths:
             print(f"  {path}")
