@@ -36,7 +36,7 @@ def test_an_order_has_all_cells_of_one_program_that_are_not_finished(process, tm
 
 def test_only_vaes_are_probed(process, tmp_path):
     fake = process(together=4)
-    Scheduler(study_of(show=("probe",)), tmp_path).run()
+    scheduler_of(study_of(show=("probe",), together=4), tmp_path).run()
     probes = [{cell.probe for cell in order.cells} for order in fake.orders]
     assert fake.ordered == [LABELS[0], LABELS[4]] and probes == [{True}, {False}]
 

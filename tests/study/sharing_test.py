@@ -1,4 +1,4 @@
-"""A grid on several hosts: each cell is one host's at a time, and a dead host gives its cell back."""
+"""A grid on several hosts: a cell is one host's at a time, and a dead host gives its cell back."""
 
 import dataclasses
 import json

@@ -125,8 +125,8 @@ def run(
         print(f"{label}: held by {holder}")
     if held:
         print(
-            f"nothing is left to do here; {len(held)} cells are with other hosts, the last of which "
-            "writes the tables"
+            f"nothing is left to do here; {len(held)} cells are with other hosts, the last of "
+            "which writes the tables"
         )
     elif report.tables:
         report.print_tables()

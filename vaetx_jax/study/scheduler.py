@@ -89,9 +89,8 @@ class Scheduler:
             if len(taken) == most:
                 break
             own = contextlib.ExitStack()
-            if (taken and cell.program != taken[0].program) or not self._shared.take(
-                cell.name, own
-            ):
+            fits = not taken or cell.program == taken[0].program
+            if not (fits and self._shared.take(cell.name, own)):
                 continue
             if self._is_left_to_do(cell):
                 taken.append(cell)

@@ -147,9 +147,10 @@ def _notes(study: ConfigDict, rate: float, sample: int) -> list[str]:
     device = jax.devices()[0].device_kind
     hosts = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     notes = [
-        f"{jax.device_count()} device(s){hosts} ({device}), {study.batch_size} sentences each per batch, "
-        f"{study.precision}, tokenizer {study.tokenizer}; median of {study.repetitions} passes; a "
-        f"large matrix product reaches {rate / 1e9:,.0f} GFLOP/s here. Only real tokens count.",
+        f"{jax.device_count()} device(s){hosts} ({device}), {study.batch_size} sentences each "
+        f"per batch, {study.precision}, tokenizer {study.tokenizer}; median of {study.repetitions} "
+        f"passes; a large matrix product reaches {rate / 1e9:,.0f} GFLOP/s here. Only real tokens "
+        "count.",
         "The published seconds are those of another machine, which the paper does not name.",
     ]
     if sample:
