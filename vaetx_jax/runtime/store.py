@@ -129,6 +129,28 @@ class Store:
             return True
         return False
 
+    def modified(self, name: str) -> float | None:
+        """When a file was written last, in seconds since 1970; None: there is none.
+
+        Raises:
+          StoreError: the store does not answer.
+        """
+        with contextlib.suppress(FileNotFoundError), self._errors("read", name, FileNotFoundError):
+            return float(self._fs.modified(self._at(name)).timestamp())
+        return None
+
+    def read_end(self, name: str, size: int, most: int) -> bytes:
+        """The last bytes of a file that had a size; empty: it is gone.
+
+        Raises:
+          StoreError: the store does not answer.
+        """
+        with contextlib.suppress(FileNotFoundError), self._errors("read", name, FileNotFoundError):
+            first = max(size - most, 0)
+            content: bytes = self._fs.cat_file(self._at(name), start=first, end=size)
+            return content
+        return b""
+
     def read(self, name: str) -> bytes | None:
         """A file's content; None: there is none.
 

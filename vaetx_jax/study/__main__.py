@@ -21,6 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from vaetx_jax import command_line
 from vaetx_jax.config.study import validate_study
 from vaetx_jax.errors import UserError
+from vaetx_jax.run import metrics_page, status
 from vaetx_jax.runtime import distributed, processes, work_folder
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.runtime.paths import scheme_of
@@ -51,12 +52,18 @@ def define_flags() -> None:
         "A grid on several hosts: stay until the cells that others hold are done, too, and take "
         "over those of hosts that die.",
     )
+    status.define_flags()
+    metrics_page.define_flags()
     work_folder.define_flags()
     distributed.define_flags()
 
 
 def main() -> int:
     """The command."""
+    if flags.FLAGS.status:
+        named = flags.FLAGS.workdir or flags.FLAGS.config
+        folder = command_line.default_workdir("studies") if named else "studies"
+        return status.print_status(str(folder))
     command_line.require("config")
     folder = command_line.default_workdir("studies")
     command_line.use_trackers()
@@ -73,13 +80,19 @@ def main() -> int:
 
 def _share(config: ConfigDict, given: pathlib.Path | str, grace: float) -> int:
     """Runs a grid, whose cells several hosts may share, in a folder or at a URL."""
-    if not scheme_of(str(given)):
-        print(f"folder     {given}", flush=True)
-        return run(config, pathlib.Path(given), wait=flags.FLAGS.wait)
-    folder = work_folder.scratch_of(str(given))
-    print(f"mirrored   {given}, here {folder}", flush=True)
-    shared = SharedCells(folder, str(given), grace=grace)
-    return run(config, folder, shared=shared, wait=flags.FLAGS.wait)
+    if url := str(given) if scheme_of(str(given)) else "":
+        folder = work_folder.scratch_of(url)
+        print(f"mirrored   {url}, here {folder}", flush=True)
+    else:
+        folder = _make(pathlib.Path(given))
+        print(f"folder     {folder}", flush=True)
+    shared = SharedCells(folder, url, grace=grace)
+
+    def read() -> list[status.RunStatus]:
+        return metrics_page.read_folders([shared.folder / name for name in shared.mine()])
+
+    with metrics_page.serving(flags.FLAGS.metrics_port, flags.FLAGS.metrics_host, read):
+        return run(config, folder, shared=shared, wait=flags.FLAGS.wait)
 
 
 def run(
@@ -92,7 +105,7 @@ def run(
     """Runs a study, prints its tables and writes its report into the folder.
 
     Args:
-      shared: the cells of a grid whose folder is in an object store.
+      shared: the cells of a grid; None: those of the folder.
       wait: for the cells of a grid that other hosts hold.
 
     Returns:
@@ -103,10 +116,7 @@ def run(
       UserError: a setting or the folder is wrong.
     """
     validate_study(config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
+    _make(folder)
     began = time.monotonic()
     kind = config.study.kind
     try:
@@ -117,9 +127,21 @@ def run(
     except StoppedError as stopped:
         print(f"{stopped}. Run the same command again to resume.")
         return signals.STOPPED
-    # Asked for only where there are several: it would take the devices.
-    if jax.distributed.is_initialized() and not processes.is_first():
-        return 0
+    if jax.distributed.is_initialized():  # asked for only then: the others take the devices
+        distributed.leave()
+        if not processes.is_first():
+            return 0
+    return _conclude(report, config.study.name, folder, began, shared)
+
+
+def _conclude(
+    report: StudyReport,
+    name: str,
+    folder: pathlib.Path,
+    began: float,
+    shared: SharedCells | None,
+) -> int:
+    """Prints and writes what there is to report; gives the exit status."""
     held = report.grid.held if report.grid else {}
     for label, holder in held.items():
         print(f"{label}: held by {holder}")
@@ -130,7 +152,7 @@ def run(
         )
     elif report.tables:
         report.print_tables()
-        paths = report.write(folder, config.study.name)
+        paths = report.write(folder, name)
         if shared:
             shared.put(paths)
         print(f"done in {duration(time.monotonic() - began)}; written:")
@@ -141,6 +163,14 @@ def run(
     if report.grid and report.grid.failed:
         return command_line.fail(f"{report.grid.failed} cells failed; see above", 1)
     return 0
+
+
+def _make(folder: pathlib.Path) -> pathlib.Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
+    return folder
 
 
 if __name__ == "__main__":

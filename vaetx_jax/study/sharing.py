@@ -51,6 +51,7 @@ class SharedCells:
         self._leases: dict[str, Lease] = {}
         self._mirrors: dict[str, Mirror] = {}
         self._uploads: dict[str, Uploads] = {}
+        self._mine: set[str] = set()
 
     @property
     def is_remote(self) -> bool:
@@ -70,6 +71,8 @@ class SharedCells:
         if not patiently(lease.try_acquire):
             return False
         before = lease.holder
+        self._mine.add(name)
+        stack.callback(self._mine.discard, name)
         stack.enter_context(lease.kept(lambda error: self._stop(name, error)))
         if before and not before.released:
             notify(f"note: {name}: the lease of {before.describe()}, which is gone, is taken over")
@@ -77,6 +80,10 @@ class SharedCells:
             self._fetch(name, lease, before)
             stack.callback(self._end, name)
         return True
+
+    def mine(self) -> list[str]:
+        """The cells that this host holds."""
+        return sorted(self._mine)
 
     def begin(self, name: str) -> None:
         """Uploads from now on what is written into a cell that was taken."""

@@ -241,10 +241,11 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
     count = min(sample, total) if sample else total
     numbers = np.linspace(0, total - 1, count).astype(int)
     pad_id = run.training_model().pad_id
-    batches, here = [], 0  # `here`: tokens of this process's share
-    for batch in map(source.at, numbers.tolist()):
-        here += int((batch["ids"][:, 1:] != pad_id).sum())
-        batches.append(put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh))
+    batches: list[dict[str, jax.Array]] = []
+    here = 0  # tokens of this process's share
+    for of_process in map(source.at, numbers.tolist()):
+        here += int((of_process["ids"][:, 1:] != pad_id).sum())
+        batches.append(put_batch({name: of_process[name] for name in ("ids", "weight")}, run.mesh))
     model, mesh = run.training_model(), run.mesh
     make = jax.jit(lambda key: text_vae.init(model, key), out_shardings=replicated(mesh))
     variables = make(jax.random.key(0))
