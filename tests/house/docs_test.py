@@ -271,8 +271,11 @@ def check_python(words, parse):
 
 
 def check_main(arguments, parse):
-    """Checks flags that a script hands on to the training."""
-    check_python(["-m", "vaetx_jax.main", *arguments], parse)
+    """Checks what a script starts: a module's name and its flags, or those of the training."""
+    if arguments[:1] == ["--"]:
+        arguments = arguments[1:]
+    name, *rest = arguments if arguments and arguments[0][:1] != "-" else ["main", *arguments]
+    check_python(["-m", name if "." in name else f"vaetx_jax.{name}", *rest], parse)
 
 
 def check_launch(program, words, parse):
