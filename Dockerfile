@@ -1,7 +1,7 @@
 # An image that trains, studies and evaluates.
 #
 #   docker build --build-arg DEVICE=cuda12 --tag=vaetx .
-#   docker run --gpus=all vaetx vaetx_jax.main --config=ptb --workdir=gs://BUCKET/ptb
+#   docker run --init --gpus=all vaetx vaetx_jax.main --config=ptb --workdir=gs://BUCKET/ptb
 #
 # DEVICE is cpu, cuda12, cuda13 or tpu; EXTRAS are extras of pyproject.toml, with commas. The versions
 # are those of the file of constraints that fits PYTHON.
@@ -35,7 +35,8 @@ WORKDIR /var/lib/vaetx
 HEALTHCHECK --interval=30s --timeout=10s --start-period=300s \
     CMD ["python", "-m", "vaetx_jax.runtime.health"]
 
-# A stop signal makes a run save its state and leave with 75: give it --stop-timeout.
+# A stop signal makes a run save its state and leave with 75: give it --stop-timeout, and --init, since
+# Linux keeps signals from a container's first process.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m"]
 CMD ["vaetx_jax.main", "--help"]

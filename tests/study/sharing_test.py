@@ -111,6 +111,13 @@ def test_a_study_that_waits_stays_until_the_cells_of_others_are_done(process, tm
     assert fake.ordered[-1] == LABELS[1] and grid.held == {} and len(beats) == 5
 
 
+def test_a_study_that_is_stopped_while_it_waits_is_to_be_resumed(process, tmp_path, meanwhile):
+    meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    hold(tmp_path, NAMES[1])
+    process()
+    assert __main__.run(study_of(), tmp_path, wait=True) == 75
+
+
 def test_a_cell_that_failed_on_another_host_meanwhile_is_not_tried_here(
     process, tmp_path, meanwhile
 ):

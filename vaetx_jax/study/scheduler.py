@@ -76,7 +76,8 @@ class Scheduler:
             if not said:
                 print(f"other hosts hold the last {len(queue)} cells: do they live?", flush=True)
                 said = True
-            self._shared.pause()
+            if self._shared.pause():
+                raise StoppedError("the study was stopped while it waited for other hosts")
         return self._collect()
 
     def _take(self, queue: Sequence[Cell], stack: contextlib.ExitStack) -> list[Cell]:

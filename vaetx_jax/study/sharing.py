@@ -99,9 +99,11 @@ class SharedCells:
         found = patiently(self._lease(name).look)
         return None if found is None or found.is_dead() else found
 
-    def pause(self) -> None:
-        """Waits until the leases of others are worth another look."""
-        time.sleep(LOOK_EVERY)
+    def pause(self) -> bool:
+        """Waits until the leases of others are worth another look; True: a signal asks to stop."""
+        with signals.StopSignals() as stop:
+            time.sleep(LOOK_EVERY)
+        return stop.asked
 
     def error(self, name: str) -> bytes:
         """What a cell's last failure left; empty: it has not failed."""
