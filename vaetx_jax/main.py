@@ -27,7 +27,7 @@ from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
 from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.reference import check_reference
-from vaetx_jax.run import workdir
+from vaetx_jax.run import metrics_page, status, workdir
 from vaetx_jax.run.run import Run, create_run, prepare
 from vaetx_jax.runtime import distributed, processes, work_folder
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
@@ -47,17 +47,26 @@ def define_flags() -> None:
         "workdir", None, "The run's folder, runs/NAME by default; the same command resumes it."
     )
     command_line.define_trackers()
+    status.define_flags()
+    metrics_page.define_flags()
     work_folder.define_flags()
     distributed.define_flags()
 
 
 def main() -> int:
     """The command."""
+    if flags.FLAGS.status:
+        named = flags.FLAGS.workdir or flags.FLAGS.config
+        return status.print_status(str(command_line.default_workdir("runs") if named else "runs"))
     command_line.require("config")
     folder = command_line.default_workdir("runs")
     command_line.use_trackers()
     distributed.start()
-    with work_folder.open_to_write(folder, grace=flags.FLAGS.grace) as work:
+    port, host = flags.FLAGS.metrics_port, flags.FLAGS.metrics_host
+    with (
+        work_folder.open_to_write(folder, grace=flags.FLAGS.grace) as work,
+        metrics_page.serving(port, host, lambda: metrics_page.read_folders([work.path])),
+    ):
         return run(flags.FLAGS.config, work.path, share=work.share)
 
 

@@ -44,7 +44,7 @@ from vaetx_jax.study.cells import cells_of
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
-PAGES = ["README.md", "BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+PAGES = ["README.md", "BUILD.md", "CHANGELOG.md", "CONTRIBUTING.md", "launch/README.md"]
 PAGES += [path.relative_to(REPOSITORY).as_posix() for path in DOCS]
 
 # What makes any run tiny; settings of a block that say the same are overridden.
@@ -65,7 +65,7 @@ SMALL = {
 SMALL_MAIN = SMALL | {"data.sentences": 120, "data.held_out": 40}
 # Environment variables that a command may set, and commands of the system that need no look.
 VARIABLES = {"GLIBC_TUNABLES", "JAX_PLATFORMS", "VAETX_CACHE", "VAETX_DATA", "XLA_FLAGS"}
-PLAIN = {"echo", "source"}
+PLAIN = {"docker", "echo", "kubectl", "source"}
 REAL_FLAGS = flags.FLAGS
 assert grain
 
@@ -207,6 +207,8 @@ def check_ours(called):
     """The rules beyond the flags, as the command itself applies them before it starts."""
     if called.name.startswith("benchmarks."):
         return
+    if "status" in called.values and called.values.status:  # which trains nothing
+        return
     needed = ["config"]
     if called.name == "vaetx_jax.export":
         needed.append("to")
@@ -271,8 +273,11 @@ def check_python(words, parse):
 
 
 def check_main(arguments, parse):
-    """Checks flags that a script hands on to the training."""
-    check_python(["-m", "vaetx_jax.main", *arguments], parse)
+    """Checks what a script starts: a module's name and its flags, or those of the training."""
+    if arguments[:1] == ["--"]:
+        arguments = arguments[1:]
+    name, *rest = arguments if arguments and arguments[0][:1] != "-" else ["main", *arguments]
+    check_python(["-m", name if "." in name else f"vaetx_jax.{name}", *rest], parse)
 
 
 def check_launch(program, words, parse):
@@ -280,9 +285,9 @@ def check_launch(program, words, parse):
     path = REPOSITORY / program
     if not path.is_file() or not os.access(path, os.X_OK):
         raise Wrong(f"there is no script {program} that can be run")
-    if "--" not in words:
+    if "--" not in words and words[-1] not in ("stop", "delete"):  # which start nothing
         raise Wrong(f"{program}: nothing stands after --")
-    own, rest = words[: words.index("--")], words[words.index("--") + 1 :]
+    own, _, rest = (list(part) for part in _split(words, "--"))
     cases = page_text(program)
     for word in own:
         name, equals, _ = word.partition("=")
@@ -292,8 +297,14 @@ def check_launch(program, words, parse):
             raise Wrong(f"{program} has no {word}")
     if program == "launch/supervise.sh":
         check(rest, parse)
-    else:
+    elif rest:
         check_main(rest, parse)
+
+
+def _split(words, at):
+    """As `str.partition`, of words."""
+    end = words.index(at) if at in words else len(words)
+    return words[:end], words[end : end + 1], words[end + 1 :]
 
 
 @functools.cache

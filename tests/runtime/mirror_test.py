@@ -8,6 +8,7 @@ from tests.helpers.saved_steps import save, steps_in
 from vaetx_jax.errors import DamagedError
 from vaetx_jax.runtime import mirror as mirror_lib
 from vaetx_jax.runtime.manifest import check_files
+from vaetx_jax.runtime.mirror import Mirror
 from vaetx_jax.runtime.store import StoreError
 
 
@@ -276,3 +277,15 @@ def test_a_reader_gets_the_files_and_one_checkpoint_when_it_asks(store, machine)
     check_files(other / "checkpoints" / "20")
     (other / "evaluation.json").write_text("{}")
     assert reader.put_files() == ["evaluation.json"]
+
+
+def test_the_last_file_is_uploaded_after_all_others(tmp_path, store, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("a", "seal", "z"):
+        (folder / name).write_text(name)
+    order = []
+    put = store.put
+    monkeypatch.setattr(store, "put", lambda paths: (order.append(sorted(paths)), put(paths)))
+    Mirror(folder, store, tmp_path / "staged", last="seal").put_files()
+    assert order == [["a", "z"], ["seal"]]

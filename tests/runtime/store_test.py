@@ -1,5 +1,7 @@
 """The files of a store: the same of one in memory and of one on a mounted disk."""
 
+import errno
+import os
 import sys
 
 import pytest
@@ -111,3 +113,22 @@ def test_a_missing_library_is_named_by_its_extra(scheme, library, extra, monkeyp
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)
     with pytest.raises(ConfigError, match=rf"pip install 'vaetx-jax\[{extra}\]'"):
         check_url("--workdir", f"{scheme}://bucket/run")
+
+
+def test_a_disk_without_hard_links_gives_a_new_name_to_one_of_several(tmp_path, monkeypatch):
+    def refused(*paths):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    store = Store(str(tmp_path))
+    assert store.write("lease", b"first", new=True)
+    assert not store.write("lease", b"second", new=True)
+    assert store.read("lease") == b"first" and list(store.list()) == ["lease"]
+
+
+def test_the_end_of_a_file_and_its_time_can_be_asked_for(tmp_path):
+    store = Store(str(tmp_path))
+    store.write("log", b"one two")
+    assert store.read_end("log", 7, 3) == b"two" and store.read_end("log", 7, 99) == b"one two"
+    assert abs(store.modified("log") - (tmp_path / "log").stat().st_mtime) < 1.0
+    assert store.read_end("none", 7, 3) == b"" and store.modified("none") is None

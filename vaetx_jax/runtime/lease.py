@@ -17,7 +17,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.console import notify
@@ -28,6 +28,7 @@ RENEW_EVERY = 15.0  # seconds
 _LONG_AGO = 600.0  # seconds by the wall clock
 _TOKENS: set[str] = set()  # of all holds of this process
 _RELEASE_WITHIN = 5.0  # seconds
+_FILE = re.compile(r"((?:.*/)?leases?(?:/.+)?)-(\d{6,})\.json")
 _BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -82,6 +83,22 @@ class Holder:
         return f"process {self.process} on {self.host}, last seen {when} UTC"
 
 
+def holders(store: Store, names: Iterable[str]) -> dict[str, Holder]:
+    """Who has or had each lease last: lease -> holder.
+
+    Args:
+      names: of the files in the store.
+
+    Raises:
+      StoreError: the store does not answer.
+    """
+    newest: dict[str, int] = {}
+    for match in filter(None, map(_FILE.fullmatch, names)):
+        newest[match[1]] = max(newest.get(match[1], 0), int(match[2]))
+    found = {n: _parse(store.read(f"{n}-{number:06}.json") or b"") for n, number in newest.items()}
+    return {name: holder for name, holder in found.items() if holder}
+
+
 class Lease:
     """A lease of one name, which this process may take.
 
@@ -118,6 +135,14 @@ class Lease:
         self._number, self._me = number + 1, me
         self._store.delete(self._file(old) for old in numbers if old <= number)
         return True
+
+    def look(self) -> Holder | None:
+        """Who has or had the lease last; takes nothing.
+
+        Raises:
+          StoreError: the store does not answer.
+        """
+        return _parse(self._newest()[1])
 
     def acquire(self, *, sleep: Callable[[float], None] = time.sleep, step: float = 3.0) -> None:
         """Takes the lease, if need be after as long as tells a dead holder from a living one.

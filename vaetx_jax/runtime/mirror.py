@@ -37,10 +37,11 @@ class Mirror:
       folder: of this machine.
       store: its copy; nobody else writes there.
       staging: a folder of the same disk for files under way.
+      last: a file that is uploaded after all others: it says that they are there.
     """
 
-    def __init__(self, folder: pathlib.Path, store: Store, staging: pathlib.Path):
-        self._folder, self._store, self._staging = folder, store, staging
+    def __init__(self, folder: pathlib.Path, store: Store, staging: pathlib.Path, last: str = ""):
+        self._folder, self._store, self._staging, self._last = folder, store, staging, last
         self._there: set[str] = set()  # the names in the store
         self._sent: dict[str, Stamp] = {}  # files, and the manifests of checkpoints
         self.progressed = time.monotonic()  # when the store last took something
@@ -100,7 +101,9 @@ class Mirror:
 
     def put_files(self) -> list[str]:
         """Uploads the files outside of the checkpoints that have changed; returns their names."""
-        return self._put({name: self._folder / name for name in self._files_here()})
+        paths = {name: self._folder / name for name in self._files_here()}
+        last = {name: paths.pop(name) for name in [self._last] if name in paths}
+        return self._put(paths) + self._put(last)
 
     def fetch_checkpoint(self, checkpoint: str) -> None:
         """Downloads a checkpoint, `checkpoints/STEP`, unless it is here whole.

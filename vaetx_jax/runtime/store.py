@@ -23,6 +23,7 @@ _EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3"}
 _NOT_FOR_FOLDERS = {"http", "https", "data", "git", "github", "gist", "zip", "tar", "libarchive"}
 _NOT_FOR_FOLDERS |= {"reference", "cached", "blockcache", "filecache", "simplecache"}
 
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # as under FUSE
 _OF_THIS_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further try of `patiently`
@@ -129,6 +130,28 @@ class Store:
             return True
         return False
 
+    def modified(self, name: str) -> float | None:
+        """When a file was written last, in seconds since 1970; None: there is none.
+
+        Raises:
+          StoreError: the store does not answer.
+        """
+        with contextlib.suppress(FileNotFoundError), self._errors("read", name, FileNotFoundError):
+            return float(self._fs.modified(self._at(name)).timestamp())
+        return None
+
+    def read_end(self, name: str, size: int, most: int) -> bytes:
+        """The last bytes of a file that had a size; empty: it is gone.
+
+        Raises:
+          StoreError: the store does not answer.
+        """
+        with contextlib.suppress(FileNotFoundError), self._errors("read", name, FileNotFoundError):
+            first = max(size - most, 0)
+            content: bytes = self._fs.cat_file(self._at(name), start=first, end=size)
+            return content
+        return b""
+
     def read(self, name: str) -> bytes | None:
         """A file's content; None: there is none.
 
@@ -210,7 +233,7 @@ class Store:
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             yield temporary
-            os.link(temporary, path)  # unlike a rename, it does not take the name from another
+            _name_once(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -234,6 +257,23 @@ class Store:
             raise StoreError(
                 f"{where}: cannot be {what} ({type(error).__name__}: {text})"
             ) from error
+
+
+def _name_once(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a whole file a name that nobody has; unlike a rename, it takes it from nobody.
+
+    Raises:
+      FileExistsError: somebody has it.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        path.with_name(f".{path.name}.taken").touch(exist_ok=False)  # by one of several
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.replace(path)
 
 
 def _is_hidden(name: str) -> bool:

@@ -57,6 +57,10 @@ class Uploads:
         for event in (self._abandoned, self._urgent, self._wake):
             event.set()
 
+    def join(self) -> None:
+        """Waits for the end after `abandon`, unless the store hangs."""
+        self._thread.join(URGENT_PAUSE)
+
     def _work(self) -> None:
         pause, files_at = FIRST_PAUSE, -math.inf
         while not self._abandoned.is_set():

@@ -142,6 +142,13 @@ class WorkFolder:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def scratch_of(url: str) -> pathlib.Path:
+    """The folder of this machine in which a command that writes to a URL works; it is made."""
+    path = _scratch(url.rstrip("/")) / "run"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 @contextlib.contextmanager
 def open_to_write(given: str | pathlib.Path, *, grace: float = GRACE) -> Iterator[WorkFolder]:
     """The folder of a run or a study; all processes of a run must call it.

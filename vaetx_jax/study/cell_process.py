@@ -44,11 +44,10 @@ from vaetx_jax.runtime import signals
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.study.messages import CellOrder, Event, Order, Outcome
 from vaetx_jax.study.seal import seal, unseal
+from vaetx_jax.study.sharing import ERROR
 from vaetx_jax.training.replicas import Replicas
 from vaetx_jax.training.trainer import StoppedError, Trainer
 from vaetx_jax.version import __version__
-
-ERROR = "error.txt"
 
 
 class CellRun:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaetx_jax.models.text_vae import PARAMS, Variables
+from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.runtime.mesh import replicate
 from vaetx_jax.training.state import TrainState
 
