@@ -40,7 +40,7 @@ class Functions:
 
 def ours(folder: pathlib.Path) -> Functions:
     """JAX, through the public interface."""
-    from vaetx_jax.inference.text_model import load
+    from vaetx_jax.inference.loading import load
 
     model = load(folder / "model")
     short = model.run.config.copy_and_resolve_references()

@@ -3,8 +3,10 @@
 python -m vaetx_jax.main --config=configs/ptb_alive.py
 
 Expected: half an hour of one core of an AMD EPYC for 13,160 steps (ten epochs). On the test split,
-seed 0: KL 7.0 nats, MI 5.77 of at most 8.23, all 64 units active, another sentence's z would cost
-8.63 nats (`use`), `ppl_iw_word` 121.28 by 20 samples. The language model was not trained yet.
+seed 0: KL 7.0 nats, MI 5.77 of at most 8.23, all 64 units active. Another sentence's z would cost
+8.63 nats (`use`), and z saves 2.71 of the nats of the same decoder as a language model of as many
+steps (`gain`). By 100 samples it is 1.32 nats per sentence behind it (`behind_lm`): `ppl_iw_word`
+118.43 and 111.53.
 """
 
 from ml_collections import ConfigDict

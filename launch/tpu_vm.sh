@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Trains on a Cloud TPU VM or pod slice, on all its workers.
+# Runs a command on a Cloud TPU VM or pod slice, on all its workers.
 #
-#   launch/tpu_vm.sh [--dry-run] OPTIONS VERB [-- FLAGS OF vaetx_jax.main]
+#   launch/tpu_vm.sh [--dry-run] OPTIONS VERB [-- [MODULE] FLAGS]
+#
+# MODULE is main (the default), study or any other module (launch/module.sh).
 #
 #   create    makes the TPU (and waits until it is there)
 #   copy      copies what is committed here to every worker
 #   install   makes the environment on every worker, whose image needs Python 3.11 or newer with venv
 #             (--python=python3.11 names it; the default is python3)
-#   run       starts the training on every worker, under supervise.sh, and shows its output
-#   stop      asks the training to save and leave
+#   run       starts the command on every worker, under supervise.sh, and shows its output
+#   stop      asks it to save and leave
 #   watch     run; where the TPU was preempted: delete, create, copy, install and run again
 #   delete    deletes the TPU
 #   all       create, copy, install and watch
@@ -16,9 +18,9 @@
 #   --name=NAME --zone=ZONE --type=v5litepod-16 [--project=PROJECT]
 #   [--version=v2-alpha-tpuv5-lite] [--python=python3] [--spot] [--mount=BUCKET]
 #
-# All workers need the same --workdir: --mount=BUCKET mounts a Cloud Storage bucket as ~/shared on
-# each (with gcsfuse; take one with a hierarchical namespace, in which folders are renamed at once),
-# then say --workdir=~/shared/NAME. --dry-run prints every command and runs none.
+# The run's folder is --workdir=gs://BUCKET/RUN, which all workers see and which survives them.
+# --mount=BUCKET mounts a bucket as ~/shared on each worker besides (with gcsfuse), for the text files
+# that data.* name. --dry-run prints every command and runs none.
 set -eu
 
 name='' zone='' type='' project='' version=v2-alpha-tpuv5-lite spot='' mount='' python=python3 dry_run='' verb=''
@@ -46,10 +48,12 @@ case $verb in
   create|watch|all) [ -n "$type" ] || fail "--type is missing, for instance --type=v5litepod-16" ;;
 esac
 case $verb in
-  run|watch|all) [ $# -gt 0 ] || fail "give at least -- --config=... --workdir=..." ;;
+  run|watch|all) [ $# -gt 0 ] || fail "give at least -- --config=... --workdir=gs://..." ;;
 esac
 
 here=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=launch/module.sh
+. "$here/launch/module.sh"
 where=(--zone="$zone")
 [ -n "$project" ] && where+=(--project="$project")
 
@@ -63,7 +67,7 @@ tpu() { # VERB ARGUMENTS: on the TPU
 }
 everywhere() { tpu ssh --worker=all --command="$1"; }
 
-create() { tpu create --accelerator-type="$type" --version="$version" $spot; }
+create() { tpu create --accelerator-type="$type" --version="$version" ${spot:+"$spot"}; }
 
 copy() {
   local archive
@@ -78,17 +82,18 @@ install() {
   local suits='import sys; sys.exit(sys.version_info < (3, 11))'
   everywhere "$python -c '$suits' || { echo \"tpu_vm.sh: needs Python 3.11 or newer: install one on the workers, name it with --python\" >&2; exit 2; }"
   local pins='import sys; print("constraints-3.%d.txt" % (11 if sys.version_info < (3, 12) else 13))'
-  everywhere "cd vaetx_jax && $python -m venv .venv && .venv/bin/pip install -q --constraint \$(.venv/bin/python -c '$pins') -e '.[tpu]'"
+  everywhere "cd vaetx_jax && $python -m venv .venv && .venv/bin/pip install -q --constraint \$(.venv/bin/python -c '$pins') -e '.[tpu,gcs]'"
   if [ -n "$mount" ]; then
     everywhere "mkdir -p shared && { mountpoint -q shared || gcsfuse --implicit-dirs $(printf %q "$mount") shared; }"
   fi
 }
 
 run() {
-  local flags
-  flags=$(printf '%q ' "$@")
-  flags=${flags//--workdir=\\~/--workdir=\$HOME}
-  everywhere "cd vaetx_jax && launch/supervise.sh -- .venv/bin/python -m vaetx_jax.main --distributed=on $flags"
+  local words
+  choose_module on "$@"
+  words=$(printf '%q ' "${module[@]}")
+  words=${words//=\\~/=\$HOME}
+  everywhere "cd vaetx_jax && launch/supervise.sh -- .venv/bin/python -m $words"
 }
 
 stop() { everywhere 'pkill -TERM -f launch/supervise.sh'; }

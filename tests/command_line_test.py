@@ -96,12 +96,25 @@ def test_a_tilde_is_expanded_once_in_every_path(parse, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "given", ["--workdir=gs://bucket/run", "--config.data.train=s3://b/a.txt"], ids=str
+    "given",
+    ["--config.data.cache_dir=gs://bucket/cache", "--config.data.train=s3://b/a.txt"],
+    ids=str,
 )
 def test_a_url_is_refused_where_a_path_is_needed(parse, given):
     status, errors, _ = parse("--config=text", given)
     assert status == 2
     assert "cannot be read or written here; give a path of this machine" in errors
+
+
+def test_a_work_folder_may_be_a_url_of_a_store(parse):
+    assert parse("--config=text", "--workdir=memory://bucket/run")[0] is None
+    assert command_line.default_workdir("runs") == "memory://bucket/run"
+
+
+def test_a_work_folder_at_a_url_of_no_store_is_refused(parse):
+    status, errors, _ = parse("--config=text", "--workdir=gz://bucket/run")
+    assert status == 2
+    assert "--workdir = 'gz://bucket/run': no folder can be kept at gz://" in errors
 
 
 MISTAKES = {

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.export import export
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 
 SENTENCES = ["i love this soup", "the chefs were happy"]
 

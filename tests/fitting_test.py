@@ -16,7 +16,7 @@ from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.fitting import fit
 from vaetx_jax.inference.columns import Corpus, columns_of
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.sentence_vectors import SentenceVectors
 
 SENTENCES = [f"the {a} {b} {c}" for a in ("old", "new") for b in ("cat", "dog") for c in "abcdefgh"]
@@ -145,7 +145,7 @@ def test_a_published_encoder_is_one_argument(quick, tmp_path):
     settings = {name: value for name, value in quick.items() if name != "tokenizer_vocab_size"}
     model = fit(SENTENCES, LABELS, encoder=folder, verbose=False, **settings)
     assert model.run.config.model.name == "vae_bert"
-    assert model.run.tokenizer.size == tiny_bert.VOCABULARY
+    assert model.run.encoder_tokenizer.size == tiny_bert.VOCABULARY
     np.testing.assert_array_equal(
         model.params["encoder"]["token"]["embedding"],
         tiny_bert.tensors()["embeddings.word_embeddings.weight"],

@@ -1,6 +1,7 @@
 """The launch scripts: what they would do, and that the supervisor does it."""
 
 import contextlib
+import fnmatch
 import os
 import pathlib
 import shutil
@@ -10,7 +11,8 @@ import sys
 
 import pytest
 
-LAUNCH = pathlib.Path(__file__).resolve().parent.parent / "launch"
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+LAUNCH = REPOSITORY / "launch"
 SCRIPTS = ["gpu_node.sh", "slurm.sbatch", "supervise.sh", "tpu_vm.sh"]
 
 
@@ -24,17 +26,17 @@ def run(script: str, *arguments: str, **environment: str) -> subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [*SCRIPTS, "module.sh"])
 def test_shellcheck_finds_nothing(script):
     if not shutil.which("shellcheck"):
         pytest.skip("shellcheck is not installed")
     done = subprocess.run(
-        ["shellcheck", str(LAUNCH / script)], capture_output=True, text=True, check=False
+        ["shellcheck", "-x", script], cwd=LAUNCH, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [*SCRIPTS, "module.sh"])
 def test_bash_can_read_it(script):
     done = subprocess.run(["bash", "-n", str(LAUNCH / script)], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -105,6 +107,110 @@ def test_the_gpu_script_supervises_one_process():
     done = run("gpu_node.sh", "--dry-run", "--gpus=0,1", *FLAGS)
     assert done.returncode == 0, done.stderr
     assert "-m vaetx_jax.main --distributed=off --config=configs/ptb.py" in done.stdout
+
+
+MODULES = {
+    ("study", "--config=a"): "-m vaetx_jax.study --distributed={} --config=a",
+    ("main", "--config=a"): "-m vaetx_jax.main --distributed={} --config=a",
+    ("--config=a",): "-m vaetx_jax.main --distributed={} --config=a",
+    ("evaluate", "--workdir=a"): "-m vaetx_jax.evaluate --workdir=a",
+    ("benchmarks.train_step", "--model=a"): "-m benchmarks.train_step --model=a",
+}
+
+
+@pytest.mark.parametrize("words", MODULES)
+@pytest.mark.parametrize("script", ["gpu_node.sh", "slurm.sbatch", "tpu_vm.sh"])
+def test_every_script_starts_the_module_that_stands_after_the_dashes(script, words):
+    own = {"gpu_node.sh": ("--dry-run",), "tpu_vm.sh": (*TPU, "run")}.get(script, ())
+    done = run(script, *own, "--", *words, DRY_RUN="1")
+    assert done.returncode == 0, done.stderr
+    wanted = MODULES[words].format("off" if script == "gpu_node.sh" else "on")
+    assert f"{wanted} " in done.stdout.replace("\\ ", " ")
+
+
+def test_a_grid_under_slurm_goes_on_without_a_host_that_fails():
+    assert "--kill-on-bad-exit=0" in run("slurm.sbatch", "study", "--config=a", DRY_RUN="1").stdout
+    assert "--kill-on-bad-exit=1" in run("slurm.sbatch", "--config=a", DRY_RUN="1").stdout
+
+
+def test_the_tpu_script_installs_what_a_bucket_needs():
+    done = run("tpu_vm.sh", *TPU, "install")
+    printed = done.stdout.replace("\\", "")
+    assert "'.[tpu,gcs]'" in printed and "--constraint" in printed
+
+
+# The image and the jobs of Kubernetes ------------------------------------------------------------
+
+
+def jobs() -> list[dict]:
+    yaml = pytest.importorskip("yaml", reason="no library that reads YAML is installed")
+    return list(yaml.safe_load_all((LAUNCH / "gke.yaml").read_text(encoding="utf-8")))
+
+
+def job_specs() -> dict[str, dict]:
+    """Name -> the spec of its Job."""
+    found = {}
+    for job in jobs():
+        spec = job["spec"]
+        inner = spec["replicatedJobs"][0]["template"]["spec"] if "replicatedJobs" in spec else spec
+        found[job["metadata"]["name"]] = inner
+    return found
+
+
+def test_the_jobs_are_of_the_kinds_that_they_say_they_are():
+    kinds = {job["metadata"]["name"]: (job["apiVersion"], job["kind"]) for job in jobs()}
+    jobset = ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    assert kinds == {
+        "vaetx-grid": ("batch/v1", "Job"),
+        "vaetx-gpus": jobset,
+        "vaetx-tpu": jobset,
+    }
+
+
+@pytest.mark.parametrize("name", ["vaetx-grid", "vaetx-gpus", "vaetx-tpu"])
+def test_a_job_is_resumed_by_75_and_ended_by_the_users_errors(name):
+    spec = job_specs()[name]
+    exits = {
+        status: rule["action"]
+        for rule in spec["podFailurePolicy"]["rules"]
+        for status in rule.get("onExitCodes", {}).get("values", [])
+    }
+    assert exits == {75: "Ignore", 1: "FailJob", 2: "FailJob"}
+    pod = spec["template"]["spec"]
+    assert pod["restartPolicy"] == "Never", "a policy of failures needs it"
+    (container,) = pod["containers"]
+    assert {rule.get("onExitCodes", {}).get("containerName", container["name"]) for rule in
+            spec["podFailurePolicy"]["rules"]} == {container["name"]}  # fmt: skip
+    words = " ".join(container["args"])
+    grace = float(words.partition("--grace=")[2].split()[0])
+    assert grace < pod["terminationGracePeriodSeconds"]
+    assert "--workdir=gs://" in words and spec["completions"] == spec["parallelism"]
+
+
+def dockerfile() -> list[str]:
+    text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_the_image_runs_as_nobody_of_note_and_has_a_healthcheck():
+    lines = dockerfile()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users == ["vaetx"]
+    assert any("vaetx_jax.runtime.health" in line for line in lines if "HEALTHCHECK" in line)
+    install = next(line for line in lines if "pip install" in line)
+    assert "--constraint" in install and "$DEVICE" in install
+
+
+def test_the_image_copies_what_exists_and_is_not_kept_out_of_it():
+    ignore = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    kept = [line.removeprefix("!") for line in ignore if line.startswith("!")]
+    copied = [
+        source for line in dockerfile() if line.startswith("COPY ") for source in line.split()[1:-1]
+    ]
+    assert len(copied) >= 8
+    for source in copied:
+        assert (REPOSITORY / source).exists(), source
+        assert any(fnmatch.fnmatch(source, pattern) for pattern in kept), source
 
 
 # The supervisor ---------------------------------------------------------------------------------

@@ -14,14 +14,14 @@ from vaetx_jax.version import __version__
 
 if TYPE_CHECKING:
     from vaetx_jax.fitting import fit
-    from vaetx_jax.inference.text_model import load
+    from vaetx_jax.inference.loading import load
 
 __all__ = ["__version__", "fit", "load"]
 
 
 def __getattr__(name: str) -> object:
     if name == "load":
-        from vaetx_jax.inference.text_model import load
+        from vaetx_jax.inference.loading import load
 
         return load
     if name == "fit":

@@ -21,11 +21,14 @@ from vaetx_jax.config.keys import check_local, expand_paths, flatten, value_of
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.run import trackers
-from vaetx_jax.runtime import paths, signals, streams
+from vaetx_jax.runtime import paths, signals, streams, work_folder
+from vaetx_jax.runtime.store import check_url
 from vaetx_jax.settings import closest
 
 _SENTENCE_FLAGS = ("input", "corpus", "sentences", "data")  # files, or data sets of the hub
 _PATH_FLAGS = ("workdir", "output", "to", *_SENTENCE_FLAGS)
+# Those that may be a URL, and how a command that only reads a run has them on this machine.
+_FOLDERS = {"workdir": work_folder.reading, "to": work_folder.making}
 
 CRASHED = 70  # exit status: 'not the user's fault'; supervisors start it again
 
@@ -44,8 +47,14 @@ _USERS_MATTER = {
 }
 
 
-def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> None:
+def run(
+    main: Callable[[], int | None], define_flags: Callable[[], None], *, trains: bool = False
+) -> None:
     """Runs a command: parses its flags, calls `main`, turns the user's errors into one message.
+
+    Args:
+      trains: the command opens its --workdir itself, to write it; for all others a URL's is fetched
+        before, and what they write into it is uploaded after.
 
     Exit status: what `main` returns, 1 or 2 for the user's errors, 75 when stopped, 70 for a fault
     that is not the user's.
@@ -53,7 +62,8 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None]) -> Non
     streams.repair()
     quiet()
     define_flags()
-    app.run(lambda _: sys.exit(_status(main)), flags_parser=_parse)
+    work = main if trains else _with_folders(main)
+    app.run(lambda _: sys.exit(_status(work)), flags_parser=_parse)
 
 
 def run_with_words(
@@ -65,7 +75,25 @@ def run_with_words(
     define_flags()
     flags.FLAGS.set_gnu_getopt(True)
     parse = functools.partial(_parse, words=True)
-    app.run(lambda argv: sys.exit(_status(lambda: main(argv[1:]))), flags_parser=parse)
+
+    def start(argv: Sequence[str]) -> None:
+        sys.exit(_status(_with_folders(lambda: main(argv[1:]))))
+
+    app.run(start, flags_parser=parse)
+
+
+def _with_folders(main: Callable[[], int | None]) -> Callable[[], int | None]:
+    """The command with the folders of its flags on this machine while it runs."""
+
+    def work() -> int | None:
+        with contextlib.ExitStack() as stack:
+            for name, opened in _FOLDERS.items():
+                if name in flags.FLAGS and flags.FLAGS[name].value:
+                    path = stack.enter_context(opened(str(flags.FLAGS[name].value)))
+                    flags.FLAGS[name].value = str(path)
+            return main()
+
+    return work
 
 
 def quiet() -> None:
@@ -192,7 +220,9 @@ def _expand_paths() -> None:
     """Expands `~` in every flag and setting that is a path: here, once, for all that follows."""
     for name in _PATH_FLAGS:
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
-        if path:
+        if path and name in _FOLDERS and paths.scheme_of(path):
+            check_url(f"--{name}", path)
+        elif path:
             check_local(f"--{name}", path, hub=name in _SENTENCE_FLAGS)
             flags.FLAGS[name].value = paths.expand(path)
     if "config" in flags.FLAGS and flags.FLAGS["config"].present:
@@ -245,8 +275,10 @@ def _bare_config(argv: Sequence[str]) -> Any:
     return values.config
 
 
-def default_workdir(root: str) -> pathlib.Path:
-    """The folder of `--workdir` or, without it, `ROOT/NAME`, NAME being that of the config file.
+def default_workdir(root: str) -> pathlib.Path | str:
+    """The folder of `--workdir`, perhaps a URL, or, without it, `ROOT/NAME`.
+
+    NAME is that of the config file.
 
     `--config=configs/ptb.py` gives `runs/ptb`, and with a model behind the colon,
     `--config=configs/ptb.py:vae_gru`, `runs/ptb-vae_gru`.
@@ -254,6 +286,8 @@ def default_workdir(root: str) -> pathlib.Path:
     Args:
       root: the folder of all such folders, `runs` or `studies`.
     """
+    if paths.scheme_of(flags.FLAGS.workdir or ""):
+        return str(flags.FLAGS.workdir)
     if flags.FLAGS.workdir:
         return pathlib.Path(flags.FLAGS.workdir)
     path, _, argument = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")

@@ -28,8 +28,9 @@ from vaetx_jax.data.batches import EvalBatches
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.inference import exported
+from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.reference import reference_nll
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.inference.text_quality import sampled_text, text_quality
 from vaetx_jax.metrics import usage
 from vaetx_jax.metrics.estimator import Estimates, Estimator

@@ -22,7 +22,8 @@ from vaetx_jax.config import validation
 from vaetx_jax.data.corpora.corpus import SOURCES
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported, hub
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.loading import load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CORPUS
 from vaetx_jax.runtime.atomic import atomic_folder, write_text

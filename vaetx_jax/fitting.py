@@ -20,7 +20,8 @@ from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.data.fields import LABEL, Fields
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.inference.columns import Corpus, columns_of
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.loading import load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.run import create_run, prepare
 from vaetx_jax.runtime.atomic import atomic_folder
@@ -72,6 +73,7 @@ def fit(
     default = _default(model, encoder)
     chosen = _settings(default, {**(config or {}), **_dotted(default, settings)})
     corpus = columns_of(sentences, labels, Fields.of(*_take_columns(chosen)))
+    keys.check_local("workdir", str(workdir or ""))
     temporary = workdir is None
     folder = pathlib.Path(workdir or tempfile.mkdtemp(prefix="vaetx-fit-")).expanduser().resolve()
     try:

@@ -13,6 +13,7 @@ if __name__ == "__main__":
 import contextlib
 import pathlib
 import platform
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -24,11 +25,11 @@ from vaetx_jax.config import keys, validation
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
+from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.reference import check_reference
-from vaetx_jax.inference.text_model import load
-from vaetx_jax.run import workdir
+from vaetx_jax.run import metrics_page, status, workdir
 from vaetx_jax.run.run import Run, create_run, prepare
-from vaetx_jax.runtime import distributed, processes
+from vaetx_jax.runtime import distributed, processes, work_folder
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.runtime.mesh import check_batch_size, data_mesh
@@ -46,20 +47,36 @@ def define_flags() -> None:
         "workdir", None, "The run's folder, runs/NAME by default; the same command resumes it."
     )
     command_line.define_trackers()
+    status.define_flags()
+    metrics_page.define_flags()
+    work_folder.define_flags()
     distributed.define_flags()
 
 
 def main() -> int:
     """The command."""
+    if flags.FLAGS.status:
+        named = flags.FLAGS.workdir or flags.FLAGS.config
+        return status.print_status(str(command_line.default_workdir("runs") if named else "runs"))
     command_line.require("config")
     folder = command_line.default_workdir("runs")
     command_line.use_trackers()
     distributed.start()
-    return run(flags.FLAGS.config, folder)
+    port, host = flags.FLAGS.metrics_port, flags.FLAGS.metrics_host
+    with (
+        work_folder.open_to_write(folder, grace=flags.FLAGS.grace) as work,
+        metrics_page.serving(port, host, lambda: metrics_page.read_folders([work.path])),
+    ):
+        return run(flags.FLAGS.config, work.path, share=work.share)
 
 
-def run(config: ConfigDict, folder: pathlib.Path) -> int:
+def run(
+    config: ConfigDict, folder: pathlib.Path, *, share: Callable[[], None] = lambda: None
+) -> int:
     """Trains in a folder, or resumes its run, and evaluates the best checkpoint on the test split.
+
+    Args:
+      share: gives all processes what the first has in its folder, where they do not share a disk.
 
     Returns:
       The exit status: 0, or 75 when a signal stopped the training; the same call resumes it.
@@ -74,6 +91,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
         check_batch_size(key, keys.value_of(config, key), data_mesh())
     with contextlib.ExitStack() as stack:
         distributed.first_does(lambda: _prepare(config, folder, stack))
+        share()
         run = create_run(config, folder)
         check_reference(run)
         trainer = Trainer(run)
@@ -84,6 +102,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
             print(f"{stopped}. Run the same command again to resume.")
             distributed.leave()
             return signals.STOPPED
+        share()
         model = load(folder).on_local_devices()
         distributed.leave()
         if processes.is_first():
@@ -167,4 +186,4 @@ def _train(trainer: Trainer) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, define_flags)
+    command_line.run(main, define_flags, trains=True)

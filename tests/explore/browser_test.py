@@ -8,7 +8,7 @@ import pytest
 
 from vaetx_jax.explore.__main__ import open_session
 from vaetx_jax.explore.session import NEIGHBOURS, SAMPLES, STEPS
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 
 pytest.importorskip("dash", reason="Dash is not installed: pip install 'vaetx-jax[explore]'")

@@ -19,7 +19,7 @@ from vaetx_jax.explore.__main__ import open_session
 from vaetx_jax.explore.figures import PANELS
 from vaetx_jax.explore.session import STEPS, VIEWS, SupersededError
 from vaetx_jax.export import export
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 
 pytest.importorskip("dash", reason="Dash is not installed: pip install 'vaetx-jax[explore]'")

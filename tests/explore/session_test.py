@@ -20,7 +20,7 @@ from vaetx_jax.explore.session import (
     SupersededError,
     Turns,
 )
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 
 MARKUP = "<b>bold</b> & <img src=x onerror=alert(1)>"
 LIMIT = 30

@@ -13,7 +13,7 @@ from vaetx_jax import command_line
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import UserError
 from vaetx_jax.generate import __main__, vector_files
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 
 LINES = ["i love this soup", "", "you will watch a bad storm", "the chefs were happy 🎉"]
 
@@ -37,7 +37,6 @@ def command(monkeypatch, capsys, trained, model):
         else:
             monkeypatch.undo()
             monkeypatch.setattr(flags, "FLAGS", values)
-        monkeypatch.setattr(__main__, "use_compilation_cache", lambda config: None)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         try:
             left = command_line._parse(["generate", f"--workdir={workdir}", *arguments], words=True)
@@ -192,7 +191,7 @@ def test_encode_streams_into_npy(command, model, file, tmp_path, monkeypatch):
     monkeypatch.setattr("vaetx_jax.generate.tasks.WINDOW", 3)
     status, out, errors = command("encode", f"--input={file}", f"--output={tmp_path / 'z.npy'}")
     assert (status, out) == (0, "") and "4 rows" in errors
-    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), model.encode(LINES)[0])
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), model.encode(LINES)[0], atol=2e-6)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.txt", "z.npy"]
 
 
@@ -204,8 +203,9 @@ def test_encode_streams_into_parquet(command, model, file, tmp_path, monkeypatch
     table = parquet.read_table(path)
     mean, std = model.encode(LINES)
     assert table["line"].to_pylist() == [1, 2, 3, 4]
-    np.testing.assert_array_equal(np.float32(table["mean"].to_pylist()), mean)
-    np.testing.assert_array_equal(np.float32(table["std"].to_pylist()), std)
+    # A window of one sentence is rounded otherwise than a batch.
+    np.testing.assert_allclose(table["mean"].to_pylist(), mean, atol=2e-6)
+    np.testing.assert_allclose(table["std"].to_pylist(), std, atol=2e-6)
 
 
 def test_an_npy_of_no_rows_or_of_very_many_has_the_right_header(tmp_path):

@@ -39,7 +39,7 @@ ROWS = [
 ROW_OF = {name: -row for row, names in enumerate(ROWS) for name in names.split()}
 
 # `vaetx_jax.NAME` is imported when first asked for: (module, name).
-GIVEN_AWAY = {("inference.text_model", "load"), ("fitting", "fit")}
+GIVEN_AWAY = {("inference.loading", "load"), ("fitting", "fit")}
 # What `from vaetx_jax.config import NAME` gives; the other packages' own files are empty.
 CONFIG_EXPORTS = {
     ("vaetx_jax.config.defaults", "default_config"),

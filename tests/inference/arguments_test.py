@@ -5,7 +5,8 @@ import pytest
 
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.arguments import check_latents, is_missing
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.loading import load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.sentence_vectors import SentenceVectors
 
 TEXTS = ["i love this soup", "the chefs were happy", "i hate tea"]
@@ -33,11 +34,17 @@ SENTENCES = {
     "encode": lambda m, x: m.encode(x),
     "reconstruct": lambda m, x: m.reconstruct(x),
     "stream_reconstruct": lambda m, x: list(m.stream_reconstruct(x)),
+    "steer (sentences)": lambda m, x: m.steer(x, TEXTS, TEXTS),
+    "stream_steer": lambda m, x: list(m.stream_steer(x, TEXTS, TEXTS)),
     "score": lambda m, x: m.score(x, iw_samples=0),
     "latent_map": lambda m, x: m.latent_map(x),
     "neighbours (query)": lambda m, x: m.neighbours(x, TEXTS),
     "neighbours (corpus)": lambda m, x: m.neighbours(TEXTS, x, metric="euclidean"),
     "SentenceVectors": lambda m, x: SentenceVectors(m).fit(TEXTS).transform(x),
+}
+SETS = {  # whose mean is taken, so that they are not empty
+    "steer (start)": lambda m, x: m.steer(TEXTS, x, TEXTS),
+    "steer (end)": lambda m, x: m.steer(TEXTS, TEXTS, x),
 }
 GROUPS = {
     "stream_interpolate": lambda m, x: list(m.stream_interpolate(x)),
@@ -89,10 +96,10 @@ def test_every_public_method_is_in_a_table():
 
 
 @pytest.mark.parametrize("given", NO_SENTENCES)
-@pytest.mark.parametrize("method", [*SENTENCES, *GROUPS])
+@pytest.mark.parametrize("method", [*SENTENCES, *SETS, *GROUPS])
 def test_what_is_no_list_of_sentences_is_refused_by_every_method(model, method, given):
     with pytest.raises(UserError, match="a list of sentences is needed"):
-        (SENTENCES | GROUPS)[method](model, NO_SENTENCES[given])
+        (SENTENCES | SETS | GROUPS)[method](model, NO_SENTENCES[given])
 
 
 @pytest.mark.parametrize("given", NO_LISTS_OF_TEXTS)
@@ -131,6 +138,12 @@ def test_a_number_that_cannot_be_is_refused_by_every_method(model, method, numbe
 def test_no_sentences_give_no_results(model, method):
     SENTENCES[method](model, [])
     SENTENCES[method](model, np.array([], dtype=str))
+
+
+@pytest.mark.parametrize("method", SETS)
+def test_a_set_without_a_sentence_has_no_mean(model, method):
+    with pytest.raises(UserError, match="give at least one to take the mean of"):
+        SETS[method](model, [])
 
 
 def test_every_sequence_of_texts_is_taken_alike(model):

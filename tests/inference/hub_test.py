@@ -7,7 +7,7 @@ from tests.helpers.offline_hub import COMMIT, offline_hub
 from vaetx_jax.errors import UserError
 from vaetx_jax.export import export
 from vaetx_jax.inference import hub
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from scipy.stats import multivariate_normal
 from vaetx_jax.errors import ConfigError, DamagedError
 from vaetx_jax.export import export
 from vaetx_jax.inference.latent_prior import LatentPrior, fit_class, fit_mixture
+from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.prior_file import PRIOR, save_prior
 from vaetx_jax.inference.sentences import encode_split
-from vaetx_jax.inference.text_model import load
 
 NOISE = np.random.default_rng(0)
 CLOUDS = np.concatenate(

@@ -11,8 +11,8 @@ from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.evaluate import evaluate
 from vaetx_jax.export import export
+from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.reference import check_reference, reference_nll
-from vaetx_jax.inference.text_model import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import create_run, open_run
 

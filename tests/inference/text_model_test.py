@@ -14,7 +14,7 @@ import vaetx_jax
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import sentences as sentences_lib
 from vaetx_jax.inference.batching import BATCH, length_classes, rows_by_length
-from vaetx_jax.inference.text_model import init_untrained, load
+from vaetx_jax.inference.loading import init_untrained, load
 from vaetx_jax.metrics import estimator as estimator_lib
 
 SENTENCES = [
@@ -201,7 +201,7 @@ def test_a_stream_gives_the_same_whatever_is_read_at_a_time(model, monkeypatch):
     paths = list(model.stream_interpolate(pairs, 3, **drawn))
     fourths = list(model.stream_analogy(triples, **drawn))
     samples = model.sample(5, seed=3)
-    monkeypatch.setattr("vaetx_jax.inference.text_model.WINDOW", 2)
+    monkeypatch.setattr("vaetx_jax.inference.groups.WINDOW", 2)
     assert list(model.stream_reconstruct(iter(SENTENCES), **drawn)) == whole
     assert list(model.stream_interpolate(iter(pairs), 3, **drawn)) == paths
     assert list(model.stream_analogy(iter(triples), **drawn)) == fourths
@@ -210,7 +210,7 @@ def test_a_stream_gives_the_same_whatever_is_read_at_a_time(model, monkeypatch):
 
 
 def test_a_stream_reads_no_further_than_a_window(model, monkeypatch):
-    monkeypatch.setattr("vaetx_jax.inference.text_model.WINDOW", 3)
+    monkeypatch.setattr("vaetx_jax.inference.groups.WINDOW", 3)
     sentences = iter(SENTENCES * 2)
     stream = model.stream_reconstruct(sentences)
     assert next(stream) == model.reconstruct(SENTENCES[:1])[0]

@@ -11,7 +11,8 @@ from tests.helpers.tiny_run import fit
 from tests.inference.reference_test import language_model_config
 from vaetx_jax.evaluate import evaluate
 from vaetx_jax.inference import text_quality as text_quality_lib
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.loading import load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.inference.text_quality import text_quality
 
 

@@ -18,7 +18,7 @@ from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import validate
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.export import export
-from vaetx_jax.inference.text_model import load as load_model
+from vaetx_jax.inference.loading import load as load_model
 from vaetx_jax.models import gpt2
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import create_run

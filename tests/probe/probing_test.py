@@ -16,7 +16,7 @@ from tests.helpers.tiny_run import tiny_config
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.inference.text_model import init_untrained, load
+from vaetx_jax.inference.loading import init_untrained, load
 from vaetx_jax.probe import probing
 from vaetx_jax.probe.tables import print_probe
 from vaetx_jax.run.run import create_run

@@ -8,7 +8,7 @@ from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import validate
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.final_report import write_samples
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.run.given_vectors import open_vectors
 from vaetx_jax.run.run import create_run
 

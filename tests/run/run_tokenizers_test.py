@@ -8,8 +8,8 @@ from tests.helpers.tiny_run import fit
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.export import export
+from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.sentences import encode_split
-from vaetx_jax.inference.text_model import load
 from vaetx_jax.run.run import create_run
 from vaetx_jax.run.workdir import ENCODER_TOKENIZER
 from vaetx_jax.runtime.mesh import put_batch

@@ -126,7 +126,7 @@ class Chaos:
         resumed = went_on_from(self.folder)
         if resumed is not None and resumed != before:
             self.wrong.append(f"kill {number}: went on from {resumed}, not from {before}")
-        if resumed is not None and logged - resumed > EVERY:
+        if resumed is not None and logged - resumed > 2 * EVERY:
             self.wrong.append(f"kill {number}: {logged - resumed} steps lost")
         lost = last_row(self.folder) - newest(self.folder)
         what = "starting" if starting else doing(self.folder)

@@ -32,7 +32,7 @@ from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.config.validation import validate
 from vaetx_jax.data.tokenized import TokenizedSplit
 from vaetx_jax.evaluate import evaluate
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.models.presets import MODELS, has_latent
 from vaetx_jax.run import workdir
 from vaetx_jax.run.run import Run, create_run

@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import pathlib
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +106,53 @@ def test_a_step_that_is_there_is_left_as_it_is(opened):
 def test_no_temporary_folder_is_left_after_saving(opened, folder):
     save(opened(), [5.0, 4.0, 3.0, 2.0])
     assert sorted(path.name for path in folder.iterdir()) == ["30", "40"]
+
+
+# Written beside the training --------------------------------------------------------------------
+
+
+def held_back(monkeypatch) -> threading.Event:
+    """Lets no checkpoint be finished before the event is set."""
+    release, write = threading.Event(), checkpoint.write_manifest
+
+    def waiting(*given):
+        release.wait(60.0)
+        write(*given)
+
+    monkeypatch.setattr(checkpoint, "write_manifest", waiting)
+    return release
+
+
+def test_what_is_begun_is_the_state_of_then_whatever_becomes_of_its_arrays(opened, monkeypatch):
+    checkpoints, release, state = opened(), held_back(monkeypatch), state_after(10)
+    checkpoints.begin(state, CheckpointInfo(10, 5.0, candidate=True))
+    jax.tree.map(lambda leaf: leaf.delete(), state)  # as a step does that takes their memory
+    assert not checkpoints.is_finished() and checkpoints.steps() == []
+    release.set()
+    assert checkpoints.finish().step == 10 and checkpoints.finish() is None
+    assert_identical(checkpoints.restore(10, state_after(0)), state_after(10))
+
+
+def test_the_next_save_waits_for_the_one_before(opened, monkeypatch):
+    checkpoints, release = opened(), held_back(monkeypatch)
+    checkpoints.begin(state_after(10), CheckpointInfo(10, 5.0, candidate=True))
+    threading.Timer(0.05, release.set).start()
+    checkpoints.begin(state_after(20), CheckpointInfo(20, 4.0, candidate=True))
+    assert checkpoints.steps() == [10]
+    checkpoints.finish()
+    assert checkpoints.steps() == opened().steps() == [10, 20]
+
+
+def test_an_error_of_what_was_begun_comes_with_the_next_save_and_once(opened, monkeypatch):
+    checkpoints = opened()
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(checkpoint, "write_manifest", lambda *_: raise_(full))
+        checkpoints.begin(state_after(10), CheckpointInfo(10, 5.0, candidate=True))
+        with pytest.raises(UnsavedError, match="10: could not be saved: the disk is full"):
+            checkpoints.begin(state_after(20), CheckpointInfo(20, 4.0, candidate=True))
+    checkpoints.save(state_after(20), CheckpointInfo(20, 4.0, candidate=True))
+    assert checkpoints.steps() == opened().steps() == [20]
 
 
 # What cannot be saved ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.training.language_model import FILE, keep_nll, kept_nll
 

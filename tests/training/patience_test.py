@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.tiny_run import fit
 from tests.training.trainer_test import comparable, interrupt_at
 from vaetx_jax import main
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.run.run import create_run
 from vaetx_jax.training import recorder
 from vaetx_jax.training.patience import Patience

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.tiny_run import fit, tiny_config
 from vaetx_jax.evaluate import evaluate
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.models import gaussian, text_vae
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.runtime.console import Progress

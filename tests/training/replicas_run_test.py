@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from tests.helpers.metric_rows import steady_rows
 from tests.helpers.tiny_run import fit
 from tests.training.trainer_test import interrupt_at
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import Run, create_run

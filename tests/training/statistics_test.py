@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiny_run import fit, tiny_config
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.models import gaussian, text_vae
 from vaetx_jax.training import statistics
 from vaetx_jax.training.statistics import SplitStatistics, updates_between

@@ -13,7 +13,7 @@ from tests.helpers.tiny_run import STEPS, fit
 from vaetx_jax import main
 from vaetx_jax.data.batches import TrainBatches
 from vaetx_jax.errors import UserError
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import create_run
@@ -91,13 +91,13 @@ def test_best_is_among_the_ends_of_cycles(trained):
 
 def test_with_one_cycle_every_validation_may_be_best(config, tmp_path, monkeypatch):
     """It ends with the run: else `best` were the last, however much it overfits."""
-    save, saved = Checkpoints.save, []
+    save, saved = Checkpoints.begin, []
 
     def noted(self, state, facts):
         saved.append((facts.step, facts.candidate))
         save(self, state, facts)
 
-    monkeypatch.setattr(Checkpoints, "save", noted)
+    monkeypatch.setattr(Checkpoints, "begin", noted)
     config = config.copy_and_resolve_references()
     config.objective.cycles, config.train.steps = 1, 20
     fit(config, tmp_path)
@@ -191,16 +191,24 @@ def test_a_run_that_skips_gives_up_where_nothing_else_comes(config, tmp_path, mo
 
 
 def unsaved_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> list[int]:
-    """Saving fails at these steps, as often as it is tried; gives the list of the tries."""
-    save, tried = Checkpoints.save, []
+    """Writing fails at these steps, as often as it is tried; gives the list of the tries.
 
-    def failing(self: Checkpoints, state: object, facts: CheckpointInfo) -> None:
-        tried.append(facts.step)
-        if facts.step in steps:
-            raise UnsavedError(f"{facts.step}: could not be saved: the disk is full")
-        save(self, state, facts)
+    Each save is waited for, so that it does not depend on the disk's speed when an error is known.
+    """
+    begin, write, tried = Checkpoints.begin, Checkpoints._write, []
 
-    monkeypatch.setattr(Checkpoints, "save", failing)
+    def failing(self: Checkpoints, tree: object, frozen: object, info: CheckpointInfo) -> None:
+        tried.append(info.step)
+        if info.step in steps:
+            raise UnsavedError(f"{info.step}: could not be saved: the disk is full")
+        write(self, tree, frozen, info)
+
+    def waiting(self: Checkpoints, state: object, info: CheckpointInfo) -> None:
+        begin(self, state, info)
+        self._background._thread.join()
+
+    monkeypatch.setattr(Checkpoints, "_write", failing)
+    monkeypatch.setattr(Checkpoints, "begin", waiting)
     monkeypatch.setattr(recorder, "SAVE_AGAIN", (0.0, 0.0))
     return tried
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.helpers.paths import FIXTURES, REPOSITORY
 from vaetx_jax.config import keys
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import create_run, open_run
 from vaetx_jax.study.cells import cells_of

@@ -28,7 +28,8 @@ from vaetx_jax.data.fields import ANY_FIELDS, Fields
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.explore.sentences import read_sentences
 from vaetx_jax.explore.session import Session
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.loading import load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 
 

@@ -47,8 +47,9 @@ from vaetx_jax.generate import vector_files
 from vaetx_jax.generate.tasks import SCORE_HEADING, STEER, TASKS, encode_windows
 from vaetx_jax.inference.decoding import Decoding
 from vaetx_jax.inference.interpolation import PATHS
+from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.neighbours import METRICS
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.runtime.atomic import open_atomic
 from vaetx_jax.settings import closest
 

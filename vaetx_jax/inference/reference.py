@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.inference.text_model import TextModel, load
+from vaetx_jax.inference.loading import load
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.estimator import Estimator
 from vaetx_jax.models.presets import has_latent
 from vaetx_jax.run.run import Run, open_run

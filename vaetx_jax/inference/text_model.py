@@ -2,16 +2,13 @@
 
 import dataclasses
 import functools
-import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.errors import UserError
-from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.arguments import (
     check_finite,
     check_groups,
@@ -23,8 +20,9 @@ from vaetx_jax.inference.arguments import (
     check_sentences,
     is_numeric,
 )
-from vaetx_jax.inference.batching import BATCH, WINDOW, windows
+from vaetx_jax.inference.batching import BATCH, WINDOW
 from vaetx_jax.inference.decoding import make_decoding
+from vaetx_jax.inference.groups import decode_groups
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
 from vaetx_jax.inference.latent_prior import (
     LatentPrior,
@@ -33,20 +31,15 @@ from vaetx_jax.inference.latent_prior import (
     mixture_prior,
 )
 from vaetx_jax.inference.neighbours import NearestRows, Neighbours
-from vaetx_jax.inference.prior_file import load_prior, save_prior
+from vaetx_jax.inference.prior_file import save_prior
 from vaetx_jax.inference.sampling import stream_samples
 from vaetx_jax.inference.scoring import Scores, score_sentences
 from vaetx_jax.inference.sentences import decode_latents, encode_features, encode_sentences
 from vaetx_jax.inference.steering import shift_between
 from vaetx_jax.metrics.estimator import Estimator
-from vaetx_jax.models import text_vae
 from vaetx_jax.models.language_model import PARAMS, Variables
-from vaetx_jax.run.run import Run, open_run
-from vaetx_jax.run.workdir import CHECKPOINTS
-from vaetx_jax.runtime.compilation_cache import use_compilation_cache
-from vaetx_jax.runtime.mesh import data_mesh, process_share, put_replicated, replicated
-from vaetx_jax.training.checkpoint import Checkpoints, choose
-from vaetx_jax.training.state import variables_like
+from vaetx_jax.run.run import Run
+from vaetx_jax.runtime.mesh import data_mesh, process_share, put_replicated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +198,7 @@ class TextModel:
         self.check_has_latent("reconstruct")
         check_iterable(sentences)
         groups = ((sentence,) for sentence in sentences)
-        decoded = self._decode_groups(groups, lambda mean_1xZ: mean_1xZ, 1, seed, how)
+        decoded = decode_groups(self, groups, lambda mean_1xZ: mean_1xZ, 1, seed=seed, how=how)
         return (sentence for (sentence,) in decoded)
 
     def interpolate(
@@ -231,10 +224,11 @@ class TextModel:
         self.check_has_latent("interpolate")
         between = PATHS[check_name("path", path, PATHS)]
         steps = check_integer("steps", steps, 2)  # the two ends
-        pairs = check_groups(pairs, 2)
-        return self._decode_groups(
-            pairs, lambda ends_2xZ: between(ends_2xZ[0], ends_2xZ[1], steps), steps, seed, how
-        )
+
+        def on_path(ends_2xZ: np.ndarray) -> np.ndarray:
+            return between(ends_2xZ[0], ends_2xZ[1], steps)
+
+        return decode_groups(self, check_groups(pairs, 2), on_path, steps, seed=seed, how=how)
 
     def analogy(self, a: str, b: str, c: str, *, seed: int = 0, **how: Any) -> str:
         """The sentence that is to c as b is to a: c's mean plus the step from a's to b's."""
@@ -250,7 +244,7 @@ class TextModel:
             a_Z, b_Z, c_Z = mean_3xZ
             return (c_Z + (b_Z - a_Z))[None]
 
-        decoded = self._decode_groups(check_groups(triples, 3), fourth, 1, seed, how)
+        decoded = decode_groups(self, check_groups(triples, 3), fourth, 1, seed=seed, how=how)
         return (sentence for (sentence,) in decoded)
 
     def steer(
@@ -271,10 +265,8 @@ class TextModel:
         Raises:
           UserError: a set is empty.
         """
-        steered = self.stream_steer(
-            check_sentences(sentences), start, end, strength=strength, seed=seed, **how
-        )
-        return list(steered)
+        given = check_sentences(sentences)
+        return list(self.stream_steer(given, start, end, strength=strength, seed=seed, **how))
 
     def stream_steer(
         self,
@@ -292,8 +284,8 @@ class TextModel:
         start, end = check_sentences(start), check_sentences(end)
         step_Z = check_finite("strength", strength) * shift_between(self.encode, start, end)
         groups = ((sentence,) for sentence in sentences)
-        decoded = self._decode_groups(groups, lambda mean: mean + step_Z[None], 1, seed, how)
-        return (sentence for (sentence,) in decoded)
+        moved = decode_groups(self, groups, lambda z: z + step_Z[None], 1, seed=seed, how=how)
+        return (sentence for (sentence,) in moved)
 
     def neighbours(
         self,
@@ -342,36 +334,6 @@ class TextModel:
         self.check_has_latent("latent_map")
         return principal_plane(self.encode(sentences)[0])
 
-    def _decode_groups(
-        self,
-        groups: Iterable[tuple[str, ...]],
-        latents_of: Callable[[np.ndarray], np.ndarray],
-        count: int,
-        seed: int,
-        how: dict[str, Any],
-    ) -> Iterator[list[str]]:
-        """Decodes latents that are made of each group's posterior means.
-
-        Args:
-          groups: G sentences each, as many in all of them.
-          latents_of: means [G, Z] -> latents [count, Z].
-        """
-        chosen, seed = make_decoding(how), check_seed(seed)
-
-        def decode_all() -> Iterator[list[str]]:
-            first_row = 0
-            for window in windows(groups, max(1, WINDOW // count)):
-                mean, _ = self.encode([sentence for group in window for sentence in group])
-                latents = [latents_of(mean_GxZ) for mean_GxZ in np.split(mean, len(window))]
-                z_NxZ = np.concatenate(latents)
-                decoded = decode_latents(
-                    self.run, self.variables, z_NxZ, seed=seed, how=chosen, first_row=first_row
-                )
-                yield from windows(decoded, count)
-                first_row += len(z_NxZ)
-
-        return decode_all()
-
     def check_has_latent(self, task: str) -> None:
         """Raises UserError where the model is a language model, which has no latent."""
         if not self.latent_dim:
@@ -389,51 +351,3 @@ class TextModel:
     @functools.cached_property
     def _estimator(self) -> Estimator:
         return Estimator(self.run.model, self.run.mesh, seed=0)
-
-
-def load(
-    folder: str | pathlib.Path, *, checkpoint: str | int = "best", revision: str | None = None
-) -> TextModel:
-    """Loads the model of a run's folder, or one made by `export`, from its folder or the hub.
-
-    Compiled programs are kept in the run's `data.cache_dir`, as in training.
-
-    Args:
-      folder: a folder, or the name of a model of the Hugging Face hub, "USER/NAME".
-      checkpoint: `best` (lowest validation perplexity), `last`, or a step. An exported folder
-        holds one checkpoint and refuses any other.
-      revision: of a model of the hub: a branch, a tag or a commit.
-
-    Raises:
-      UserError: the folder holds no trained run, or there is no model of that name.
-      DamagedError: an exported folder's file is not as it was written.
-    """
-    if isinstance(folder, str) and hub.is_name(folder):
-        folder = hub.fetch(folder, revision=revision)
-    folder = pathlib.Path(folder).expanduser()
-    if not isinstance(checkpoint, str):
-        checkpoint = str(check_integer("checkpoint", checkpoint, 0))
-    if exported.is_shared(folder):
-        model = TextModel(*exported.read(folder))
-        prior = load_prior(model.run, step=model.step)
-        model = dataclasses.replace(model, prior=prior)
-        use_compilation_cache(cache_dir(model.run.config))
-        if checkpoint not in ("best", str(model.step)):
-            raise UserError(
-                f"{folder} was exported and holds one checkpoint, of step {model.step:,}; "
-                f"it has no {checkpoint!r}"
-            )
-        return model
-    run = open_run(folder)
-    use_compilation_cache(cache_dir(run.config))
-    checkpoints = Checkpoints(run.folder / CHECKPOINTS, writable=False)
-    step, source = choose(checkpoints, checkpoint)
-    variables = checkpoints.restore_variables(step, variables_like(run.model, run.mesh))
-    return TextModel(run, variables, step, source, load_prior(run, step=step))
-
-
-def init_untrained(run: Run, *, seed: int) -> TextModel:
-    """The model before any training, to compare with."""
-    make = functools.partial(text_vae.init, run.model)
-    variables = jax.jit(make, out_shardings=replicated(run.mesh))(jax.random.key(seed))
-    return TextModel(run, variables, 0, "untrained")

@@ -17,7 +17,7 @@ from absl import flags
 
 from vaetx_jax import command_line
 from vaetx_jax.config.defaults import PROBE_FITS, PROBE_LATENTS
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.probe.probing import result_path, run_probe
 from vaetx_jax.probe.tables import print_probe
 from vaetx_jax.run.run import on_file

@@ -13,8 +13,9 @@ import numpy as np
 from vaetx_jax import paper
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.inference.loading import init_untrained
 from vaetx_jax.inference.sentences import encode_split
-from vaetx_jax.inference.text_model import TextModel, init_untrained
+from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.probe.baselines import text_features
 from vaetx_jax.probe.classifiers import Latents
 from vaetx_jax.probe.label_field import ProbeInputs, probe_field

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 STOPPED = 75  # exit status: 'stopped, resume me'
@@ -32,10 +33,16 @@ def restore_default_handlers() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def seconds_since_asked() -> float | None:
+    """Seconds since a signal asked this process to stop; None: none has."""
+    return None if StopSignals.asked_at is None else time.monotonic() - StopSignals.asked_at
+
+
 class StopSignals:
     """SIGINT and SIGTERM ask to stop after this step; a second one leaves at once."""
 
     asked = False
+    asked_at: float | None = None  # of the process, by the monotonic clock
 
     def __enter__(self) -> "StopSignals":
         numbers: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
@@ -47,7 +54,7 @@ class StopSignals:
         return self
 
     def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
+        self.asked, StopSignals.asked_at = True, time.monotonic()
         self._restore()
 
     def _restore(self) -> None:

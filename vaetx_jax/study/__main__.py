@@ -14,15 +14,20 @@ import pathlib
 import time
 from collections.abc import Callable
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from vaetx_jax import command_line
 from vaetx_jax.config.study import validate_study
 from vaetx_jax.errors import UserError
+from vaetx_jax.run import metrics_page, status
+from vaetx_jax.runtime import distributed, processes, work_folder
 from vaetx_jax.runtime.console import duration
+from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.study import grid, parameters, schedules, timing
 from vaetx_jax.study.report import StudyReport
+from vaetx_jax.study.sharing import SharedCells
 from vaetx_jax.training.trainer import StoppedError
 
 # `config.study.kind` -> the function that runs such a study.
@@ -41,19 +46,67 @@ def define_flags() -> None:
         "workdir", None, "The study's folder, studies/NAME by default; the same command resumes it."
     )
     command_line.define_trackers()
+    flags.DEFINE_bool(
+        "wait",
+        False,
+        "A grid on several hosts: stay until the cells that others hold are done, too, and take "
+        "over those of hosts that die.",
+    )
+    status.define_flags()
+    metrics_page.define_flags()
+    work_folder.define_flags()
+    distributed.define_flags()
 
 
 def main() -> int:
     """The command."""
+    if flags.FLAGS.status:
+        named = flags.FLAGS.workdir or flags.FLAGS.config
+        folder = command_line.default_workdir("studies") if named else "studies"
+        return status.print_status(str(folder))
     command_line.require("config")
     folder = command_line.default_workdir("studies")
     command_line.use_trackers()
-    print(f"folder     {folder}", flush=True)
-    return run(flags.FLAGS.config, folder)
+    config, grace = flags.FLAGS.config, flags.FLAGS.grace
+    validate_study(config)
+    if config.study.kind == "grid":
+        return _share(config, folder, grace)
+    if config.study.kind == "timing":
+        distributed.start()
+    with work_folder.open_to_write(folder, grace=grace) as work:
+        print(f"folder     {work.path}", flush=True)
+        return run(config, work.path)
 
 
-def run(config: ConfigDict, folder: pathlib.Path) -> int:
+def _share(config: ConfigDict, given: pathlib.Path | str, grace: float) -> int:
+    """Runs a grid, whose cells several hosts may share, in a folder or at a URL."""
+    if url := str(given) if scheme_of(str(given)) else "":
+        folder = work_folder.scratch_of(url)
+        print(f"mirrored   {url}, here {folder}", flush=True)
+    else:
+        folder = _make(pathlib.Path(given))
+        print(f"folder     {folder}", flush=True)
+    shared = SharedCells(folder, url, grace=grace)
+
+    def read() -> list[status.RunStatus]:
+        return metrics_page.read_folders([shared.folder / name for name in shared.mine()])
+
+    with metrics_page.serving(flags.FLAGS.metrics_port, flags.FLAGS.metrics_host, read):
+        return run(config, folder, shared=shared, wait=flags.FLAGS.wait)
+
+
+def run(
+    config: ConfigDict,
+    folder: pathlib.Path,
+    *,
+    shared: SharedCells | None = None,
+    wait: bool = False,
+) -> int:
     """Runs a study, prints its tables and writes its report into the folder.
+
+    Args:
+      shared: the cells of a grid; None: those of the folder.
+      wait: for the cells of a grid that other hosts hold.
 
     Returns:
       The exit status: 0; 1 when cells failed; 75 when a signal stopped it and the same call
@@ -63,19 +116,45 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
       UserError: a setting or the folder is wrong.
     """
     validate_study(config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
+    _make(folder)
     began = time.monotonic()
+    kind = config.study.kind
     try:
-        report = KINDS[config.study.kind](config, folder)
+        if kind == "grid":
+            report = grid.run(config, folder, shared=shared, wait=wait)
+        else:
+            report = KINDS[kind](config, folder)
     except StoppedError as stopped:
         print(f"{stopped}. Run the same command again to resume.")
         return signals.STOPPED
-    if report.tables:
+    if jax.distributed.is_initialized():  # asked for only then: the others take the devices
+        distributed.leave()
+        if not processes.is_first():
+            return 0
+    return _conclude(report, config.study.name, folder, began, shared)
+
+
+def _conclude(
+    report: StudyReport,
+    name: str,
+    folder: pathlib.Path,
+    began: float,
+    shared: SharedCells | None,
+) -> int:
+    """Prints and writes what there is to report; gives the exit status."""
+    held = report.grid.held if report.grid else {}
+    for label, holder in held.items():
+        print(f"{label}: held by {holder}")
+    if held:
+        print(
+            f"nothing is left to do here; {len(held)} cells are with other hosts, the last of "
+            "which writes the tables"
+        )
+    elif report.tables:
         report.print_tables()
-        paths = report.write(folder, config.study.name)
+        paths = report.write(folder, name)
+        if shared:
+            shared.put(paths)
         print(f"done in {duration(time.monotonic() - began)}; written:")
         for path in paths:
             print(f"  {path}")
@@ -86,5 +165,13 @@ def run(config: ConfigDict, folder: pathlib.Path) -> int:
     return 0
 
 
+def _make(folder: pathlib.Path) -> pathlib.Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
+    return folder
+
+
 if __name__ == "__main__":
-    command_line.run(main, define_flags)
+    command_line.run(main, define_flags, trains=True)

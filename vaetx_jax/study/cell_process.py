@@ -35,7 +35,7 @@ from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.data.tokenizers.tokenizers import load_tokenizer
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.final_report import write_final_report
-from vaetx_jax.inference.text_model import load
+from vaetx_jax.inference.loading import load
 from vaetx_jax.probe.probing import run_probe
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.metric_log import METRICS, read_metrics
@@ -44,11 +44,10 @@ from vaetx_jax.runtime import signals
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.study.messages import CellOrder, Event, Order, Outcome
 from vaetx_jax.study.seal import seal, unseal
+from vaetx_jax.study.sharing import ERROR
 from vaetx_jax.training.replicas import Replicas
 from vaetx_jax.training.trainer import StoppedError, Trainer
 from vaetx_jax.version import __version__
-
-ERROR = "error.txt"
 
 
 class CellRun:

@@ -12,16 +12,28 @@ from vaetx_jax.study.remedy_table import remedy_tables
 from vaetx_jax.study.report import HeadedFigure, StudyReport
 from vaetx_jax.study.results import Grid
 from vaetx_jax.study.scheduler import Scheduler
+from vaetx_jax.study.sharing import SharedCells
 from vaetx_jax.study.text_table import text_tables
 
 
-def run(config: ConfigDict, folder: pathlib.Path) -> StudyReport:
+def run(
+    config: ConfigDict,
+    folder: pathlib.Path,
+    *,
+    shared: SharedCells | None = None,
+    wait: bool = False,
+) -> StudyReport:
     """Trains every missing cell of the grid; the report covers all finished ones.
+
+    Args:
+      folder: the study's folder on this machine.
+      shared: its cells, where they are in an object store.
+      wait: stay until the cells that other hosts hold are done, too.
 
     Raises:
       StoppedError: a signal asked to stop; the same call resumes the study.
     """
-    grid = Scheduler(config, folder).run()
+    grid = Scheduler(config, shared or SharedCells(folder), wait=wait).run()
     if not grid.results:
         return StudyReport([], [], grid)
     study = config.study

@@ -48,11 +48,13 @@ class Grid:
       results: the finished cells, in the grid's order.
       missing: label -> the reason; it starts with `NOT_RUN` unless the cell failed.
       failed: how many cells failed.
+      held: label -> which other host works on the cell.
     """
 
     results: list[Result]
     missing: dict[str, str]
     failed: int
+    held: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read_result(cell: Cell, folder: pathlib.Path) -> Result:

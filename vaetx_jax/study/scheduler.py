@@ -1,9 +1,12 @@
 """The scheduler of a grid: trains missing cells one by one, and damaged ones again.
 
 Cells are trained in processes of their own (`cell_process`). The study itself uses no device, so
-that they have all of it.
+that they have all of it. Several hosts may share a grid: a cell is taken, examined and trained
+under its lease (`sharing`).
 """
 
+import contextlib
+import os
 import pathlib
 import signal
 import sys
@@ -20,6 +23,7 @@ from vaetx_jax.study.launcher import CellProcess
 from vaetx_jax.study.messages import CellOrder, Event, Order, Outcome
 from vaetx_jax.study.results import NOT_RUN, Grid, read_result
 from vaetx_jax.study.seal import Condition, condition, set_aside
+from vaetx_jax.study.sharing import SharedCells
 from vaetx_jax.training.trainer import StoppedError
 
 
@@ -28,14 +32,15 @@ class Scheduler:
 
     Args:
       config: the study's settings.
-      folder: the study's folder; the cells are in `folder/cells`.
+      shared: the cells of the study's folder.
+      wait: stay until the cells that other hosts hold are done, too.
 
     Raises:
       ConfigError: a cell's settings break a rule, or `study.only` fits no cell.
     """
 
-    def __init__(self, config: ConfigDict, folder: pathlib.Path):
-        self._folder = folder / "cells"
+    def __init__(self, config: ConfigDict, shared: SharedCells, *, wait: bool = False):
+        self._shared, self._folder, self._wait = shared, shared.folder, wait
         self._together = config.study.together
         self._probe = "probe" in config.study.show
         self._cells = cells_of(config)
@@ -52,30 +57,80 @@ class Scheduler:
         Raises:
           StoppedError: a signal asked to stop; the same call resumes the study.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        queue = [cell for cell in self._selected if self._is_unfinished(cell)]
+        queue = [cell for cell in self._selected if not self._is_finished(cell)]
+        self._errors = {cell.name: self._shared.error(cell.name) for cell in queue}
         if done := len(self._selected) - len(queue):
             print(f"{done} of {len(self._selected)} cells are finished already", flush=True)
+        said = False
         while queue:
-            self._announce(queue)
-            self._attempt([cell for cell in queue if cell.program == queue[0].program])
+            with contextlib.ExitStack() as stack:
+                cells = self._take(queue, stack)
+                if cells:
+                    self._announce(queue, cells[0])
+                    self._attempt(cells)
             queue = [cell for cell in queue if cell.name not in self._settled]
+            if cells or not queue:
+                continue
+            if not self._wait and all(self._shared.lives(cell.name) for cell in queue):
+                break
+            if not said:
+                print(f"other hosts hold the last {len(queue)} cells: do they live?", flush=True)
+                said = True
+            if self._shared.pause():
+                raise StoppedError("the study was stopped while it waited for other hosts")
         return self._collect()
 
-    def _is_unfinished(self, cell: Cell) -> bool:
-        """Whether there is anything to do; renames a damaged cell's folder."""
+    def _take(self, queue: Sequence[Cell], stack: contextlib.ExitStack) -> list[Cell]:
+        """Takes cells of one program, as many as are trained together, that no other host holds.
+
+        Those that another host has finished meanwhile, or failed at, are settled.
+        """
+        most, taken = self._together or (len(queue) if _sees_accelerator() else 1), list[Cell]()
+        for cell in queue:
+            if len(taken) == most:
+                break
+            own = contextlib.ExitStack()
+            fits = not taken or cell.program == taken[0].program
+            if not (fits and self._shared.take(cell.name, own)):
+                continue
+            if self._is_left_to_do(cell):
+                taken.append(cell)
+                self._shared.begin(cell.name)
+                stack.enter_context(own)
+            else:
+                own.close()
+        return taken
+
+    def _is_finished(self, cell: Cell) -> bool:
+        state = self._condition(cell)[0]
+        if state is not Condition.FINISHED and self._shared.look(cell.name):
+            state = self._condition(cell)[0]
+        return state is Condition.FINISHED
+
+    def _is_left_to_do(self, cell: Cell) -> bool:
+        """Whether a cell that was taken is to be worked on; renames a damaged cell's folder."""
         state, why = self._condition(cell)
+        error = self._shared.error(cell.name)
+        if state is Condition.FINISHED:
+            self._settled.add(cell.name)
+            print(f"{cell.label}: done by another host", flush=True)
+            return False
+        if error not in (b"", self._errors[cell.name]) and cell.name not in self._damaged:
+            last = error.decode(errors="replace").strip().splitlines()[-1]
+            self._fail(cell, f"on another host: {last}")
+            return False
         if state is Condition.DAMAGED:
             print(f"{self._set_aside(cell, why)} and is trained again.")
         elif state is Condition.STALE_METRICS:
             print(f"{cell.name} is evaluated again: {why}")
-        return state is not Condition.FINISHED
+        return True
 
     def _condition(self, cell: Cell) -> tuple[Condition, str]:
         return condition(
             self._folder / cell.name,
             iw_samples=cell.config.evaluation.iw_samples,
             protocol=cell.config.probe.to_dict() if self._is_probed(cell) else None,
+            partial=self._shared.is_remote,
         )
 
     def _is_probed(self, cell: Cell) -> bool:
@@ -83,13 +138,14 @@ class Scheduler:
 
     def _set_aside(self, cell: Cell, why: str) -> str:
         renamed = set_aside(self._folder / cell.name)
+        self._shared.clear(cell.name)
         return f"{cell.name} is damaged: {why}. It is now {renamed.name}"
 
-    def _announce(self, queue: Sequence[Cell]) -> None:
+    def _announce(self, queue: Sequence[Cell], cell: Cell) -> None:
         number = len(self._selected) - len(queue) + 1
         left = self._seconds_left(queue)
         note = f", about {duration(left)} left for all" if left is not None else ""
-        print(f"\n[{number}/{len(self._selected)}] {queue[0].label}{note}", flush=True)
+        print(f"\n[{number}/{len(self._selected)}] {cell.label}{note}", flush=True)
 
     def _seconds_left(self, queue: Sequence[Cell]) -> float | None:
         """An estimate from the cells done now: those of the same corpus, otherwise all."""
@@ -154,14 +210,28 @@ class Scheduler:
         self._seconds += [(corpus, seconds / max(len(events), 1))] * done
 
     def _collect(self) -> Grid:
-        results, missing = [], {}
+        results, missing, held = [], {}, {}
+        selected = {cell.name for cell in self._selected}
         for cell in self._cells:
-            state, why = self._condition(cell)
-            if state is Condition.FINISHED:
+            if self._is_finished(cell):
                 results.append(read_result(cell, self._folder / cell.name))
-            else:
-                missing[cell.label] = self._failures.get(cell.label, f"{NOT_RUN} ({why})")
-        return Grid(results, missing, failed=len(self._failures))
+                continue
+            why = self._condition(cell)[1]
+            missing[cell.label] = self._failures.get(cell.label, f"{NOT_RUN} ({why})")
+            if cell.name in selected - self._settled and (who := self._shared.holder(cell.name)):
+                held[cell.label] = who.describe()
+        return Grid(results, missing, failed=len(self._failures), held=held)
+
+
+def _sees_accelerator() -> bool:
+    """Whether the cells' processes will probably find one; only they may ask JAX.
+
+    A wrong answer costs speed: cells wait for each other, or are trained one by one.
+    """
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        return False
+    patterns = ("nvidia[0-9]*", "accel[0-9]*", "vfio/[0-9]*", "kfd")
+    return any(any(pathlib.Path("/dev").glob(pattern)) for pattern in patterns)
 
 
 def _exit_reason(status: int) -> str:

@@ -58,7 +58,11 @@ def unseal(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def condition(
-    folder: pathlib.Path, *, iw_samples: int, protocol: dict[str, Any] | None
+    folder: pathlib.Path,
+    *,
+    iw_samples: int,
+    protocol: dict[str, Any] | None,
+    partial: bool = False,
 ) -> tuple[Condition, str]:
     """The condition of a cell's folder, and the reason.
 
@@ -66,6 +70,7 @@ def condition(
       folder: the cell's folder; it may be missing.
       iw_samples: the samples that its evaluation must have used.
       protocol: `config.probe` of the probe that it must have; None: it needs no probe.
+      partial: the files of its checkpoints may be elsewhere.
     """
     if not (folder / SEAL).exists():
         return Condition.OPEN, "not finished"
@@ -74,7 +79,11 @@ def condition(
         sealed = {str(name): str(digest) for name, digest in sealed.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Condition.DAMAGED, f"{SEAL} cannot be read"
-    wrong = [name for name, digest in sealed.items() if _sha256(folder / name) != digest]
+    wrong = [
+        name
+        for name, digest in sealed.items()
+        if _sha256(folder / name) != digest and not (partial and _is_elsewhere(folder, name))
+    ]
     results = {EVALUATION, PROBE}
     for name in wrong:
         if name not in results:
@@ -104,6 +113,10 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
     single = [folder / name for name in (CONFIG, METRICS, EVALUATION, PROBE)]
     below = [*(folder / TOKENIZER).rglob("*"), *(folder / CHECKPOINTS).rglob("*")]
     return sorted(path for path in [*single, *below] if path.is_file())
+
+
+def _is_elsewhere(folder: pathlib.Path, name: str) -> bool:
+    return name.startswith(f"{CHECKPOINTS}/") and not (folder / name).exists()
 
 
 def _sha256(path: pathlib.Path) -> str:

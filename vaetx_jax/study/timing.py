@@ -24,6 +24,7 @@ from vaetx_jax.models.language_model import PARAMS, Variables, token_mask
 from vaetx_jax.reports.figures import new_figure, save_figure
 from vaetx_jax.reports.tables import StudyTable
 from vaetx_jax.run.run import Run, create_run
+from vaetx_jax.runtime import distributed, processes
 from vaetx_jax.runtime.mesh import put_batch, replicated, split_over_data
 from vaetx_jax.study.report import HeadedFigure, StudyReport
 
@@ -104,6 +105,7 @@ def _measure(
     # Its tokenizer is kept, which all models of a corpus share.
     run_folder = folder / "tokenizers" / f"{corpus}-{settings.tokenizer.kind}"
     run_folder.mkdir(parents=True, exist_ok=True)
+    distributed.first_does(lambda: _prepare(settings, run_folder))
     timing = time_forward(
         create_run(settings, run_folder), sample=sample, repetitions=config.study.repetitions
     )
@@ -117,6 +119,12 @@ def _measure(
         "matmul_share": timing.flops / timing.seconds / rate,
         "published_seconds": paper.FORWARD_SECONDS.get(model, {}).get(corpus, {}).get(dim),
     }
+
+
+def _prepare(settings: ConfigDict, folder: pathlib.Path) -> None:
+    """Makes the files that all processes of several then read."""
+    if jax.process_count() > 1:
+        create_run(settings, folder).split("train")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -137,10 +145,12 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _notes(study: ConfigDict, rate: float, sample: int) -> list[str]:
     device = jax.devices()[0].device_kind
+    hosts = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     notes = [
-        f"{jax.device_count()} device(s) ({device}), {study.batch_size} sentences each per batch, "
-        f"{study.precision}, tokenizer {study.tokenizer}; median of {study.repetitions} passes; a "
-        f"large matrix product reaches {rate / 1e9:,.0f} GFLOP/s here. Only real tokens count.",
+        f"{jax.device_count()} device(s){hosts} ({device}), {study.batch_size} sentences each "
+        f"per batch, {study.precision}, tokenizer {study.tokenizer}; median of {study.repetitions} "
+        f"passes; a large matrix product reaches {rate / 1e9:,.0f} GFLOP/s here. Only real tokens "
+        "count.",
         "The published seconds are those of another machine, which the paper does not name.",
     ]
     if sample:
@@ -230,10 +240,12 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
     total = source.steps_per_epoch
     count = min(sample, total) if sample else total
     numbers = np.linspace(0, total - 1, count).astype(int)
-    batches = [
-        put_batch({"ids": batch["ids"], "weight": batch["weight"]}, run.mesh)
-        for batch in map(source.at, numbers.tolist())
-    ]
+    pad_id = run.training_model().pad_id
+    batches: list[dict[str, jax.Array]] = []
+    here = 0  # tokens of this process's share
+    for of_process in map(source.at, numbers.tolist()):
+        here += int((of_process["ids"][:, 1:] != pad_id).sum())
+        batches.append(put_batch({name: of_process[name] for name in ("ids", "weight")}, run.mesh))
     model, mesh = run.training_model(), run.mesh
     make = jax.jit(lambda key: text_vae.init(model, key), out_shardings=replicated(mesh))
     variables = make(jax.random.key(0))
@@ -248,8 +260,7 @@ def time_forward(run: Run, *, sample: int, repetitions: int) -> ForwardTiming:
         began = time.perf_counter()
         jax.block_until_ready([forward(variables, batch) for batch in batches])
         times.append(time.perf_counter() - began)
-    pad_id = model.pad_id
-    measured = sum(int((np.asarray(batch["ids"])[:, 1:] != pad_id).sum()) for batch in batches)
+    measured = sum(processes.from_all(here))
     tokens = len(split.tokens) + len(split)
     return ForwardTiming(
         seconds=statistics.median(times) * tokens / measured,

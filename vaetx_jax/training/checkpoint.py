@@ -2,13 +2,12 @@
 
 Checkpoint N means N updates done. The latest two and the best are kept. Each is a folder that
 appears whole, by a rename, with a manifest of every file's sha256, and disappears by a rename, too:
-a kill at any moment leaves a checkpoint or none, and later damage is detected.
+a kill at any moment leaves a checkpoint or none, and later damage is detected. A state is copied to
+the host's memory and written by a thread of the first process, while the training goes on.
 """
 
 import contextlib
-import dataclasses
 import logging
-import math
 import pathlib
 import shutil
 from typing import Any
@@ -20,43 +19,27 @@ from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.models.freeze import join, split
 from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.runtime import processes
+from vaetx_jax.runtime.background import Background
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.manifest import check_files, read_facts, rename_damaged, write_manifest
 from vaetx_jax.training import frozen_file
+from vaetx_jax.training.checkpoint_info import CheckpointInfo, best, superseded, to_json
+from vaetx_jax.training.checkpoint_tree import (
+    COLLECTIONS,
+    from_tree,
+    on_host,
+    to_tree,
+    variables_tree,
+)
+from vaetx_jax.training.orbax_messages import GONE, is_relevant, reason
 from vaetx_jax.training.state import TrainState
 
-KEEP_LATEST = 2
 _STATE = "state"
-_COLLECTIONS = "collections"  # in the state of a model that has others than `params`
-_GONE = "its folder is gone"
 _WRITING, _DELETING = "writing-", "deleting-"  # before a step, while it is not one
 
 
 class UnsavedError(UserError):
     """A checkpoint could not be written; earlier ones are untouched."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckpointInfo:
-    """The facts by which checkpoints are compared.
-
-    Attributes:
-      step: updates done.
-      valid_ppl_elbo: perplexity by the ELBO on the validation split; None: not validated.
-      candidate: whether the checkpoint may become `best`.
-    """
-
-    step: int
-    valid_ppl_elbo: float | None
-    candidate: bool
-
-    @property
-    def score(self) -> float:
-        """Lower is better; infinite where the checkpoint cannot be `best`."""
-        value = self.valid_ppl_elbo
-        if not self.candidate or value is None or not math.isfinite(value):
-            return math.inf
-        return value
 
 
 class Checkpoints:
@@ -76,7 +59,7 @@ class Checkpoints:
         # are always given) and that a folder opened for reading is read only; its threads and
         # asyncio log, with a traceback, errors that are raised here as well.
         for name in ("absl", "asyncio"):
-            logging.getLogger(name).addFilter(_is_relevant)
+            logging.getLogger(name).addFilter(is_relevant)
         if not writable and not folder.is_dir():
             raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
         self.folder = folder.resolve()  # orbax wants absolute paths
@@ -86,50 +69,92 @@ class Checkpoints:
         self._saved = {
             facts["step"]: CheckpointInfo(**facts) for facts in processes.from_first(found)
         }
+        self._background = Background()
+        self._pending: CheckpointInfo | None = None  # what it is writing
         self._inode = self.folder.parent.stat().st_ino  # another folder may take its name
 
     def save(self, state: TrainState, info: CheckpointInfo) -> None:
         """Saves a state under its step; an existing step is left as it is.
 
         Raises:
+          UnsavedError: it could not be written, or the one before; no part of it remains.
+        """
+        self.begin(state, info)
+        self.finish()
+
+    def begin(self, state: TrainState, info: CheckpointInfo) -> None:
+        """Begins to save a state, as `save` does; it is written while the caller goes on.
+
+        Raises:
+          UnsavedError: the one before could not be written.
+        """
+        self.finish()
+        if info.step in self._saved:
+            return
+        trained, frozen = split(state.params, self._freeze)
+        frozen, tree = on_host(frozen), on_host(to_tree(state.with_params(trained)))
+        self._pending = info
+        if processes.is_first():
+            self._background.start(lambda: self._write(tree, frozen, info))
+
+    def is_finished(self) -> bool:
+        """Whether `finish` would not wait."""
+        return self._background.is_done()
+
+    def finish(self) -> CheckpointInfo | None:
+        """Waits for the state that is being saved, and returns what it is; None: there is none.
+
+        Raises:
+          UnsavedError: it could not be written; no part of it remains.
+        """
+        info, self._pending = self._pending, None
+        if info is None:
+            return None
+        error = self._background.wait()
+        why = processes.from_first(str(error) if error else None)
+        if why is not None:
+            raise UnsavedError(why) from error
+        self._saved[info.step] = info
+        for step in superseded(self._saved):
+            del self._saved[step]
+        return info
+
+    def _write(self, tree: Any, frozen: Any, info: CheckpointInfo) -> None:
+        """Writes a state's files and deletes those of old ones; in a thread of the first process.
+
+        Raises:
           UnsavedError: it could not be written; no part of it remains.
         """
         import orbax.checkpoint as ocp  # here, because it is slow to import
 
-        if info.step in self._saved:
-            return
         path, temporary = self.folder / str(info.step), self.folder / f"{_WRITING}{info.step}"
-        trained, frozen = split(state.params, self._freeze)
-        frozen = frozen_file.on_host(frozen)
-        state = state.with_params(trained)
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=0, active_processes={0}, barrier_sync_key_prefix="save"
+        )
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
         try:
             self._check_parent()
             self.folder.mkdir(parents=False, exist_ok=True)
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
-                writer.save(
-                    temporary / _STATE, args=ocp.args.StandardSave(_to_tree(state)), force=True
-                )
-            if processes.is_first():
-                if frozen:
-                    frozen_file.save(temporary, self.folder, frozen)
-                write_manifest(temporary, _to_json(info))
-                self._check_parent()
-                temporary.rename(path)
-            processes.barrier(f"checkpoint {info.step} written")
+            with ocp.Checkpointer(handler, multiprocessing_options=alone) as writer:
+                writer.save(temporary / _STATE, args=ocp.args.StandardSave(tree), force=True)
+            if frozen:
+                frozen_file.save(temporary, self.folder, frozen)
+            write_manifest(temporary, to_json(info))
+            self._check_parent()
+            temporary.rename(path)
         except Exception as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            why = _reason(error)
+            why = reason(error)
             if self._has_moved():
-                why = _GONE
+                why = GONE
                 with contextlib.suppress(OSError):  # another program's, with files in it
                     self.folder.rmdir()
                     self.folder.parent.rmdir()
             raise UnsavedError(f"{path}: could not be saved: {why}") from error
-        self._saved[info.step] = info
-        self._delete_old()
-        if processes.is_first():  # orbax's threads may have written on after an error
-            for left in self.folder.glob(f"{_WRITING}*"):
-                shutil.rmtree(left, ignore_errors=True)
+        for step in superseded({**self._saved, info.step: info}):
+            self._delete_files(step)
+        for left in self.folder.glob(f"{_WRITING}*"):  # orbax may have written on after an error
+            shutil.rmtree(left, ignore_errors=True)
 
     def _check_parent(self) -> None:
         """Checks that the run's folder is still there: orbax would create it again, nearly empty.
@@ -159,8 +184,7 @@ class Checkpoints:
 
     def best(self) -> int | None:
         """The step with the lowest validation perplexity among the candidates, or None."""
-        eligible = [info for info in self._saved.values() if info.score < math.inf]
-        return min(eligible, key=lambda info: (info.score, -info.step)).step if eligible else None
+        return best(self._saved)
 
     def best_score(self) -> tuple[int, float] | None:
         """(step, validation perplexity) of the best candidate, or None."""
@@ -181,11 +205,9 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         trained = self._without_frozen(step, like.params)
-        abstract = jax.tree.map(
-            ocp.utils.to_shape_dtype_struct, _to_tree(like.with_params(trained))
-        )
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, to_tree(like.with_params(trained)))
         args = ocp.args.StandardRestore(abstract)
-        state = _from_tree(self._read(step, ocp.StandardCheckpointHandler(), args))
+        state = from_tree(self._read(step, ocp.StandardCheckpointHandler(), args))
         return state.with_params(self._with_frozen(step, state.params, like.params))
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
@@ -198,13 +220,13 @@ class Checkpoints:
 
         trained = self._without_frozen(step, like[PARAMS])
         tree = jax.tree.map(
-            ocp.utils.to_shape_dtype_struct, _variables_tree({**like, PARAMS: trained})
+            ocp.utils.to_shape_dtype_struct, variables_tree({**like, PARAMS: trained})
         )
         shardings = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding), tree)
         args = ocp.args.PyTreeRestore(tree, restore_args=shardings, partial_restore=True)
         tree = self._read(step, ocp.PyTreeCheckpointHandler(), args)
         params = self._with_frozen(step, tree[PARAMS], like[PARAMS])
-        return {PARAMS: params, **tree.get(_COLLECTIONS, {})}
+        return {PARAMS: params, **tree.get(COLLECTIONS, {})}
 
     def _without_frozen(self, step: int, params: Any) -> Any:
         """The parameters that the checkpoint of a step holds itself, of all those of a model."""
@@ -225,7 +247,7 @@ class Checkpoints:
             with ocp.Checkpointer(handler) as reader:
                 return reader.restore(path / _STATE, args=args)
         except Exception as error:
-            what = error if isinstance(error, DamagedError) else f"{path}: {_reason(error)}"
+            what = error if isinstance(error, DamagedError) else f"{path}: {reason(error)}"
             others = ", ".join(str(s) for s in self.steps() if s != step)
             rest = f"there are those of the steps {others}" if others else "it is the only one"
             raise DamagedError(f"{what}; this checkpoint cannot be used, {rest}") from error
@@ -257,76 +279,16 @@ class Checkpoints:
         renamed = rename_damaged(path, f"damaged-{path.name}")
         notify(f"warning: {error}; this checkpoint was set aside as {renamed}")
 
-    def _delete_old(self) -> None:
-        kept = {*self.steps()[-KEEP_LATEST:], self.best()}
-        for step in [s for s in self.steps() if s not in kept]:
-            self._delete(step)
-
     def _delete(self, step: int) -> None:
         del self._saved[step]
         if processes.is_first():
-            doomed = self.folder / f"{_DELETING}{step}"
-            with contextlib.suppress(OSError):  # it may stay; the next start tries again
-                (self.folder / str(step)).rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
+            self._delete_files(step)
 
-
-def _to_tree(state: TrainState) -> dict[str, Any]:
-    """The tree on disk: `params` at its top; `collections` and `auxiliary` only where there is any.
-
-    The files of all other runs are those of earlier versions.
-    """
-    rest = state._asdict()
-    if not rest["auxiliary"]:
-        del rest["auxiliary"]
-    return {**_variables_tree(rest.pop("variables")), **rest}
-
-
-def _variables_tree(variables: Variables) -> dict[str, Any]:
-    others = {name: tree for name, tree in variables.items() if name != PARAMS}
-    return {PARAMS: variables[PARAMS], **({_COLLECTIONS: others} if others else {})}
-
-
-def _from_tree(tree: dict[str, Any]) -> TrainState:
-    variables = {PARAMS: tree[PARAMS], **tree.get(_COLLECTIONS, {})}
-    auxiliary = tree.get("auxiliary", {})
-    return TrainState(tree["step"], variables, tree["optimizer"], tree["sums"], auxiliary)
-
-
-def _to_json(info: CheckpointInfo) -> dict[str, Any]:
-    """The facts as JSON, which has no NaN."""
-    value = info.valid_ppl_elbo
-    known = value is not None and math.isfinite(value)
-    return dataclasses.asdict(info) | {"valid_ppl_elbo": value if known else None}
-
-
-def _reason(error: Exception) -> str:
-    """The reason of an error in one line: tensorstore's are long, and of many kinds."""
-    text = str(error)
-    for words, meaning in (
-        ("No space left", "the disk is full"),
-        ("Disk quota", "your quota is used up"),
-        ("Read-only file system", "the disk is read-only"),
-        ("Permission denied", "you have no right to it"),
-        ("No such file", _GONE),
-        ("Stale file handle", _GONE),
-    ):
-        if words in text:
-            return meaning
-    return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
-
-
-_IRRELEVANT = (
-    "Sharding info not provided",
-    "Given directory is read only",
-    "run() raised an exception",
-    "exception was never retrieved",
-)
-
-
-def _is_relevant(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    return not any(words in message for words in _IRRELEVANT)
+    def _delete_files(self, step: int) -> None:
+        doomed = self.folder / f"{_DELETING}{step}"
+        with contextlib.suppress(OSError):  # it may stay; the next start tries again
+            (self.folder / str(step)).rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:

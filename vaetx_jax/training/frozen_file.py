@@ -18,19 +18,9 @@ from safetensors import SafetensorError
 from vaetx_jax.errors import DamagedError
 from vaetx_jax.runtime.atomic import open_atomic, write_text
 from vaetx_jax.runtime.manifest import sha256_of
-from vaetx_jax.runtime.mesh import replicate
 
 _NOTE = "frozen.json"
 _SHOWN = 16  # digits of the digest in the file's name
-
-
-def on_host(frozen: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as numpy arrays, though processes may share them out; all must call it."""
-    if not frozen:
-        return {}
-    mesh = jax.tree.leaves(frozen)[0].sharding.mesh
-    host: dict[str, Any] = jax.device_get(replicate(frozen, mesh))
-    return host
 
 
 def save(step_folder: pathlib.Path, parent: pathlib.Path, frozen: dict[str, Any]) -> None:

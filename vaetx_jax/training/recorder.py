@@ -4,6 +4,7 @@ A training loop steps and hands its results to a `Recorder`, which knows what is
 update, and what becomes of a step that is not finite.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -68,7 +69,10 @@ class Recorder:
         self._window = _Window(first)
 
     def close(self) -> None:
-        """Closes the files of metrics."""
+        """Waits for the last checkpoint and closes the files of metrics."""
+        # Whoever leaves at once waits for nothing; other processes may not come here at all.
+        if jax.process_count() == 1 and not isinstance(sys.exception(), KeyboardInterrupt):
+            self._learn()
         if self._writer:
             self._writer.close()
 
@@ -78,6 +82,8 @@ class Recorder:
 
     def is_due(self, done: int) -> bool:
         """Whether a checkpoint (and perhaps a validation) is due after `done` updates."""
+        if jax.process_count() == 1 and self._checkpoints.is_finished():
+            self._learn()
         again = self._unsaved and done % self._settings.window == 0
         return again or self._schedule.saves(done)
 
@@ -100,7 +106,7 @@ class Recorder:
         """Saves the state after `done` updates; validates it first where that is due.
 
         Where it cannot be saved the training goes on and tries again later, except for the last
-        state, for which it waits a while.
+        state, which is written before this returns, and for which it waits a while.
 
         Raises:
           UnsavedError: the last state cannot be saved.
@@ -143,6 +149,7 @@ class Recorder:
         if self._settings.skip_nonfinite and self._skipped < MOST_SKIPPED:
             notify(f"warning: {self._label}{what}; the step is skipped")
             return
+        self._learn()
         latest = self._checkpoints.latest()
         saved = f"checkpoint {latest:,} is the last one" if latest else "nothing was saved"
         many = f", the {self._skipped}th in a row," if self._settings.skip_nonfinite else ""
@@ -159,22 +166,49 @@ class Recorder:
         return float(metrics["ppl_elbo"])
 
     def _save(self, state: TrainState, info: CheckpointInfo, pauses: tuple[float, ...]) -> None:
-        latest = self._checkpoints.latest()
-        kept = f"checkpoint {latest:,} stays the last" if latest else "nothing is saved yet"
-        for number, pause in enumerate([0.0, *pauses]):
-            time.sleep(pause)
-            try:
-                self._checkpoints.save(state, info)
-            except UnsavedError as error:
-                self._unsaved = True
-                if jax.process_count() > 1 or (pauses and number == len(pauses)):
-                    raise UnsavedError(f"{error}; {kept}") from error
-                notify(f"warning: {error}; {kept}; it is tried again")
-            else:
-                if self._unsaved:
-                    notify(f"note: the state after step {info.step:,} is saved")
-                self._unsaved = False
+        self._learn()
+        if not pauses:
+            self._checkpoints.begin(state, info)
+            return
+        for pause in pauses:
+            self._checkpoints.begin(state, info)
+            if self._learn():
                 return
+            time.sleep(pause)
+        self._checkpoints.begin(state, info)
+        self._finish()
+
+    def _learn(self) -> bool:
+        """Waits for the save that is under way, if any; says so and returns False if it failed.
+
+        Raises:
+          UnsavedError: with several processes, which cannot try again each by itself.
+        """
+        try:
+            self._finish()
+        except UnsavedError as error:
+            if jax.process_count() > 1:
+                raise
+            self._unsaved = True
+            notify(f"warning: {error}; it is tried again")
+            return False
+        return True
+
+    def _finish(self) -> None:
+        """Waits for the save that is under way, if any.
+
+        Raises:
+          UnsavedError: it failed; says what is kept.
+        """
+        try:
+            saved = self._checkpoints.finish()
+        except UnsavedError as error:
+            latest = self._checkpoints.latest()
+            kept = f"checkpoint {latest:,} stays the last" if latest else "nothing is saved yet"
+            raise UnsavedError(f"{error}; {kept}") from error
+        if saved and self._unsaved:
+            notify(f"note: the state after step {saved.step:,} is saved")
+            self._unsaved = False
 
 
 def _open_writer(run: Run, first: int) -> MetricWriter:

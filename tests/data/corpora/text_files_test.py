@@ -198,7 +198,7 @@ def test_labels_in_one_file_only_are_told(tmp_path):
     ("name", "message"),
     [
         ("none.txt", "there is none"),
-        ("", "not a regular file|unknown kind"),
+        ("", "this is a folder, and none that save_to_disk"),
         ("a.md", r"unknown kind of file.*\.txt, \.tsv, \.csv"),
     ],
 )
