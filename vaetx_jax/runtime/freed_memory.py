@@ -24,8 +24,8 @@ def return_after_compiling() -> None:
     if trim is None:
         return
 
-    def compiled(event: str, seconds: float, **_: Any) -> None:
-        if event == _COMPILED and seconds >= _LEAST_SECONDS:
+    def compiled(event: str, duration_secs: float, **_: Any) -> None:
+        if event == _COMPILED and duration_secs >= _LEAST_SECONDS:
             trim(0)
 
     jax.monitoring.register_event_duration_secs_listener(compiled)
