@@ -20,7 +20,6 @@ from ml_collections import ConfigDict, config_flags
 from vaetx_jax.config.keys import check_local, expand_paths, flatten, value_of
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.run import trackers
 from vaetx_jax.runtime import paths, signals, streams, work_folder
 from vaetx_jax.runtime.store import check_url
 from vaetx_jax.settings import closest
@@ -302,23 +301,6 @@ def define_columns(values: flags.FlagValues | None = None) -> None:
     flags.DEFINE_string("text_column", "", text, **given)
     label = "That of their labels; several with commas. Unset: the run's own, or label."
     flags.DEFINE_string("label_column", "", label, **given)
-
-
-def define_trackers() -> None:
-    """The flag that names experiment trackers."""
-    flags.DEFINE_list(
-        "trackers", None, "Also send the metrics to wandb, mlflow or both; VAETX_TRACKERS as well."
-    )
-
-
-def use_trackers() -> None:
-    """Chooses the trackers that --trackers names, or else the environment.
-
-    Raises:
-      ConfigError: there is no such tracker.
-    """
-    given = flags.FLAGS.trackers
-    trackers.use(trackers.chosen() if given is None else given)
 
 
 def define_data() -> None:

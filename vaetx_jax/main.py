@@ -27,7 +27,7 @@ from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.final_report import write_final_report
 from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.reference import check_reference
-from vaetx_jax.run import metrics_page, status, workdir
+from vaetx_jax.run import metrics_page, status, trackers, workdir
 from vaetx_jax.run.run import Run, create_run, prepare
 from vaetx_jax.runtime import distributed, processes, work_folder
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
@@ -46,7 +46,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "The run's folder, runs/NAME by default; the same command resumes it."
     )
-    command_line.define_trackers()
+    trackers.define_flags()
     status.define_flags()
     metrics_page.define_flags()
     work_folder.define_flags()
@@ -60,7 +60,7 @@ def main() -> int:
         return status.print_status(str(command_line.default_workdir("runs") if named else "runs"))
     command_line.require("config")
     folder = command_line.default_workdir("runs")
-    command_line.use_trackers()
+    trackers.use_given()
     distributed.start()
     port, host = flags.FLAGS.metrics_port, flags.FLAGS.metrics_host
     with (

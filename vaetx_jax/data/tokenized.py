@@ -317,15 +317,15 @@ def _encode(
     ids_of_text = tokenizer.encode(texts)
     cut = [len(ids) > limit for ids in ids_of_text]
     kept = [ids[:limit] for ids in ids_of_text]
-    words = [0 if is_cut else len(text.split()) for text, is_cut in zip(texts, cut, strict=True)]
-    cut_rows = [i for i, is_cut in enumerate(cut) if is_cut]
-    numbers = words_kept([texts[i] for i in cut_rows], [kept[i] for i in cut_rows], tokenizer)
-    for i, number in zip(cut_rows, numbers, strict=True):
-        words[i] = number
+    words = np.array([len(text.split()) for text in texts], int)
+    cut_rows = np.flatnonzero(cut)
+    words[cut_rows] = words_kept(
+        [texts[i] for i in cut_rows], [kept[i] for i in cut_rows], tokenizer
+    )
     ends = np.cumsum([len(ids) for ids in kept]) + counts["pieces"]
     counts["sentences"] += len(texts)
     counts["pieces"] = int(ends[-1])
-    counts["words"] += sum(words)
+    counts["words"] += int(words.sum())
     counts["cut_sentences"] += len(cut_rows)
     tokens = list(itertools.chain.from_iterable(kept))
     return {"tokens": tokens, "offsets": ends, "words": words, "cut": cut}

@@ -48,10 +48,9 @@ class TextModel:
 
     All methods take any number of sentences. A sentence longer than `data.max_len` tokens is cut,
     an empty one is a sentence like others, and what the vocabulary lacks is [UNK]. Methods that
-    decode take the fields of `Decoding` by name: `temperature`, `top_k`, `top_p`, `beam`,
-    `length_power`, `no_repeat`. A language model has no latent: it can `sample` and `score`, and
-    refuses the rest. The `stream_` methods take and yield one result after the other, in constant
-    memory; they read a few thousand sentences ahead.
+    decode take the fields of `Decoding` by name. A language model has no latent: it can `sample`
+    and `score`, and refuses the rest. The `stream_` methods take and yield one result after the
+    other, in constant memory; they read a few thousand sentences ahead.
 
     Attributes:
       run: its config, tokenizer and model.
@@ -75,10 +74,9 @@ class TextModel:
         if process_share(self.run.mesh)[1] == 1:
             return self
         mesh = data_mesh(jax.local_devices())
+        variables = put_replicated(jax.device_get(self.variables), mesh)
         run = dataclasses.replace(self.run, mesh=mesh)
-        return dataclasses.replace(
-            self, run=run, variables=put_replicated(jax.device_get(self.variables), mesh)
-        )
+        return dataclasses.replace(self, run=run, variables=variables)
 
     @property
     def params(self) -> Any:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from absl import flags
+
 from vaetx_jax.config.keys import flatten
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.runtime.atomic import write_text
@@ -33,6 +35,23 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Ends the run there."""
+
+
+def define_flags() -> None:
+    """The flag that names experiment trackers."""
+    flags.DEFINE_list(
+        "trackers", None, "Also send the metrics to wandb, mlflow or both; VAETX_TRACKERS as well."
+    )
+
+
+def use_given() -> None:
+    """Chooses the trackers that --trackers names, or else the environment.
+
+    Raises:
+      ConfigError: there is no such tracker.
+    """
+    given = flags.FLAGS.trackers
+    use(chosen() if given is None else given)
 
 
 def use(names: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from vaetx_jax import command_line
 from vaetx_jax.config.study import validate_study
 from vaetx_jax.errors import UserError
-from vaetx_jax.run import metrics_page, status
+from vaetx_jax.run import metrics_page, status, trackers
 from vaetx_jax.runtime import distributed, processes, work_folder
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.runtime.paths import scheme_of
@@ -45,7 +45,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "The study's folder, studies/NAME by default; the same command resumes it."
     )
-    command_line.define_trackers()
+    trackers.define_flags()
     flags.DEFINE_bool(
         "wait",
         False,
@@ -66,7 +66,7 @@ def main() -> int:
         return status.print_status(str(folder))
     command_line.require("config")
     folder = command_line.default_workdir("studies")
-    command_line.use_trackers()
+    trackers.use_given()
     config, grace = flags.FLAGS.config, flags.FLAGS.grace
     validate_study(config)
     if config.study.kind == "grid":
