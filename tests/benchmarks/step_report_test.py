@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import train_step
+from benchmarks import step_report
 
 MEASURED = {
     "processor": {"processor": "CPU A", "family": "6/1", "cores": 2, "vectors": "avx2", "l3_mb": 8},
@@ -12,7 +12,7 @@ MEASURED = {
     "precision": "float32",
     "seconds": {"ours": 0.5, "eager_padded": 1.5},
     "others": 0.02,
-    "ratios": {"eager_padded": train_step.ratio([1.0, 2.0], [0.5, 0.5])},
+    "ratios": {"eager_padded": step_report.ratio([1.0, 2.0], [0.5, 0.5])},
     "matmul_gflops": 100.0,
     "matmul_share": 0.4,
     "peak_memory_mb": {"ours": 400.0, "eager_padded": 500.0},
@@ -20,20 +20,20 @@ MEASURED = {
 
 
 def test_a_ratio_is_the_median_over_the_rounds_and_not_of_the_medians():
-    found = train_step.ratio([1.0, 4.0, 9.0], [1.0, 2.0, 1.0])
+    found = step_report.ratio([1.0, 4.0, 9.0], [1.0, 2.0, 1.0])
     assert (found["median"], found["total"]) == (2.0, 3.5)
     assert found["quarter"] < found["median"] < found["three_quarters"]
 
 
 def test_the_report_has_seconds_ratio_memory_and_the_share_of_the_products_rate():
-    lines = train_step.report(MEASURED).splitlines()
+    lines = step_report.report(MEASURED).splitlines()
     assert lines[2].split()[:4] == ["eager_padded", "1.500", "s", "3.00x"]
     assert lines[2].endswith("500 MB  0.80")
     assert lines[-1].startswith("40% of 100 GFLOP/s")
 
 
 def test_under_the_load_of_others_the_report_gives_no_ratio_and_says_why():
-    text = train_step.report(MEASURED | {"others": 0.4, "ratios": {}, "matmul_share": None})
+    text = step_report.report(MEASURED | {"others": 0.4, "ratios": {}, "matmul_share": None})
     assert "x (" not in text
     assert "no ratios: others took 40% of the processor" in text
 
@@ -48,4 +48,4 @@ def test_under_the_load_of_others_the_report_gives_no_ratio_and_says_why():
     ],
 )
 def test_each_measurement_of_a_processor_has_a_file_of_its_own(changed, name):
-    assert train_step.file_name(MEASURED | changed) == name
+    assert step_report.file_name(MEASURED | changed) == name
