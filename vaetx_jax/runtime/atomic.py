@@ -12,17 +12,28 @@ import shutil
 from collections.abc import Iterator
 from typing import IO, Any
 
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # as under FUSE
+
 
 @contextlib.contextmanager
-def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_path(path: pathlib.Path, *, new: bool = False) -> Iterator[pathlib.Path]:
     """A path to write a file to, which takes the name `path` when the block ends.
 
     If the block raises, the file is removed and `path` stays as it was.
+
+    Args:
+      new: only if nobody has that name; of several that try at once one gets it.
+
+    Raises:
+      FileExistsError: `new`, and somebody has it.
     """
     temporary = _temporary(path)
     try:
         yield temporary
-        os.replace(temporary, path)
+        if new:
+            _name_once(temporary, path)
+        else:
+            os.replace(temporary, path)
     except BaseException:  # Ctrl-C, too, leaves nothing behind
         temporary.unlink(missing_ok=True)
         raise
@@ -94,6 +105,25 @@ def remove(path: pathlib.Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
     else:
         temporary.unlink(missing_ok=True)
+
+
+def _name_once(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a whole file a name that nobody has; unlike a rename, it takes it from nobody.
+
+    Raises:
+      FileExistsError: somebody has it.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        path.with_name(f".{path.name}.taken").touch(exist_ok=False)  # by one of several
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def _temporary(path: pathlib.Path) -> pathlib.Path:

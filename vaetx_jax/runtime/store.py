@@ -6,7 +6,6 @@ tries again, and when, is the caller's matter (`Mirror`, `patiently`).
 
 import contextlib
 import errno
-import os
 import pathlib
 import shutil
 import time
@@ -23,7 +22,6 @@ _EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3"}
 _NOT_FOR_FOLDERS = {"http", "https", "data", "git", "github", "gist", "zip", "tar", "libarchive"}
 _NOT_FOR_FOLDERS |= {"reference", "cached", "blockcache", "filecache", "simplecache"}
 
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # as under FUSE
 _OF_THIS_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further try of `patiently`
@@ -226,16 +224,8 @@ class Store:
         """A file of a mounted disk to write, which takes its name when it is whole."""
         path = pathlib.Path(self._at(name))
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not new:
-            with atomic_path(path) as temporary:
-                yield temporary
-            return
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with atomic_path(path, new=new) as temporary:
             yield temporary
-            _name_once(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _errors(self, what: str, name: str = "", *passed: type[Exception]) -> Iterator[None]:
@@ -257,23 +247,6 @@ class Store:
             raise StoreError(
                 f"{where}: cannot be {what} ({type(error).__name__}: {text})"
             ) from error
-
-
-def _name_once(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Gives a whole file a name that nobody has; unlike a rename, it takes it from nobody.
-
-    Raises:
-      FileExistsError: somebody has it.
-    """
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        path.with_name(f".{path.name}.taken").touch(exist_ok=False)  # by one of several
-        if path.exists():
-            raise FileExistsError(path) from None
-        temporary.replace(path)
 
 
 def _is_hidden(name: str) -> bool:
