@@ -294,6 +294,12 @@ def default_workdir(root: str) -> pathlib.Path | str:
     return pathlib.Path(root) / re.sub(r"[^\w.=,-]", "-", name)
 
 
+def status_folder(root: str) -> str:
+    """What `--status` is about: the folder that flags name as for `default_workdir`, or all."""
+    named = flags.FLAGS.workdir or flags.FLAGS.config
+    return str(default_workdir(root)) if named else root
+
+
 def define_columns(values: flags.FlagValues | None = None) -> None:
     """The flags that say which columns of a file are read."""
     given: dict[str, Any] = {} if values is None else {"flag_values": values}

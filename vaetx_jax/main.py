@@ -56,8 +56,7 @@ def define_flags() -> None:
 def main() -> int:
     """The command."""
     if flags.FLAGS.status:
-        named = flags.FLAGS.workdir or flags.FLAGS.config
-        return status.print_status(str(command_line.default_workdir("runs") if named else "runs"))
+        return status.print_status(command_line.status_folder("runs"))
     command_line.require("config")
     folder = command_line.default_workdir("runs")
     trackers.use_given()

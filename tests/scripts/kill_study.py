@@ -28,8 +28,7 @@ from tests.helpers.metric_rows import steady_rows
 from tests.helpers.paths import REPOSITORY
 from vaetx_jax.config.study import default_study
 from vaetx_jax.run.metric_log import METRICS, read_metrics
-from vaetx_jax.run.workdir import CHECKPOINTS
-from vaetx_jax.study.seal import EVALUATION, SEAL
+from vaetx_jax.run.workdir import CHECKPOINTS, EVALUATION, SEAL
 
 EVERY = 10  # steps between two checkpoints
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.helpers.small_grid import LABELS, study_of
 from vaetx_jax.errors import ConfigError
+from vaetx_jax.run.workdir import EVALUATION
 from vaetx_jax.study.scheduler import Scheduler
-from vaetx_jax.study.seal import EVALUATION
 from vaetx_jax.study.sharing import SharedCells
 
 

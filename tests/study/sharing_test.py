@@ -13,12 +13,12 @@ import pytest
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.small_grid import LABELS, study_of
 from tests.study.conftest import finish
+from vaetx_jax.run.workdir import EVALUATION, SEAL
 from vaetx_jax.runtime import lease as lease_lib
 from vaetx_jax.runtime.lease import Holder
 from vaetx_jax.study import __main__, sharing
 from vaetx_jax.study.cells import cells_of
 from vaetx_jax.study.scheduler import Scheduler
-from vaetx_jax.study.seal import EVALUATION, SEAL
 from vaetx_jax.study.sharing import SharedCells
 
 NAMES = [cell.name for cell in cells_of(study_of())]

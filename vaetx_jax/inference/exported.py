@@ -34,6 +34,7 @@ from vaetx_jax.run.workdir import (
     ENCODER,
     ENCODER_TOKENIZER,
     PATH_KEYS,
+    SOURCE_KEYS,
     TOKENIZER,
 )
 from vaetx_jax.runtime.atomic import write_text
@@ -159,16 +160,6 @@ def named_leaves(variables: Variables) -> dict[str, Any]:
     return named
 
 
-_NAMED = (
-    "data.train",
-    "data.valid",
-    "data.test",
-    "data.vectors",
-    "model.encoder_weights",
-    "model.weights",
-)
-
-
 def _public_name(place: str) -> str:
     """A file's or a folder's name without its place; a name on the hub stays."""
     path = pathlib.Path(place).expanduser()
@@ -182,7 +173,7 @@ def _portable(run: Run) -> Any:
         for key in PATH_KEYS:
             place = keys.value_of(config, key)
             if place:  # a model without this setting has None
-                keys.set_value(config, key, _public_name(place) if key in _NAMED else "")
+                keys.set_value(config, key, _public_name(place) if key in SOURCE_KEYS else "")
         config.train.init_from = config.evaluation.reference = ""
     return config
 

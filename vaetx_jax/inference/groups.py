@@ -49,3 +49,21 @@ def decode_groups(
             first_row += len(z_NxZ)
 
     return decode_all()
+
+
+def decode_each(
+    model: Model,
+    sentences: Iterable[str],
+    moved: Callable[[np.ndarray], np.ndarray],
+    *,
+    seed: int,
+    how: dict[str, Any],
+) -> Iterator[str]:
+    """One sentence for each, from its posterior mean.
+
+    Args:
+      moved: mean [1, Z] -> the latent that is decoded, [1, Z].
+    """
+    groups = ((sentence,) for sentence in sentences)
+    decoded = decode_groups(model, groups, moved, 1, seed=seed, how=how)
+    return (sentence for (sentence,) in decoded)

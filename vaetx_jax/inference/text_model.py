@@ -22,7 +22,7 @@ from vaetx_jax.inference.arguments import (
 )
 from vaetx_jax.inference.batching import BATCH, WINDOW
 from vaetx_jax.inference.decoding import make_decoding
-from vaetx_jax.inference.groups import decode_groups
+from vaetx_jax.inference.groups import decode_each, decode_groups
 from vaetx_jax.inference.interpolation import PATHS, LatentMap, principal_plane
 from vaetx_jax.inference.latent_prior import (
     LatentPrior,
@@ -195,9 +195,7 @@ class TextModel:
         """The sentences of `reconstruct`, one after the other."""
         self.check_has_latent("reconstruct")
         check_iterable(sentences)
-        groups = ((sentence,) for sentence in sentences)
-        decoded = decode_groups(self, groups, lambda mean_1xZ: mean_1xZ, 1, seed=seed, how=how)
-        return (sentence for (sentence,) in decoded)
+        return decode_each(self, sentences, lambda mean_1xZ: mean_1xZ, seed=seed, how=how)
 
     def interpolate(
         self, a: str, b: str, steps: int = 7, *, path: str = "linear", seed: int = 0, **how: Any
@@ -281,9 +279,9 @@ class TextModel:
         check_iterable(sentences)
         start, end = check_sentences(start), check_sentences(end)
         step_Z = check_finite("strength", strength) * shift_between(self.encode, start, end)
-        groups = ((sentence,) for sentence in sentences)
-        moved = decode_groups(self, groups, lambda z: z + step_Z[None], 1, seed=seed, how=how)
-        return (sentence for (sentence,) in moved)
+        return decode_each(
+            self, sentences, lambda mean_1xZ: mean_1xZ + step_Z[None], seed=seed, how=how
+        )
 
     def neighbours(
         self,

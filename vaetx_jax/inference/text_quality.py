@@ -48,23 +48,23 @@ def text_quality(
     Returns:
       The fields of `text` in `evaluation.json`; docs/concepts.md defines each.
     """
-    run, settings = model.run, model.run.config.samples
+    run = model.run
     split = run.split(split_name)
     count = min(run.config.evaluation.text_sentences, len(split))
-    order_N = np.random.default_rng(settings.seed).permutation(len(split))
-    rows_B = order_N[:count]
+    rows_B = _order(model, len(split))[:count]
     samples = _samples(model, max(count, run.config.evaluation.text_samples))
-    figures = text_metrics(samples, _real_text(model, split_name, len(samples)))
-    samples = samples[:count]  # beside as many sentences of the corpus
-    rows = run.corpus.split(split_name)
+    real = _real_text(model, split_name, len(samples))
+    figures = text_metrics(samples, real)
+    samples = samples[:count]  # beside as many sentences of the corpus, those of `rows_B`
     figures |= {"judged": count, "self_bleu": self_bleu(samples)}
-    figures["corpus_self_bleu"] = self_bleu([rows[int(i)].text for i in rows_B])
+    figures["corpus_self_bleu"] = self_bleu(real[:count])
     if run.config.data.corpus == "grammar":
         figures |= {"grammatical": _grammatical(samples), "corpus_grammatical": 1.0}
+    own = _ids(split, rows_B)
     if training:
-        figures |= _against_training(model, samples, split, rows_B)
+        figures |= _against_training(model, samples, own)
     if model.latent_dim:
-        figures |= _reconstructed(model, split, rows_B, mu_NxZ)
+        figures |= _reconstructed(model, mu_NxZ[rows_B], own)
         figures |= _interpolated(model, mu_NxZ[rows_B])
         figures |= _disentangled(split, mu_NxZ)
     return figures
@@ -75,11 +75,15 @@ def _samples(model: TextModel, count: int) -> list[str]:
     return model.sample(count, temperature=settings.temperature, seed=settings.seed)
 
 
+def _order(model: TextModel, count: int) -> np.ndarray:
+    """An order of a split's sentences that says nothing, the same for every model."""
+    return np.random.default_rng(model.run.config.samples.seed).permutation(count)
+
+
 def _real_text(model: TextModel, split_name: str, count: int) -> list[str]:
-    """Sentences of a split in an order that says nothing, the same for every model."""
+    """The first sentences of a split in that order."""
     rows = model.run.corpus.split(split_name)
-    order_N = np.random.default_rng(model.run.config.samples.seed).permutation(len(rows))
-    return [rows[int(i)].text for i in order_N[: max(count, CORPUS_SENTENCES)]]
+    return [rows[int(i)].text for i in _order(model, len(rows))[: max(count, CORPUS_SENTENCES)]]
 
 
 def _grammatical(samples: list[str]) -> float:
@@ -98,11 +102,10 @@ def _encode(model: TextModel, sentences: list[str]) -> list[list[int]]:
 
 
 def _against_training(
-    model: TextModel, samples: list[str], split: TokenizedSplit, rows_B: np.ndarray
+    model: TextModel, samples: list[str], real: list[list[int]]
 ) -> dict[str, Any]:
-    """Copying, and perplexities in both directions."""
-    run, train = model.run, model.run.split("train")
-    mine, real = _encode(model, samples), _ids(split, rows_B)
+    """Copying, and perplexities in both directions; `real` are tokens of the split."""
+    train, mine = model.run.split("train"), _encode(model, samples)
     figures: dict[str, Any] = {}
     for prefix, ids in (("", mine), ("corpus_", real)):
         copied_B = whole_copies(ids, train.tokens, train.offsets)
@@ -110,9 +113,8 @@ def _against_training(
         figures[f"{prefix}copied"] = float(np.mean(copied_B))
         figures[f"{prefix}longest_run"] = float(np.mean(runs_B))
         figures[f"{prefix}run_share"] = float(np.sum(runs_B) / max(sum(map(len, ids)), 1))
-    order_N = np.random.default_rng(run.config.samples.seed).permutation(len(train))
-    corpus_ids = _ids(train, order_N[:TRAINING_SENTENCES])
-    figures |= _forward(model, samples, mine, split, rows_B, corpus_ids)
+    corpus_ids = _ids(train, _order(model, len(train))[:TRAINING_SENTENCES])
+    figures |= _forward(model, samples, mine, real, corpus_ids)
     return figures | {
         "reverse_ppl": _ngram_perplexity(model, mine, real),
         "corpus_reverse_ppl": _ngram_perplexity(model, corpus_ids[: len(mine)], real),
@@ -123,12 +125,11 @@ def _forward(
     model: TextModel,
     samples: list[str],
     mine: list[list[int]],
-    split: TokenizedSplit,
-    rows_B: np.ndarray,
+    real: list[list[int]],
     corpus_ids: list[list[int]],
 ) -> dict[str, Any]:
     """Samples and real sentences under a language model of the corpus: a reference, or n-grams."""
-    reference, real = open_reference(model.run), _ids(split, rows_B)
+    reference = open_reference(model.run)
     if reference is None:
         return {
             "forward_ppl": _ngram_perplexity(model, corpus_ids, mine),
@@ -153,15 +154,13 @@ def _ngram_perplexity(
     return perplexity(nats, sum(len(ids) + 1 for ids in judged))
 
 
-def _reconstructed(
-    model: TextModel, split: TokenizedSplit, rows_B: np.ndarray, mu_NxZ: np.ndarray
-) -> dict[str, Any]:
+def _reconstructed(model: TextModel, mu_BxZ: np.ndarray, own: list[list[int]]) -> dict[str, Any]:
     """Sentences decoded greedily from their posterior means, against themselves and others.
 
     A sentence is what the tokenizer makes of it: one that was cut is compared as it was cut.
     """
-    decoded = model.decode(mu_NxZ[rows_B])
-    ids, own = _encode(model, decoded), _ids(split, rows_B)
+    decoded = model.decode(mu_BxZ)
+    ids = _encode(model, decoded)
     figures: dict[str, Any] = {}
     for prefix, picked in (("", np.arange(len(own))), ("random_", _others(model, len(own)))):
         theirs = [own[i] for i in picked]

@@ -17,7 +17,17 @@ from absl import flags
 
 from vaetx_jax.errors import UserError
 from vaetx_jax.run.metric_log import METRICS
-from vaetx_jax.run.workdir import CHECKPOINTS, CONFIG, LOCK
+from vaetx_jax.run.workdir import (
+    CELLS,
+    CHECKPOINTS,
+    CONFIG,
+    CORPUS,
+    ERROR,
+    EVALUATION,
+    LEASES,
+    LOCK,
+    SEAL,
+)
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.runtime.lease import LIFETIME, Holder, holders
 from vaetx_jax.runtime.manifest import MANIFEST
@@ -25,10 +35,9 @@ from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.runtime.store import Store, patiently
 
 _END = 2**16  # bytes of a `metrics.jsonl` that are read
-_SEAL, _EVALUATION, _ERROR = "cell.json", "evaluation-test.json", "error.txt"
 _LOCKS = pathlib.Path("/proc/locks")
 _NO_RUN = re.compile(r"\.damaged-\d+(/|$)")
-_IN_STUDY = re.compile(r"(?:(.*)/)?cells/([^/]+)")
+_IN_STUDY = re.compile(rf"(?:(.*)/)?{CELLS}/([^/]+)")
 
 
 def define_flags() -> None:
@@ -188,9 +197,9 @@ def _state(
 ) -> str:
     if owner:
         return "running"
-    if (_SEAL if is_cell else _EVALUATION) in own:
+    if (SEAL if is_cell else EVALUATION) in own:
         return "done"
-    if _ERROR in own:
+    if ERROR in own:
         return "failed"
     return "stopped" if numbers else "waiting"
 
@@ -201,7 +210,7 @@ def _owner(home: str, leases: Mapping[str, Holder], root: str) -> str:
     study = f"{cell[1]}/" if cell and cell[1] else ""
     names = [f"{home}/lease" if home else "lease"]
     if cell:
-        names.append(f"{study}leases/{cell[2]}")
+        names.append(f"{study}{LEASES}/{cell[2]}")
     for holder in filter(None, map(leases.get, names)):
         if not holder.is_dead():
             silent = time.time() - holder.renewed
@@ -226,16 +235,16 @@ def _locked_by(lock: pathlib.Path) -> int | None:
 
 def _home(lease: str) -> str:
     """The run's folder of a lease: `.../leases/CELL`, or `RUN/lease`."""
-    study, found, cell = lease.rpartition("leases/")
-    return f"{study}cells/{cell}" if found else lease.rpartition("/")[0]
+    study, found, cell = lease.rpartition(f"{LEASES}/")
+    return f"{study}{CELLS}/{cell}" if found else lease.rpartition("/")[0]
 
 
 def _is_run_config(name: str) -> bool:
     """Whether a file is a run's `config.json`; tokenizers and exported models have one, too."""
-    return bool(re.fullmatch(rf"(?:(?:.*/)?cells/[^/]+|[^/]+)/{re.escape(CONFIG)}", name))
+    return bool(re.fullmatch(rf"(?:(?:.*/)?{CELLS}/[^/]+|[^/]+)/{re.escape(CONFIG)}", name))
 
 
 def _is_run(home: str, files: Mapping[str, int], leases: Mapping[str, Holder]) -> bool:
     prefix = f"{home}/" if home else ""
     is_cell = bool(_IN_STUDY.fullmatch(home))
-    return is_cell or any(f"{prefix}{name}" in files for name in (METRICS, "corpus.json"))
+    return is_cell or any(f"{prefix}{name}" in files for name in (METRICS, CORPUS))

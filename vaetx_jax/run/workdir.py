@@ -22,6 +22,9 @@ TOKENIZER = "tokenizer"
 ENCODER_TOKENIZER = "encoder_tokenizer"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
+# Of a study's folder, and of a cell in it beside a run's own files.
+CELLS, LEASES = "cells", "leases"
+SEAL, EVALUATION, ERROR = "cell.json", "evaluation-test.json", "error.txt"
 
 # May change between two starts of one run: how long and how it is trained and evaluated, and the
 # paths of files (their content is checked by the corpus's fingerprint).
@@ -37,6 +40,8 @@ PATH_KEYS = (
     "model.weights",
     "data.vectors",
 )
+# Those that are the corpus itself or published weights, and not just where something lies.
+SOURCE_KEYS = frozenset(PATH_KEYS) - {"data.manual_dir", "data.cache_dir", "tokenizer.vocab_dir"}
 
 
 @contextlib.contextmanager

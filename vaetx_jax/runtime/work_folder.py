@@ -22,8 +22,9 @@ from absl import flags
 
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.runtime import distributed, processes, signals
+from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import notify
-from vaetx_jax.runtime.lease import Lease, LostError
+from vaetx_jax.runtime.lease import Holder, Lease, LostError
 from vaetx_jax.runtime.manifest import MANIFEST
 from vaetx_jax.runtime.mirror import Mirror
 from vaetx_jax.runtime.paths import scheme_of
@@ -97,12 +98,9 @@ class WorkFolder:
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: _leave_nothing(store) if self._refused else None)
             stack.enter_context(lease.kept(self._stop))  # given back before
-            before = lease.holder.token if lease.holder else ""
-            self._fetch(keep=before != "" and before == _read(self.path / _HOLDER))
-            assert self._mirror is not None
-            patiently(self._mirror.discard_incomplete)
-            (self.path / _HOLDER).write_text(lease.token, encoding="utf-8")
-            self._uploads = Uploads(self._mirror, self.url)
+            mirror = self._mirror = Mirror(self.path, store, _staging(self.path))
+            take_over(mirror, self.path, lease.holder, lease.token)
+            self._uploads = Uploads(mirror, self.url)
             try:
                 yield
             except BaseException as error:
@@ -117,11 +115,11 @@ class WorkFolder:
 
     def _end(self, grace: float) -> None:
         """Waits for the uploads: for all of them, or after a signal as long as there is time."""
-        asked = signals.seconds_since_asked()
-        if asked is None:
+        within = time_left(grace)
+        if within is None:
             self._flush()
         else:
-            self._finish(max(grace - asked, 0.0))
+            self._finish(within)
 
     def _finish(self, within: float) -> bool:
         assert self._uploads is not None
@@ -140,6 +138,30 @@ class WorkFolder:
         if self._uploads:
             self._uploads.abandon()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def take_over(mirror: Mirror, folder: pathlib.Path, before: Holder | None, token: str) -> None:
+    """Makes a folder what its store has, or newer, for the new holder of its lease.
+
+    Args:
+      mirror: of the folder.
+      before: who held the lease; the folder's own files stay where it was this folder.
+      token: of the new hold, which the folder keeps.
+
+    Raises:
+      UserError: the store does not answer.
+    """
+    mark = folder / _HOLDER
+    own = before is not None and before.token != "" and before.token == _read(mark)
+    patiently(lambda: mirror.fetch(keep=own))
+    patiently(mirror.discard_incomplete)
+    write_text(mark, token)
+
+
+def time_left(grace: float) -> float | None:
+    """Seconds until a process that was asked to stop must end; None: it was not asked."""
+    asked = signals.seconds_since_asked()
+    return None if asked is None else max(grace - asked, 0.0)
 
 
 def scratch_of(url: str) -> pathlib.Path:

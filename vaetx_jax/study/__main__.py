@@ -61,9 +61,7 @@ def define_flags() -> None:
 def main() -> int:
     """The command."""
     if flags.FLAGS.status:
-        named = flags.FLAGS.workdir or flags.FLAGS.config
-        folder = command_line.default_workdir("studies") if named else "studies"
-        return status.print_status(str(folder))
+        return status.print_status(command_line.status_folder("studies"))
     command_line.require("config")
     folder = command_line.default_workdir("studies")
     trackers.use_given()

@@ -44,7 +44,6 @@ from vaetx_jax.runtime import signals
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.study.messages import CellOrder, Event, Order, Outcome
 from vaetx_jax.study.seal import seal, unseal
-from vaetx_jax.study.sharing import ERROR
 from vaetx_jax.training.replicas import Replicas
 from vaetx_jax.training.trainer import StoppedError, Trainer
 from vaetx_jax.version import __version__
@@ -99,7 +98,7 @@ class CellRun:
             write_final_report(model)
             if self.order.probe:
                 run_probe(model, few_labels=False)
-        (self.folder / ERROR).unlink(missing_ok=True)
+        (self.folder / workdir_lib.ERROR).unlink(missing_ok=True)
         facts = {
             **_training_time(self.folder),
             "device": jax.devices()[0].device_kind,
@@ -180,7 +179,7 @@ class EventWriter:
         if run.folder.is_dir():
             with contextlib.suppress(OSError):  # a full disk; the event is sent all the same
                 text = "".join(traceback.format_exception(error))
-                (run.folder / ERROR).write_text(text, encoding="utf-8")
+                (run.folder / workdir_lib.ERROR).write_text(text, encoding="utf-8")
         line = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         outcome = Outcome.DAMAGED if isinstance(error, DamagedError) else Outcome.FAILED
         self._send(Event(run.name, outcome, error=line))

@@ -18,21 +18,13 @@ from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.study_rows import Row, rows_of, set_keys
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.models.presets import ENCODERS, PRESET_FIELDS, PRESETS, choices_of, has_latent
-from vaetx_jax.run.workdir import PATH_KEYS
+from vaetx_jax.run.workdir import PATH_KEYS, SOURCE_KEYS
 
 _HASHED = 8  # hexadecimal digits of a name
 # These may differ between two studies that share a cell: they do not change what is trained.
 _EVALUATION_KEYS = ("evaluation.", "samples.", "probe.")
-# Nor do the paths of files, except those that are the corpus itself or published weights.
-_TRAINED_ON = {
-    "data.train",
-    "data.valid",
-    "data.test",
-    "data.vectors",
-    "model.encoder_weights",
-    "model.weights",
-}
-_PATHS = set(PATH_KEYS) - _TRAINED_ON
+# Nor do the paths of files, except those that say what is trained on.
+_PATHS = set(PATH_KEYS) - SOURCE_KEYS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaetx_jax.inference.reference import OWN
+from vaetx_jax.run.workdir import EVALUATION, SEAL
 from vaetx_jax.runtime.console import duration
 from vaetx_jax.study.cells import Cell
-from vaetx_jax.study.seal import EVALUATION, PROBE, SEAL
+from vaetx_jax.study.seal import PROBE
 
 NOT_RUN = "not run"
 

@@ -9,12 +9,10 @@ import pathlib
 from typing import Any
 
 from vaetx_jax.run.metric_log import METRICS
-from vaetx_jax.run.workdir import CHECKPOINTS, CONFIG, TOKENIZER
+from vaetx_jax.run.workdir import CHECKPOINTS, CONFIG, EVALUATION, SEAL, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.manifest import rename_damaged, sha256_of
 
-SEAL = "cell.json"
-EVALUATION = "evaluation-test.json"
 PROBE = "probe.json"
 
 

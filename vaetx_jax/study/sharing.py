@@ -13,23 +13,16 @@ import shutil
 import signal
 import time
 
-from vaetx_jax.run.workdir import CHECKPOINTS
+from vaetx_jax.run.workdir import CELLS, CHECKPOINTS, ERROR, LEASES, SEAL
 from vaetx_jax.runtime import signals
-from vaetx_jax.runtime.atomic import write_text
 from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.lease import Holder, Lease, LostError
 from vaetx_jax.runtime.mirror import Mirror
 from vaetx_jax.runtime.store import Store, patiently
 from vaetx_jax.runtime.uploads import Uploads
-from vaetx_jax.runtime.work_folder import GRACE
-from vaetx_jax.study.seal import SEAL
+from vaetx_jax.runtime.work_folder import GRACE, take_over, time_left
 
-CELLS = "cells"
-LEASES = "leases"
-ERROR = "error.txt"  # of a cell that failed
 LOOK_EVERY = 3.0  # seconds between two looks at the leases of others
-
-_HOLDER = ".holder"  # the token of the hold with which a cell was last worked on here
 
 
 class SharedCells:
@@ -160,11 +153,8 @@ class SharedCells:
 
     def _fetch(self, name: str, lease: Lease, before: Holder | None) -> None:
         """Makes the cell on this machine what is in the store, or newer."""
-        mirror, mark = self._mirror(name), self.folder / name / _HOLDER
-        own = before is not None and mark.exists() and mark.read_text("utf-8") == before.token
-        patiently(lambda: mirror.fetch(keep=own))
-        patiently(mirror.discard_incomplete)
-        write_text(mark, lease.token)
+        mirror = self._mirror(name)
+        take_over(mirror, self.folder / name, before, lease.token)
         self._mirrors[name] = mirror
 
     def _end(self, name: str) -> None:
@@ -172,9 +162,7 @@ class SharedCells:
         uploads = self._uploads.pop(name, None)
         if uploads is None:
             return
-        asked = signals.seconds_since_asked()
-        within = None if asked is None else max(self._grace - asked, 0.0)
-        if not uploads.flush(within=within):
+        if not uploads.flush(within=time_left(self._grace)):
             notify(
                 f"warning: {name}: what is new could not be uploaded; it is in "
                 f"{self.folder / name} on this machine. The same command, given here, goes on"
