@@ -84,13 +84,13 @@ def ours(facts: RaceFacts, params: dict[str, Any], noise: np.ndarray) -> tuple[O
 
     compiled = jax.jit(nelbo)
 
-    def judged(ids: np.ndarray, eps: np.ndarray) -> float:
+    def loss_of(ids: np.ndarray, eps: np.ndarray) -> float:
         return float(compiled(params, ids, eps))
 
     if facts.what == "evaluation":
         params = jax.device_put(params)
         zero = jnp.zeros_like(jnp.asarray(noise))
-        return lambda ids: judged(ids, noise), lambda ids: judged(ids, zero)
+        return lambda ids: loss_of(ids, noise), lambda ids: loss_of(ids, zero)
 
     settings = step_settings(default_config(facts.settings["name"]), 1000)
     state = state_lib.init_state(model, settings.optimizer, jax.random.key(0), mesh)
@@ -104,7 +104,7 @@ def ours(facts: RaceFacts, params: dict[str, Any], noise: np.ndarray) -> tuple[O
         state, metrics = train_step(state, put_batch({"ids": ids, "weight": weight}, mesh), key)
         return float(metrics.sums.loss)
 
-    return lambda ids: judged(ids, noise), trained
+    return lambda ids: loss_of(ids, noise), trained
 
 
 def theirs(
@@ -129,7 +129,7 @@ def theirs(
         ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=facts.pad_id)
         return torch.from_numpy(ids.astype(np.int64))
 
-    def judged(run: Any, ids: np.ndarray, eps: torch.Tensor) -> float:
+    def loss_of(run: Any, ids: np.ndarray, eps: torch.Tensor) -> float:
         model.eval()
         with torch.no_grad():
             return run(rows(ids), eps, 1.0).item()
@@ -142,13 +142,13 @@ def theirs(
         return loss.item()
 
     def first(ids: np.ndarray) -> float:
-        loss = judged(model, ids, torch.from_numpy(noise))
+        loss = loss_of(model, ids, torch.from_numpy(noise))
         model.train(facts.what == "train")
         return loss
 
     zero = torch.zeros(noise.shape)
     if facts.what == "evaluation":
-        return first, lambda ids: judged(forward, ids, zero)
+        return first, lambda ids: loss_of(forward, ids, zero)
     return first, trained
 
 

@@ -1,4 +1,4 @@
-"""Text variational autoencoders in JAX: train, judge and use them.
+"""Text variational autoencoders in JAX: train, evaluate and use them.
 
     model = vaetx_jax.fit(sentences)        # or vaetx_jax.load("runs/mine")
     mean, std = model.encode(sentences)

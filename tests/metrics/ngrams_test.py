@@ -32,6 +32,6 @@ def test_text_drawn_from_a_known_unigram_costs_its_entropy() -> None:
     sentences = [part[:-1].tolist() for part in np.split(drawn[: ends[-1] + 1], ends[:-1] + 1)]
     half = len(sentences) // 2
     model = NgramModel(sentences[:half], vocab_size=4, end=3, order=3)
-    judged = sentences[half:]
-    nats = model.nats(judged).total_N.sum() / sum(len(ids) + 1 for ids in judged)
+    heldout = sentences[half:]
+    nats = model.nats(heldout).total_N.sum() / sum(len(ids) + 1 for ids in heldout)
     assert nats == pytest.approx(-np.sum(share_V * np.log(share_V)), abs=0.02)

@@ -76,7 +76,7 @@ def test_a_log_on_a_full_disk_does_not_end_the_work():
             full.close()
 
 
-def test_the_time_left_of_a_resumed_job_is_judged_by_its_own_steps(clock):
+def test_the_time_left_of_a_resumed_job_follows_from_its_own_steps(clock):
     stream = io.StringIO()
     progress = Progress(100, done=60, stream=stream)
     progress.line(60, "first")

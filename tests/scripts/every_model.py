@@ -4,7 +4,7 @@
 
 Not a test for pytest: it takes some half an hour on two cores and 6 GB of disk. At dimension 128
 each model trains four steps on each corpus, then the two largest sizes of Table 8 (and GPT-2 small)
-two steps on PTB. Each run is judged on the first sentences of its test split, loaded from its
+two steps on PTB. Each run is evaluated on the first sentences of its test split, loaded from its
 folder; then its last checkpoint is taken away, the run goes on from the one before, and must come
 to the same parameters and the same metrics, bit for bit. The exit status is 1 where one does not.
 """

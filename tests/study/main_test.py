@@ -12,7 +12,6 @@ from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.keys import differences
 from vaetx_jax.config.study import default_study
 from vaetx_jax.config.study_kinds import KINDS
-from vaetx_jax.errors import ConfigError
 from vaetx_jax.study import __main__, seal
 
 
@@ -53,11 +52,6 @@ def test_a_study_without_a_finished_cell_says_so_and_writes_no_table(process, tm
 
 def test_every_kind_of_study_can_be_run():
     assert __main__.KINDS.keys() == KINDS.keys()
-
-
-def test_the_config_of_a_run_is_refused(config, tmp_path):
-    with pytest.raises(ConfigError, match="this is not the config of a study"):
-        __main__.run(config, tmp_path)
 
 
 # As in conftest.py, for processes of their own.

@@ -7,14 +7,14 @@ ROWS = (CYCLIC, LM)
 
 
 def text_of(**figures):
-    return {"samples": 10, "judged": 10, "steps": 10, **figures}
+    return {"samples": 10, "sentences": 10, "steps": 10, **figures}
 
 
 def tables(*results):
     return text_tables(study_of(ROWS), grid_of(results))
 
 
-def test_without_text_that_was_judged_in_full_there_is_no_table(tmp_path):
+def test_without_text_that_was_evaluated_in_full_there_is_no_table(tmp_path):
     brief = {"samples": 200, "distinct_1": 0.5, "corpus_distinct_1": 0.6}
     assert tables(result_of(tmp_path, *CYCLIC, text=brief), result_of(tmp_path, *LM)) == []
 
@@ -38,7 +38,7 @@ def test_rows_are_means_over_seeds_above_real_text_and_chance(tmp_path):
         ["real text", "0.250 ± 0.000", "–"],
         ["chance", "–", "1.0 ± 0.0"],
     ]
-    assert "10 sentences judged" in table.notes[1]
+    assert "10 sentences evaluated" in table.notes[1]
 
 
 def test_the_language_model_of_the_forward_perplexity_is_named(tmp_path):

@@ -140,7 +140,7 @@ class EvaluationSettings:
     seed: int = setting(0, least=0)
     # Sentences drawn from the prior for the metrics of sampled text; 0: leave them out.
     text_samples: int = setting(200, least=0)
-    # Whether an evaluation judges text in full, as `evaluate --text` does; it takes minutes.
+    # Whether an evaluation has all metrics of text, as `evaluate --text` does; it takes minutes.
     text: bool = False
     # Sentences that it then draws, and test sentences that it reconstructs.
     text_sentences: int = setting(1_000, least=2)

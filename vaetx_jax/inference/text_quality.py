@@ -1,4 +1,4 @@
-"""Text judged as text: what a model samples, reconstructs and interpolates.
+"""Metrics of text as text: what a model samples, reconstructs and interpolates.
 
 Each figure stands beside what real text, or chance, gives in its place: `corpus_NAME` for real
 sentences, `random_NAME` for a sentence that has nothing to do with the one it is compared with.
@@ -56,7 +56,7 @@ def text_quality(
     real = _real_text(model, split_name, len(samples))
     figures = text_metrics(samples, real)
     samples = samples[:count]  # beside as many sentences of the corpus, those of `rows_B`
-    figures |= {"judged": count, "self_bleu": self_bleu(samples)}
+    figures |= {"sentences": count, "self_bleu": self_bleu(samples)}
     figures["corpus_self_bleu"] = self_bleu(real[:count])
     if run.config.data.corpus == "grammar":
         figures |= {"grammatical": _grammatical(samples), "corpus_grammatical": 1.0}
@@ -145,13 +145,13 @@ def _forward(
 
 
 def _ngram_perplexity(
-    model: TextModel, trained_on: list[list[int]], judged: list[list[int]]
+    model: TextModel, trained_on: list[list[int]], heldout: list[list[int]]
 ) -> float:
     """The perplexity per token of sentences under an n-gram model of others."""
     tokenizer = model.run.tokenizer
     ngrams = NgramModel(trained_on, vocab_size=tokenizer.size, end=tokenizer.sep_id, order=ORDER)
-    nats = float(ngrams.nats(judged).total_N.sum())
-    return perplexity(nats, sum(len(ids) + 1 for ids in judged))
+    nats = float(ngrams.nats(heldout).total_N.sum())
+    return perplexity(nats, sum(len(ids) + 1 for ids in heldout))
 
 
 def _reconstructed(model: TextModel, mu_BxZ: np.ndarray, own: list[list[int]]) -> dict[str, Any]:

@@ -46,8 +46,8 @@ BRIEF = METRICS[1:4] + METRICS[:1]  # those of every evaluation
 
 
 def is_full(text: dict[str, Any] | None) -> bool:
-    """Whether text was judged in full, and not by the figures of every evaluation alone."""
-    return bool(text and "judged" in text)
+    """Whether text was evaluated in full, and not by the figures of every evaluation alone."""
+    return bool(text and "sentences" in text)
 
 
 def text_table(text: dict[str, Any]) -> Table:
@@ -61,7 +61,7 @@ def text_table(text: dict[str, Any]) -> Table:
         if text.get(metric.name) is not None:
             cells = [_cell(text, f"{of}{metric.name}", metric) for of in ("", "corpus_", "random_")]
             table.add_row(metric.name, *cells, metric.meaning.format(**text))
-    caption = f"{text['samples']:,} samples; {text['judged']:,} sentences judged"
+    caption = f"{text['samples']:,} samples; {text['sentences']:,} sentences evaluated"
     if "forward_by" in text:
         caption += f"; forward_ppl by {text['forward_by']}"
     table.caption = caption

@@ -103,6 +103,7 @@ def run(
     """Runs a study, prints its tables and writes its report into the folder.
 
     Args:
+      config: as `validate_study` accepts it.
       shared: the cells of a grid; None: those of the folder.
       wait: for the cells of a grid that other hosts hold.
 
@@ -111,9 +112,8 @@ def run(
       resumes it.
 
     Raises:
-      UserError: a setting or the folder is wrong.
+      UserError: the folder cannot be written.
     """
-    validate_study(config)
     _make(folder)
     began = time.monotonic()
     kind = config.study.kind

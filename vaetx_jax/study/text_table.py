@@ -18,15 +18,15 @@ _METRICS = tuple(metric for metric in METRICS if metric.name in _SHOWN)
 
 
 def text_tables(study: Any, grid: Grid) -> list[StudyTable]:
-    """One table for each corpus on which a cell's text was judged in full.
+    """One table for each corpus on which a cell's text was evaluated in full.
 
     Args:
       study: `config.study`.
     """
     titles, tables = [row.title for row in rows_of(study)], []
-    judged = [result for result in grid.results if is_full(result.metrics.get("text"))]
+    evaluated = [result for result in grid.results if is_full(result.metrics.get("text"))]
     for corpus in study.corpora:
-        results = [result for result in judged if result.cell.corpus == corpus]
+        results = [result for result in evaluated if result.cell.corpus == corpus]
         groups = [[one for one in results if one.cell.title == title] for title in titles]
         rows = [_row(group[0].cell.title, group, "") for group in groups if group]
         if not rows:
@@ -56,7 +56,7 @@ def _row(name: str, group: Sequence[Result], prefix: str) -> dict[str, Any]:
         "model": group[0].cell.model if own else None,
         "settings": group[0].settings if own else {},
         "seeds": [result.cell.seed for result in group] if own else [],
-        "judged": sorted({text["judged"] for text in texts}),
+        "sentences": sorted({text["sentences"] for text in texts}),
         "ours": {m.name: _summary(texts, f"{prefix}{m.name}", own) for m in _METRICS},
         "cells": [result.cell.name for result in group] if own else [],
     }
@@ -73,14 +73,14 @@ def _line(row: dict[str, Any], columns: Sequence[TextMetric]) -> list[str]:
 
 
 def _notes(columns: Sequence[TextMetric], results: Sequence[Result]) -> list[str]:
-    count = sorted({result.metrics["text"]["judged"] for result in results})
+    count = sorted({result.metrics["text"]["sentences"] for result in results})
     by = sorted(
         {text["forward_by"] for r in results if "forward_by" in (text := r.metrics["text"])}
     )
     meanings = "; ".join(f"`{m.name}`: {m.meaning}" for m in columns)
     notes = [
         f"{meanings}.",
-        f"{', '.join(f'{n:,}' for n in count)} sentences judged. Real text: sentences of the split "
-        "in the place of samples; chance: another sentence in the place of the own one.",
+        f"{', '.join(f'{n:,}' for n in count)} sentences evaluated. Real text: sentences of the "
+        "split in the place of samples; chance: another sentence in the place of the own one.",
     ]
     return notes + [f"`forward_ppl` by {'; '.join(by)}."] * bool(by)
