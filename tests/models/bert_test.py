@@ -14,6 +14,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.helpers import tiny, tiny_bert
+from tests.helpers.hub_server import hub_server
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings, validate
 from vaetx_jax.errors import ConfigError, UserError
@@ -154,6 +155,17 @@ def test_a_damaged_file_is_refused(folder, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=r"model.safetensors: damaged or not a safetensors file"):
         load(folder)
+
+
+def test_a_name_of_the_hub_brings_the_weights_and_their_vocabulary_alone(
+    folder, tmp_path, monkeypatch
+):
+    (folder / "pytorch_model.bin").write_text("pickled")
+    with hub_server(tmp_path / "hub", monkeypatch) as hub:
+        hub.add("me/bert", folder)
+        fetched = bert.find_weights("me/bert")
+    assert {path.name for path in fetched.iterdir()} == set(bert.FILES)
+    assert load(fetched).keys() == load(folder).keys()
 
 
 def test_a_folder_with_a_pickle_alone_is_refused(folder):

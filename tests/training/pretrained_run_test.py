@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file
 
 from tests.helpers import tiny_bert
-from tests.helpers.offline_hub import offline_hub
+from tests.helpers.hub_server import hub_server
 from tests.helpers.tiny_run import fit
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import DamagedError
@@ -124,12 +124,13 @@ def test_a_damaged_file_of_the_encoder_is_refused(whole, tmp_path):
 
 def test_a_frozen_encoder_of_the_hub_is_named_and_not_exported(whole, tmp_path, monkeypatch):
     model, folder = load(whole[1]), pathlib.Path(whole[0].model.encoder_weights)
-    offline_hub(tmp_path / "hub", "me/bert", folder, monkeypatch)
     named = as_of_the_hub(model, "me/bert")
     shared = export(named, tmp_path / "shared")
     tensors = load_file(shared / "model.safetensors")
     assert tensors and not [name for name in tensors if name.startswith("encoder.")]
-    again = load(shared)
+    with hub_server(tmp_path / "hub", monkeypatch) as hub:
+        hub.add("me/bert", folder)
+        again = load(shared)
     for a, b in zip(jax.tree.leaves(again.params), jax.tree.leaves(model.params), strict=True):
         np.testing.assert_array_equal(a, b)
     whole_export = export(named, tmp_path / "whole", with_encoder=True)
