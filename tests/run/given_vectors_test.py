@@ -118,13 +118,30 @@ def test_a_corpus_of_several_files_needs_a_file_for_each_split(place, tmp_path):
         (np.arange(6), "must be floating-point numbers"),
         (np.zeros((2, 2), int), "must be floating-point numbers"),
         (np.array([{}, {}]), "not a .npy file of numbers"),
+        (np.array([[1.0, 2.0], [1e300, 1.0]]), "row 1 .* a number that is too large for float32"),
     ],
-    ids=["nan", "flat", "integers", "pickled"],
+    ids=["nan", "flat", "integers", "pickled", "large"],
 )
 def test_a_file_of_something_else_is_refused(tmp_path, array, message):
     np.save(tmp_path / "file.npy", array, allow_pickle=True)
     with pytest.raises(UserError, match=message):
         open_vectors(tmp_path / "file.npy")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content, r"an archive of arrays \(.npz\); save the one array by"),
+        (lambda content: content[:-30], "not a .npy file of numbers"),
+    ],
+    ids=["whole", "cut"],
+)
+def test_an_archive_is_refused(tmp_path, damage, message):
+    path = tmp_path / "file.npz"
+    np.savez(path, np.zeros((2, 3)))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=message):
+        open_vectors(path)
 
 
 def test_a_missing_file_is_told(tmp_path):
