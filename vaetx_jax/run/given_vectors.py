@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import json
 import pathlib
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -153,12 +152,10 @@ def _checked(path: pathlib.Path, changed: int) -> npt.NDArray[Any]:
 
 def _open_npy(path: pathlib.Path) -> npt.NDArray[Any]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, zipfile.BadZipFile) as error:
+        # Not `np.load`, which takes an archive (.npz), too.
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
         raise UserError(f"{path}: not a .npy file of numbers ({error})") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise UserError(f"{path}: an archive of arrays (.npz); save the one array by numpy.save")
     return array
 
 
