@@ -173,8 +173,8 @@ def tuned(tmp_path_factory):
 
 def test_fine_tuning_trains_the_encoder_and_the_loss_falls(tuned):
     model = load(tuned[1], checkpoint="last")
-    published = model.run.encoder.load()["embeddings"]["word"]["embedding"]
-    trained = model.params["encoder"]["embeddings"]["word"]["embedding"]
+    published = model.run.encoder.load()["token"]["embedding"]
+    trained = model.params["encoder"]["token"]["embedding"]
     assert np.abs(trained - published).max() > 1e-4
     losses = [row["valid/nll"] for row in read_metrics(tuned[1] / METRICS) if "valid/nll" in row]
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] - 0.1
