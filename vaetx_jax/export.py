@@ -11,6 +11,7 @@ if __name__ == "__main__":
     signals.exit_immediately()
 
 # isort: split
+import functools
 import json
 import pathlib
 from typing import Any
@@ -22,6 +23,7 @@ from vaetx_jax.config import validation
 from vaetx_jax.data.corpora.corpus import SOURCES
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported, hub
+from vaetx_jax.inference.exported import CARD, EVALUATION
 from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.run.run import Run
@@ -30,9 +32,6 @@ from vaetx_jax.runtime.atomic import atomic_folder, write_text
 from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.training.state import count_parameters
 from vaetx_jax.version import __version__
-
-CARD = "README.md"
-EVALUATION = "evaluation.json"
 
 
 def export(
@@ -79,14 +78,16 @@ def _evaluation(model: TextModel) -> dict[str, Any] | None:
     return None
 
 
-def define_flags() -> None:
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """The command's flags."""
-    flags.DEFINE_string("workdir", None, "The folder of a trained run.")
-    flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
-    flags.DEFINE_string("to", None, "The folder to make.")
-    flags.DEFINE_bool("with_encoder", False, "Write a frozen encoder that the hub has, too.")
-    flags.DEFINE_string("push", None, "USER/NAME: upload the folder to the Hugging Face hub, too.")
-    flags.DEFINE_bool("private", False, "A repository that --push makes is private.")
+    string = functools.partial(flags.DEFINE_string, flag_values=values)
+    switch = functools.partial(flags.DEFINE_bool, flag_values=values)
+    string("workdir", None, "The folder of a trained run.")
+    string("checkpoint", "best", "best, last or a step.")
+    string("to", None, "The folder to make.")
+    switch("with_encoder", False, "Write a frozen encoder that the hub has, too.")
+    string("push", None, "USER/NAME: upload the folder to the Hugging Face hub, too.")
+    switch("private", False, "A repository that --push makes is private.")
 
 
 def main() -> None:
@@ -94,6 +95,8 @@ def main() -> None:
     workdir, to = (pathlib.Path(command_line.require(name)) for name in ("workdir", "to"))
     if to.resolve() == workdir.resolve():
         raise ConfigError("--to is --workdir; give a new folder")
+    if flags.FLAGS.push:
+        hub.check_name(flags.FLAGS.push)  # before anything is written
     model = load(workdir, checkpoint=flags.FLAGS.checkpoint)
     folder = export(model, to, with_encoder=flags.FLAGS.with_encoder)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):

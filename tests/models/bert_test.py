@@ -14,6 +14,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.helpers import tiny, tiny_bert
+from tests.helpers.hub_server import hub_server
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import model_settings, validate
 from vaetx_jax.errors import ConfigError, UserError
@@ -156,6 +157,17 @@ def test_a_damaged_file_is_refused(folder, damage):
         load(folder)
 
 
+def test_a_name_of_the_hub_brings_the_weights_and_their_vocabulary_alone(
+    folder, tmp_path, monkeypatch
+):
+    (folder / "pytorch_model.bin").write_text("pickled")
+    with hub_server(tmp_path / "hub", monkeypatch) as hub:
+        hub.add("me/bert", folder)
+        fetched = bert.find_weights("me/bert")
+    assert {path.name for path in fetched.iterdir()} == set(bert.FILES)
+    assert load(fetched).keys() == load(folder).keys()
+
+
 def test_a_folder_with_a_pickle_alone_is_refused(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"no such file \(pytorch_model.bin is a pickle"):
@@ -188,17 +200,17 @@ def test_a_configuration_of_something_else_is_refused(folder, text, message):
         bert.read_size(folder)
 
 
-@pytest.mark.parametrize("vocabulary", [tiny_bert.VOCABULARY + 1, 1])
-def test_a_vocabulary_that_does_not_fit_is_refused(folder, vocabulary):
-    size = dataclasses.replace(bert.read_size(folder), vocab_size=tiny_bert.VOCABULARY)
-    if vocabulary == 1:
-        size = dataclasses.replace(size, vocab_size=1000)
+@pytest.mark.parametrize(
+    ("vocabulary", "rows"), [(62, 61), (60, 61), (1, 1000)], ids=["more", "cut", "other"]
+)
+def test_a_vocabulary_that_does_not_fit_is_refused(folder, vocabulary, rows):
+    size = dataclasses.replace(bert.read_size(folder), vocab_size=rows)
     with pytest.raises(UserError, match=r"vocab.txt: \d+ tokens, and config.json beside it says"):
         bert.check_fit(folder, size, vocab_size=vocabulary, max_len=8)
 
 
 def test_a_table_padded_to_a_round_number_of_rows_fits(folder):
-    size = dataclasses.replace(bert.read_size(folder), vocab_size=tiny_bert.VOCABULARY + 7)
+    size = dataclasses.replace(bert.read_size(folder), vocab_size=tiny_bert.VOCABULARY + 3)
     bert.check_fit(folder, size, vocab_size=tiny_bert.VOCABULARY, max_len=8)
 
 

@@ -161,6 +161,16 @@ def test_other_weights_than_a_run_began_with_are_refused(config, tmp_path):
         find_encoder(config, tmp_path / "run")
 
 
+def test_weights_that_do_not_fit_their_configuration_are_told_before_anything_is_kept(
+    config, tmp_path
+):
+    tiny_bert.write(tmp_path / "bert", num_hidden_layers=3)
+    with pytest.raises(UserError, match=r"the tensor encoder.layer.2.\S+ is missing"):
+        find_encoder(config, tmp_path / "run")
+    tiny_bert.write(tmp_path / "bert")
+    assert find_encoder(config, tmp_path / "run").size.layers == tiny_bert.LAYERS
+
+
 @pytest.mark.parametrize("text", [None, "{", json.dumps({"sha256": "a", "size": {"dim": 3}})])
 def test_a_damaged_note_of_the_encoder_is_refused(config, tmp_path, text):
     if text is not None:

@@ -118,13 +118,22 @@ def test_a_corpus_of_several_files_needs_a_file_for_each_split(place, tmp_path):
         (np.arange(6), "must be floating-point numbers"),
         (np.zeros((2, 2), int), "must be floating-point numbers"),
         (np.array([{}, {}]), "not a .npy file of numbers"),
+        (np.array([[1.0, 2.0], [1e300, 1.0]]), "row 1 .* a number that is too large for float32"),
     ],
-    ids=["nan", "flat", "integers", "pickled"],
+    ids=["nan", "flat", "integers", "pickled", "large"],
 )
 def test_a_file_of_something_else_is_refused(tmp_path, array, message):
     np.save(tmp_path / "file.npy", array, allow_pickle=True)
     with pytest.raises(UserError, match=message):
         open_vectors(tmp_path / "file.npy")
+
+
+def test_an_archive_or_an_empty_file_is_refused(tmp_path):
+    np.savez(tmp_path / "file.npz", np.zeros((2, 3)))
+    (tmp_path / "empty.npy").touch()
+    for name in ("file.npz", "empty.npy"):
+        with pytest.raises(UserError, match=r"not a .npy file of numbers"):
+            open_vectors(tmp_path / name)
 
 
 def test_a_missing_file_is_told(tmp_path):

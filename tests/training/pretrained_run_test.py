@@ -1,9 +1,11 @@
-"""A whole run of a frozen, published encoder: what it trains, saves and needs again."""
+"""Whole runs of a published encoder, frozen or not: what they train, save and need again."""
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
+import signal
 
 import jax
 import numpy as np
@@ -12,16 +14,18 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file
 
 from tests.helpers import tiny_bert
-from tests.helpers.offline_hub import offline_hub
+from tests.helpers.hub_server import hub_server
 from tests.helpers.tiny_run import fit
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import DamagedError
 from vaetx_jax.export import export
 from vaetx_jax.inference.loading import load
 from vaetx_jax.models import bert
+from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import create_run
+from vaetx_jax.runtime.console import Progress
 from vaetx_jax.runtime.mesh import put_batch
-from vaetx_jax.training.trainer import Trainer
+from vaetx_jax.training.trainer import StoppedError, Trainer
 
 STEPS = 6
 
@@ -124,12 +128,13 @@ def test_a_damaged_file_of_the_encoder_is_refused(whole, tmp_path):
 
 def test_a_frozen_encoder_of_the_hub_is_named_and_not_exported(whole, tmp_path, monkeypatch):
     model, folder = load(whole[1]), pathlib.Path(whole[0].model.encoder_weights)
-    offline_hub(tmp_path / "hub", "me/bert", folder, monkeypatch)
     named = as_of_the_hub(model, "me/bert")
     shared = export(named, tmp_path / "shared")
     tensors = load_file(shared / "model.safetensors")
     assert tensors and not [name for name in tensors if name.startswith("encoder.")]
-    again = load(shared)
+    with hub_server(tmp_path / "hub", monkeypatch) as hub:
+        hub.add("me/bert", folder)
+        again = load(shared)
     for a, b in zip(jax.tree.leaves(again.params), jax.tree.leaves(model.params), strict=True):
         np.testing.assert_array_equal(a, b)
     whole_export = export(named, tmp_path / "whole", with_encoder=True)
@@ -151,6 +156,52 @@ def as_of_the_hub(model, name):
     return dataclasses.replace(
         model, run=dataclasses.replace(model.run, config=config, encoder=encoder)
     )
+
+
+# Trained further ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """(the config, the folder of its finished run) where the encoder is trained, too."""
+    root = tmp_path_factory.mktemp("tuned")
+    config = recipe(root / "cache", tiny_bert.write(root / "bert"))
+    config.model.freeze = "none"
+    fit(config, root / "run")
+    return config, root / "run"
+
+
+def test_fine_tuning_trains_the_encoder_and_the_loss_falls(tuned):
+    model = load(tuned[1], checkpoint="last")
+    published = model.run.encoder.load()["token"]["embedding"]
+    trained = model.params["encoder"]["token"]["embedding"]
+    assert np.abs(trained - published).max() > 1e-4
+    losses = [row["valid/nll"] for row in read_metrics(tuned[1] / METRICS) if "valid/nll" in row]
+    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] - 0.1
+
+
+def test_fine_tuning_that_was_stopped_goes_on_bit_for_bit(tuned, tmp_path, monkeypatch):
+    left = {2, 4}
+
+    def interrupt(self, done, text=""):
+        if done in left:
+            left.remove(done)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "tick", interrupt)
+    monkeypatch.setattr(Progress, "line", interrupt)
+    for _ in range(2):
+        with pytest.raises(StoppedError):
+            fit(tuned[0], tmp_path)
+    fit(tuned[0], tmp_path)
+    ours, theirs = load(tmp_path, checkpoint="last"), load(tuned[1], checkpoint="last")
+    jax.tree.map(np.testing.assert_array_equal, ours.variables, theirs.variables)
+
+
+def test_a_trained_encoder_of_the_hub_is_exported(tuned, tmp_path):
+    model = load(tuned[1])
+    again = load(export(as_of_the_hub(model, "me/bert"), tmp_path / "shared"))
+    jax.tree.map(np.testing.assert_array_equal, again.variables, model.variables)
 
 
 def test_the_same_run_started_again_is_done_already(whole):

@@ -7,14 +7,13 @@ tolerance: other processors and other versions of JAX round differently.
 """
 
 import json
-import pathlib
 import runpy
-import tarfile
 
 import jax
 import numpy as np
 import pytest
 
+from tests.helpers.archives import unpack
 from tests.helpers.paths import FIXTURES, REPOSITORY
 from vaetx_jax.config import keys
 from vaetx_jax.inference.loading import load
@@ -26,14 +25,6 @@ from vaetx_jax.training.trainer import Trainer
 
 STOPPED, STEPS = 20, 40
 TOLERANCE = 1e-4
-
-
-def unpack(name: str, folder: pathlib.Path) -> pathlib.Path:
-    """The one folder of an archive."""
-    with tarfile.open(FIXTURES / f"{name}.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    (found,) = folder.iterdir()
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.tokenizers.base import MANIFEST as TOKENIZER_MANIFEST
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.inference.latent_prior import LatentPrior
-from vaetx_jax.inference.prior_file import save_prior
+from vaetx_jax.inference.prior_file import PRIOR, save_prior
 from vaetx_jax.models.freeze import freezes_encoder
 from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.run import workdir
@@ -46,6 +46,13 @@ from vaetx_jax.version import __version__
 FORMAT = 1
 _ENCODER = "encoder."  # begins the names of its parameters
 WEIGHTS = "model.safetensors"
+CARD = "README.md"
+EVALUATION = "evaluation.json"
+# All that a folder made by `export` may hold, as patterns of the hub.
+FILES = (
+    *(CARD, EVALUATION, CONFIG, WEIGHTS, MANIFEST, CORPUS, ENCODER, DECODER, PRIOR),
+    *(f"{TOKENIZER}/*", f"{ENCODER_TOKENIZER}/*"),
+)
 _AGAIN = "copy the folder again from its source"
 
 

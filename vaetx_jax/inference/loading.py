@@ -7,7 +7,7 @@ import pathlib
 import jax
 
 from vaetx_jax.config.stored import cache_dir
-from vaetx_jax.errors import UserError
+from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.arguments import check_integer
 from vaetx_jax.inference.prior_file import load_prior
@@ -38,11 +38,18 @@ def load(
       revision: of a model of the hub: a branch, a tag or a commit.
 
     Raises:
-      UserError: the folder holds no trained run, or there is no model of that name.
+      UserError: the folder holds no trained run, or there is no model of that name; a revision of
+        what is not on the hub.
       DamagedError: an exported folder's file is not as it was written.
     """
     if isinstance(folder, str) and hub.is_name(folder):
-        folder = hub.fetch(folder, revision=revision)
+        fetched = hub.fetch(folder, revision=revision)
+        try:
+            return load(fetched, checkpoint=checkpoint)
+        except DamagedError as error:
+            raise hub.damaged(folder, fetched, error) from error
+    if revision is not None:
+        raise UserError(f"revision {revision!r}: only a model of the hub has one; {folder} is none")
     if isinstance(folder, str) and scheme_of(folder):
         folder = work_folder.open_to_read(folder)
     folder = pathlib.Path(folder).expanduser()

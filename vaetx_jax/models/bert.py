@@ -30,7 +30,8 @@ VOCABULARY = "vocab.txt"
 FILES = (CONFIG, WEIGHTS, VOCABULARY)
 TOKENIZER_CONFIG = "tokenizer_config.json"  # says whether it reads cased text; a folder may lack it
 POOLINGS = ("mean", "cls")
-SPARE_ROWS = 128  # a table may be padded to a round number of rows behind the vocabulary
+# A table may be padded behind the vocabulary, by fewer rows than that and to a multiple of so many.
+SPARE_ROWS, ROUND_ROWS = 128, 8
 
 # Heads of pretraining and of classifiers, and a buffer of old files.
 _IGNORED = re.compile(r"^(pooler|cls|classifier|qa_outputs)\.|^embeddings\.position_ids$")
@@ -180,7 +181,8 @@ def check_fit(folder: pathlib.Path, size: BertSize, *, vocab_size: int, max_len:
     Raises:
       UserError: it cannot.
     """
-    if not size.vocab_size - SPARE_ROWS < vocab_size <= size.vocab_size:
+    spare = size.vocab_size - vocab_size
+    if spare and (size.vocab_size % ROUND_ROWS or not 0 < spare < SPARE_ROWS):
         raise UserError(
             f"{folder / VOCABULARY}: {vocab_size:,} tokens, and {CONFIG} beside it says "
             f"{size.vocab_size:,}; the two files do not belong together"

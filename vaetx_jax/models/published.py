@@ -1,6 +1,6 @@
 """Published weights on disk: their folder, and the tensors of a `model.safetensors`.
 
-A folder is given, or fetched by name through huggingface_hub. Nothing is ever unpickled.
+A folder is given, or fetched by name from the hub. Nothing is ever unpickled.
 """
 
 import pathlib
@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vaetx_jax.errors import UserError
+from vaetx_jax.runtime.hub import HubError, download
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 Tree = dict[str, Any]
@@ -36,14 +36,12 @@ def find_folder(
     if folder.is_dir():
         return folder
     try:
-        found = huggingface_hub.snapshot_download(name, allow_patterns=[*files, *more])
-        return pathlib.Path(found)
-    except (OSError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0]
+        return download(name, patterns=[*files, *more])
+    except HubError as error:
         needed = " and ".join([", ".join(files[:-1]), files[-1]])
         raise UserError(
             f"config.{key} = {name!r}: no such folder, and no model could be fetched by "
-            f"that name ({why}); give a folder with {whose}'s {needed}"
+            f"that name ({error}); give a folder with {whose}'s {needed}"
         ) from error
 
 

@@ -26,6 +26,7 @@ from vaetx_jax.runtime.atomic import write_text
 
 SPLIT_MARK = "{split}"
 CHUNK = 4096  # rows looked at together
+LARGEST = np.float64(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,16 +139,21 @@ def _checked(path: pathlib.Path, changed: int) -> npt.NDArray[Any]:
             "numbers [sentences, width]"
         )
     for start in range(0, len(array), CHUNK):
-        finite_n = np.isfinite(array[start : start + CHUNK]).all(axis=1)
+        # Of NaN this is false, too.
+        finite_n = (np.abs(array[start : start + CHUNK]) <= LARGEST).all(axis=1)
         if not finite_n.all():
             row = start + int(np.argmin(finite_n))
-            raise UserError(f"{path}: row {row} (counted from 0) holds a NaN or an infinity")
+            raise UserError(
+                f"{path}: row {row} (counted from 0) holds a NaN, an infinity or a number that is "
+                "too large for float32"
+            )
     return array
 
 
 def _open_npy(path: pathlib.Path) -> npt.NDArray[Any]:
     try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Not `np.load`, which takes an archive (.npz), too.
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
         raise UserError(f"{path}: not a .npy file of numbers ({error})") from error
     return array

@@ -98,12 +98,8 @@ def find_encoder(config: ConfigDict, folder: pathlib.Path | None) -> PretrainedE
         return encoder
     place = bert.find_weights(name)
     size = bert.read_size(place)
-    try:
-        digest = sha256_of(place / bert.WEIGHTS)
-    except OSError:
-        bert.load_weights(place, size)  # says what is wrong
-        raise
-    return PretrainedEncoder(name, digest, size)
+    bert.load_weights(place, size)  # says what is wrong, before the folder keeps a wrong size
+    return PretrainedEncoder(name, sha256_of(place / bert.WEIGHTS), size)
 
 
 def keep_encoder(folder: pathlib.Path, encoder: PretrainedEncoder) -> None:
