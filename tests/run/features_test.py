@@ -93,10 +93,22 @@ def test_features_of_other_settings_are_others(cache_of, changes, monkeypatch):
     assert cache_of(**changes).open("train", SPLIT) is None
 
 
-def test_features_of_other_weights_are_others(encoder, cache_of, monkeypatch):
+@pytest.mark.parametrize(
+    "changed", [{"sha256": "d"}, {"size": {"heads": 1}}, {"size": {"norm_epsilon": 1e-5}}], ids=str
+)
+def test_features_of_another_encoder_are_others(encoder, cache_of, changed, monkeypatch):
     cache_of().open("train", SPLIT)
     monkeypatch.setattr(PretrainedEncoder, "folder", lambda self: None)
-    assert cache_of(dataclasses.replace(encoder, sha256="d")).open("train", SPLIT) is None
+    if "size" in changed:
+        changed = {"size": dataclasses.replace(encoder.size, **changed["size"])}
+    assert cache_of(dataclasses.replace(encoder, **changed)).open("train", SPLIT) is None
+
+
+def test_dropout_of_an_encoder_does_not_change_its_features(encoder, cache_of, monkeypatch):
+    cache_of().open("train", SPLIT)
+    monkeypatch.setattr(PretrainedEncoder, "folder", lambda self: None)
+    size = dataclasses.replace(encoder.size, dropout=0.3)
+    assert cache_of(dataclasses.replace(encoder, size=size)).open("train", SPLIT) is not None
 
 
 def test_a_killed_computation_goes_on_where_it_was(cache_of, monkeypatch):

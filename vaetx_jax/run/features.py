@@ -6,6 +6,7 @@ computed is kept in `SPLIT.partial` and gone on from. Memory stays constant in t
 corpus.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -62,7 +63,9 @@ class FeatureCache:
     ) -> None:
         self._encoder, self._pooling = encoder, pooling
         self._tokenizer, self._max_len = tokenizer, max_len
-        parts = [FORMAT, encoder.sha256, pooling, corpus, tokenizer.fingerprint, max_len]
+        # Heads and epsilon change the features, and leave the weights as they are.
+        size = dataclasses.asdict(dataclasses.replace(encoder.size, dropout=0.0))
+        parts = [FORMAT, encoder.sha256, size, pooling, corpus, tokenizer.fingerprint, max_len]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         self._folder = cache_dir / "features" / digest
 
