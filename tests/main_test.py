@@ -46,6 +46,7 @@ def start(config, monkeypatch, tmp_path, capsys):
     return started
 
 
+@pytest.mark.slow
 def test_the_same_command_without_a_folder_resumes_its_run(start, tmp_path):
     status, printed = start()
     assert status == 0

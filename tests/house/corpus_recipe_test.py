@@ -80,6 +80,7 @@ def copy(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_corpus_is_two_files_and_one_line(copy: pathlib.Path) -> None:
     printed = run_python(
         copy,

@@ -52,6 +52,7 @@ trainer.run(trainer.start_state()[0])
 """
 
 
+@pytest.mark.slow
 def test_a_remedy_and_an_annealing_are_an_edit_of_one_file_each(tmp_path: pathlib.Path) -> None:
     losses = copy_package(tmp_path) / "losses"
     edit_line(losses / "elbo.py", FIELD, NEW_FIELD)

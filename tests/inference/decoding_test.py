@@ -245,6 +245,7 @@ def test_another_temperature_or_top_p_compiles_nothing_anew(params):
     assert token_by_token._advance._cache_size() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.3}, {"beam": 3}])
 def test_the_guard_says_no_run_of_pieces_twice(params, n, options):
@@ -257,6 +258,7 @@ def test_the_guard_says_no_run_of_pieces_twice(params, n, options):
     assert_well_formed(got)
 
 
+@pytest.mark.slow
 def test_the_guard_leaves_alone_what_repeats_nothing(params):
     free = decoded(params, latents())
     np.testing.assert_array_equal(free, decoded(params, latents(), no_repeat=50))

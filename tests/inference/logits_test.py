@@ -18,6 +18,7 @@ def test_logits_that_are_no_numbers_give_a_token_of_the_vocabulary():
     assert 0 <= int(most_probable(jnp.full((1, 5), jnp.nan))[0]) < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 8, 19])
 def test_a_drawn_token_is_that_of_a_categorical_draw(rows):
     noise = np.random.default_rng(1).standard_normal((rows, 50))

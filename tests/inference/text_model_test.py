@@ -94,6 +94,7 @@ def test_encode_takes_no_sentence_at_all(model):
     assert len(model.score([]).elbo_N) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_sentence_is_a_sentence_like_others(model, name):
     mean, std = model.encode([ODD[name]])
@@ -143,6 +144,7 @@ def test_any_number_of_latents_is_decoded(model):
     assert len(set(model.decode(z))) == 1 and len(model.decode(z)) == len(z)
 
 
+@pytest.mark.slow
 def test_latents_are_decoded_alike_however_many_at_a_time(model):
     z = np.random.default_rng(0).standard_normal((5, model.latent_dim)).astype(np.float32)
     assert model.decode(z, batch=2) == model.decode(z)
@@ -234,6 +236,7 @@ def test_a_sentences_nearest_neighbour_is_itself(model):
     )
 
 
+@pytest.mark.slow
 def test_a_score_is_the_evaluations_bound_of_the_same_sentences(model):
     """Both by the mean over many seeds: a draw of z each."""
     scores = [model.score(SENTENCES, iw_samples=0, seed=seed) for seed in range(20)]

@@ -45,6 +45,7 @@ def advanced(monkeypatch):
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0}, {"temperature": 1.0, "top_k": 5}])
 @pytest.mark.parametrize("batch", [64, 8, 3])
 def test_rows_together_get_the_tokens_of_each_alone(variables, how, batch):

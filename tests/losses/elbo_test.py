@@ -105,6 +105,7 @@ def test_tokens_are_the_pieces_and_one_sep_a_sentence(params):
     assert float(terms.tokens) == sum(map(len, PIECES)) + 9
 
 
+@pytest.mark.slow
 def test_padded_and_length_grouped_batches_have_the_same_loss_and_gradients(certain):
     order = sorted(range(9), key=lambda i: len(PIECES[i]))
     short, long = ([PIECES[i] for i in rows] for rows in (order[:5], order[5:]))
@@ -223,6 +224,7 @@ def posterior_draw(params, ids_BxS):
     return MODEL.apply({"params": params}, ids_BxS, rngs=rngs).z_BxZ, latent_key
 
 
+@pytest.mark.slow
 def test_each_remedy_adds_its_term_to_the_loss_and_leaves_the_reported_terms(params):
     rows, plain = batch(filler=3), remedied(params, elbo.Objective())
     ids_BxS, weight_B = rows["ids"], rows["weight"]

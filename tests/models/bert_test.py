@@ -79,6 +79,7 @@ def test_padding_changes_nothing(encode):
     np.testing.assert_allclose(encode(short), encode(padded), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_text_vae_gives_the_encoder_the_whole_sentence_with_its_sep(folder, encode):
     model = text_vae_of(folder)
     variables = text_vae.init(model, jax.random.key(0))
@@ -102,6 +103,7 @@ def text_vae_of(folder, **changes):
     return build_model(model_settings(config), vocab_size=size.vocab_size, pad_id=0, bert=size)
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_has_no_dropout(folder):
     size = dataclasses.replace(bert.read_size(folder), dropout=0.5)
     ids, params = np.array([ROW], np.int32), load(folder)

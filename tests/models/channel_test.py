@@ -66,6 +66,7 @@ def test_two_scales_of_the_mean_are_refused():
         built(channel_rate=2.0, mu_norm=0.5)
 
 
+@pytest.mark.slow
 def test_a_model_with_a_channel_is_standardised_by_its_statistics():
     model = built(channel_rate=RATE)
     variables = tiny.variables_of(model)
@@ -75,6 +76,7 @@ def test_a_model_with_a_channel_is_standardised_by_its_statistics():
     assert float(jnp.sum(jnp.mean(kl_BxZ, axis=0))) == pytest.approx(RATE, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_decoder_gets_z_scaled_by_the_gains():
     model, plain = built(channel_rate=RATE), built()
     variables = tiny.variables_of(model)

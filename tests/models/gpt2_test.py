@@ -313,6 +313,7 @@ def test_a_latent_needs_a_way_into_gpt2():
     validate(config)
 
 
+@pytest.mark.slow
 def test_a_published_pair_trains_with_an_encoder_of_its_own_tokens(gpt2_run, tmp_path):
     run, folder = gpt2_run
     run.model.update({"encoder": "bert", "heads": None, "ff_dim": None, "latent_prefix": True})

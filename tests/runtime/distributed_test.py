@@ -135,6 +135,7 @@ command_line.run(main, distributed.define_flags)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_with_different_settings_both_stop_and_say_which(tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO_SETTINGS)
@@ -161,6 +162,7 @@ def compared(tmp_path_factory):
         yield lambda layout: (layouts.run(layout, home, layout, 4), reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["4s", "2p"])
 def test_a_layout_has_the_gradient_and_the_losses_of_one_device(compared, layout):
     """Four devices with the state sharded over them; two processes."""

@@ -89,6 +89,7 @@ def test_a_run_stops_where_it_no_longer_improves_and_says_why(impatient, tmp_pat
     assert "has stopped already" in trainer.ended(20)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_stops_at_the_same_step_bit_for_bit(
     impatient, tmp_path, monkeypatch
 ):

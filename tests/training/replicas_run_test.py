@@ -75,6 +75,7 @@ def numbers_of(params):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[::2])
 def test_a_run_has_the_metrics_that_it_has_alone(together, alone, name):
     ours, theirs = steady_rows(together / name), steady_rows(alone / name)

@@ -86,6 +86,7 @@ def test_settings_that_differ_in_more_are_refused():
         make_replica_step(MODEL, [SETTINGS, other], tiny.one_device())
 
 
+@pytest.mark.slow
 def test_replicas_over_four_devices_are_those_on_one():
     printed = tiny.run_on_four_devices("""
 import json, jax, numpy as np

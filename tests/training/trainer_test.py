@@ -64,6 +64,7 @@ def test_every_logged_step_is_there_once(trained):
     assert steps == [*range(3, STEPS, 3), STEPS]
 
 
+@pytest.mark.slow
 def test_logged_mean_is_over_the_window(config, tmp_path):
     dense = config.copy_and_resolve_references()
     dense.train.log_every = 1
@@ -117,6 +118,7 @@ def test_a_finished_run_trains_no_further(config, trained):
     assert comparable(trained) == before
 
 
+@pytest.mark.slow
 def test_a_non_finite_step_stops_the_run_and_is_never_saved(config, tmp_path):
     wild = config.copy_and_resolve_references()
     wild.train.learning_rate, wild.train.final_learning_rate = 1e30, 1e30
@@ -154,6 +156,7 @@ def broken_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     monkeypatch.setattr(TrainBatches, "at", broken)
 
 
+@pytest.mark.slow
 def test_a_run_may_skip_steps_that_are_not_finite_and_counts_them(config, tmp_path, monkeypatch):
     broken_at(monkeypatch, {4, 8, 9})
     config = config.copy_and_resolve_references()
@@ -261,6 +264,7 @@ def test_warm_start_refuses_a_folder_without_a_run(config, tmp_path):
         trainer.start_state()
 
 
+@pytest.mark.slow
 def test_changed_epochs_lay_the_schedules_anew(config, tmp_path):
     short = config.copy_and_resolve_references()
     short.train.steps = 10
