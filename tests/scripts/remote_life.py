@@ -151,7 +151,7 @@ def kill_many(machines: Machines, kills: int, chance: random.Random) -> list[str
     for number in range(1, kills + 1):
         before = max(machines.whole(), default=0)
         process = machines.start(machines.url)
-        while max(machines.whole(), default=0) <= before and process.poll() is None:
+        while not _has_begun(machines.whole(), before) and process.poll() is None:
             time.sleep(0.1)
         time.sleep(chance.uniform(0.0, 0.8))
         if process.poll() is not None:
@@ -169,6 +169,11 @@ def kill_many(machines: Machines, kills: int, chance: random.Random) -> list[str
         )
         machines.forget()
     return wrong
+
+
+def _has_begun(whole: list[int], before: int) -> bool:
+    """Whether a start has saved, and one checkpoint is left when the newest is damaged."""
+    return len(whole) > 1 and whole[-1] > before
 
 
 def damage(machines: Machines) -> int:
