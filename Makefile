@@ -49,10 +49,12 @@ test: $(VENV)/.stamp-dev ## run the tests (ARGS='-k grammar' picks some)
 test-parity: $(VENV)/.stamp-parity ## compare layers with PyTorch's and transformers' (installs both)
 	$(BIN)/python -m pytest tests/parity $(ARGS)
 
-lint: $(VENV)/.stamp-dev ## check style, formatting and types
+lint: $(VENV)/.stamp-dev ## check style, formatting, types, and the scripts and jobs of launch/
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
+	$(BIN)/shellcheck --external-sources launch/*.sh launch/slurm.sbatch .ci/run
+	$(BIN)/python -m yamllint --strict --config-data '{extends: default, rules: {line-length: {max: 100}}}' launch/gke.yaml
 
 # The exact versions that `make` installs: the newest that the ranges of pyproject.toml allow.
 constraints: $(VENV)/.made ## write constraints-3.11.txt or -3.13.txt anew, by the PYTHON used

@@ -6,6 +6,7 @@
 # sets the array `module` to what follows `python -m`. MODULE is main, study, evaluate or another
 # command, or the dotted name of any module; flags alone are those of main. `main` and `study` get
 # --distributed=on or off besides.
+# shellcheck disable=SC2034  # `module` is read by the script that sources this
 choose_module() {
   local distributed=$1 name=main
   shift
@@ -18,9 +19,7 @@ choose_module() {
     *) name=vaetx_jax.$name ;;
   esac
   case $name in
-    # shellcheck disable=SC2034  # read by the script that sources this
     vaetx_jax.main|vaetx_jax.study) module=("$name" "--distributed=$distributed" "$@") ;;
-    # shellcheck disable=SC2034
     *) module=("$name" "$@") ;;
   esac
 }

@@ -4,7 +4,6 @@ import contextlib
 import fnmatch
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,16 +23,6 @@ def run(script: str, *arguments: str, **environment: str) -> subprocess.Complete
         text=True,
         check=False,
     )
-
-
-@pytest.mark.parametrize("script", [*SCRIPTS, "module.sh"])
-def test_shellcheck_finds_nothing(script):
-    if not shutil.which("shellcheck"):
-        pytest.skip("shellcheck is not installed")
-    done = subprocess.run(
-        ["shellcheck", "-x", script], cwd=LAUNCH, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "module.sh"])

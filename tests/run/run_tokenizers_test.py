@@ -10,7 +10,9 @@ from vaetx_jax.data.bucketing import device_arrays
 from vaetx_jax.export import export
 from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.sentences import encode_split
+from vaetx_jax.run import run_tokenizers
 from vaetx_jax.run.run import create_run
+from vaetx_jax.run.run_tokenizers import load_tokenizers
 from vaetx_jax.run.workdir import ENCODER_TOKENIZER
 from vaetx_jax.runtime.mesh import put_batch
 from vaetx_jax.training.trainer import Trainer
@@ -37,6 +39,31 @@ def trained(recipe, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     fit(recipe, folder)
     return folder
+
+
+def test_the_slower_of_two_processes_leaves_the_tokenizer_of_the_faster(
+    recipe, tmp_path, monkeypatch
+):
+    """A third process may be reading it."""
+    config, build = recipe.copy_and_resolve_references(), run_tokenizers.build_tokenizer
+    config.data.cache_dir, found = str(tmp_path), []
+    for name in ("faster", "slower"):
+        (tmp_path / name).mkdir()
+
+    def cached():
+        return [(path.name, path.stat().st_ino) for path in (tmp_path / "tokenizers").iterdir()]
+
+    def overtaken(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_tokenizers, "build_tokenizer", build)
+            create_run(config, tmp_path / "faster")
+        found.extend(cached())
+        return build(*arguments)
+
+    monkeypatch.setattr(run_tokenizers, "build_tokenizer", overtaken)
+    run = create_run(config, tmp_path / "slower")
+    assert len(found) == 1 and cached() == found
+    assert run.tokenizer.fingerprint == load_tokenizers(tmp_path / "faster").written.fingerprint
 
 
 def test_a_decoder_of_the_encoders_kind_has_its_tokens(recipe, tmp_path):

@@ -37,6 +37,12 @@ def test_a_second_claim_is_refused_and_the_first_goes_on(tmp_path):
         pass
 
 
+def test_who_waits_for_a_folder_says_so(tmp_path, capsys):
+    with claim(tmp_path), pytest.raises(UserError, match="another run"):
+        claim(tmp_path, wait=0.01).__enter__()
+    assert f"another process is in {tmp_path}; waiting up to" in capsys.readouterr().err
+
+
 def test_a_claim_ends_with_an_error_inside(tmp_path):
     with pytest.raises(RuntimeError), claim(tmp_path):
         raise RuntimeError

@@ -152,6 +152,62 @@ def test_two_processes_with_different_settings_both_stop_and_say_which(tmp_path)
     assert "Traceback" not in done.stdout
 
 
+SPLIT_STATE = """
+import os
+import jax, numpy as np
+from tests.helpers import tiny
+from vaetx_jax import command_line
+from vaetx_jax.runtime import distributed
+from vaetx_jax.runtime.mesh import data_mesh
+from vaetx_jax.runtime.work_folder import open_to_write
+from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints
+from vaetx_jax.training.state import init_state
+
+def state(seed):
+    model, optimizer = tiny.vae(vocab_size=2400), tiny.step_settings().optimizer
+    return init_state(model, optimizer, jax.random.key(seed), data_mesh(), shard_state=True)
+
+def parts(state):
+    return [shard.data for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
+
+def main():
+    distributed.start()
+    saved = state(0)
+    assert any(not leaf.is_fully_replicated for leaf in jax.tree.leaves(saved))
+    for machine in ("first", "empty"):
+        os.environ["VAETX_CACHE"] = f"HOME/{machine}-{jax.process_index()}"
+        with open_to_write("local://HOME/bucket/run") as work:
+            checkpoints = Checkpoints(work.path / "checkpoints", writable=True)
+            if machine == "first":
+                checkpoints.save(saved, CheckpointInfo(1, 2.0, candidate=True))
+            else:
+                found = checkpoints.restore(1, state(1))
+            work.share()
+    jax.tree.map(np.testing.assert_array_equal, parts(found), parts(saved))
+    assert parts(found) and [x.shape for x in parts(found)] == [x.shape for x in parts(saved)]
+
+command_line.run(main, distributed.define_flags)
+"""
+
+
+@pytest.mark.slow
+def test_a_state_split_over_two_processes_comes_back_on_machines_with_empty_disks(tmp_path):
+    script = tmp_path / "split.py"
+    script.write_text(SPLIT_STATE.replace("HOME", str(tmp_path)))
+    done = subprocess.run(
+        [sys.executable, str(layouts.LOCAL), "2", "--", sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "bucket" / "run" / "checkpoints" / "1" / "manifest.json").exists()
+    for number, name in enumerate(("run", "process-1")):
+        work = tmp_path / f"empty-{number}" / "work"
+        assert len(list(work.glob(f"*/{name}/checkpoints/1/manifest.json"))) == 1
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """Runs a layout for some steps; the first is that of one device."""

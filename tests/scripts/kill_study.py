@@ -1,6 +1,7 @@
 """A study killed at random moments, by kill -9, comes to what an undisturbed one comes to.
 
     python -m tests.scripts.kill_study --workdir=DIR [--times=3] [--seed=0] [--parent-only]
+    python -m tests.scripts.kill_study --workdir=DIR --share=3
 
 Not a test for pytest: it takes some four minutes on two cores. A small study of the built-in corpus
 runs undisturbed. In another folder it runs again and is killed with all its processes (or its own
@@ -9,9 +10,14 @@ at a random moment of each TIMES-th part of its steps, until the last start fini
 every cell must go on from its latest checkpoint and have lost no more than the steps between two;
 at the end its figures and metrics must be those of the undisturbed study, exactly. The exit status
 is 1 where they are not.
+
+With `--share=N`, N studies share one grid of nine smaller cells, and the first is killed in one of
+its cells. The others must finish the grid, each cell once, that one from its checkpoint, and it
+must be what it is undisturbed.
 """
 
 import argparse
+import collections
 import os
 import pathlib
 import random
@@ -28,13 +34,15 @@ from tests.helpers.metric_rows import steady_rows
 from tests.helpers.paths import REPOSITORY
 from vaetx_jax.config.study import default_study
 from vaetx_jax.run.metric_log import METRICS, read_metrics
-from vaetx_jax.run.workdir import CHECKPOINTS, EVALUATION, SEAL
+from vaetx_jax.run.workdir import CHECKPOINTS, EVALUATION, LEASES, SEAL
+from vaetx_jax.runtime.lease import holders
+from vaetx_jax.runtime.store import Store
 
 EVERY = 10  # steps between two checkpoints
 
 
-def get_config() -> ConfigDict:
-    """The study: this file is its config, too."""
+def get_config(size: str = "two") -> ConfigDict:
+    """The study of `two` or `nine` cells: this file is its config, too."""
     config = default_study("killed", "grid")
     config.study.show = ("language", "curves")
     config.study.corpora, config.study.seeds = ("grammar",), (0,)
@@ -47,13 +55,21 @@ def get_config() -> ConfigDict:
     run.train.validate_every, run.train.checkpoint_every = 60, EVERY
     run.evaluation.iw_samples, run.samples.count = 10, 0
     run.evaluation.text_samples = 0
+    if size == "nine":
+        config.study.rows += (("vae_transformer", "linear"),)
+        config.study.seeds, config.study.latent_dim = (0, 1, 2), 4
+        run.data.sentences, run.data.held_out, run.data.groups = 400, 40, 1
+        run.tokenizer.vocab_size, run.model.dim, run.train.steps = 300, 16, 60
     return config
 
 
-def start(folder: pathlib.Path, log: pathlib.Path) -> subprocess.Popen:
+def start(
+    folder: pathlib.Path, log: pathlib.Path, *flags: str, size: str = "two"
+) -> subprocess.Popen:
     """Starts the study in a process group of its own; it writes to the log."""
-    command = [sys.executable, "-m", "vaetx_jax.study", f"--config={pathlib.Path(__file__)}"]
-    command += [f"--workdir={folder}", f"--config.run.data.cache_dir={folder.parent / 'cache'}"]
+    command = [sys.executable, "-m", "vaetx_jax.study"]
+    command += [f"--config={pathlib.Path(__file__)}:{size}", f"--workdir={folder}", *flags]
+    command += [f"--config.run.data.cache_dir={folder.parent / 'cache'}"]
     with log.open("w") as file:
         return subprocess.Popen(
             command, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
@@ -139,28 +155,69 @@ def compare(undisturbed: pathlib.Path, killed: pathlib.Path) -> list[str]:
     ours, theirs = cells_in(killed), cells_in(undisturbed)
     wrong = [] if ours.keys() == theirs.keys() else [f"the cells are {sorted(ours)}"]
     for name in ours.keys() & theirs.keys():
-        a, b = ours[name], theirs[name]
-        if (a / EVALUATION).read_bytes() != (b / EVALUATION).read_bytes():
-            wrong.append(f"{name}: other figures")
-        if steady_rows(a) != steady_rows(b):
-            wrong.append(f"{name}: other metrics")
+        wrong += compare_cells(ours[name], theirs[name])
     return wrong
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--workdir", required=True, type=pathlib.Path)
-    parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--parent-only", action="store_true", help="kill the study's process alone")
-    options = parser.parse_args()
-    home = options.workdir.resolve()
+def compare_cells(a: pathlib.Path, b: pathlib.Path) -> list[str]:
+    """What differs between two finished cells."""
+    wrong = []
+    if (a / EVALUATION).read_bytes() != (b / EVALUATION).read_bytes():
+        wrong.append(f"{a.name}: other figures")
+    if steady_rows(a) != steady_rows(b):
+        wrong.append(f"{a.name}: other metrics")
+    return wrong
+
+
+def held_by(process: subprocess.Popen, folder: pathlib.Path) -> str | None:
+    """The cell that a study holds; None: none yet."""
+    store = Store(str(folder))
+    for lease, holder in holders(store, store.list(LEASES)).items():
+        if holder.process == process.pid and not holder.released:
+            return lease.rpartition("/")[2]
+    return None
+
+
+def share(home: pathlib.Path, count: int, *, parent_only: bool) -> list[str]:
+    """Kills the first of several studies over one grid; gives what is wrong."""
+    folder, logs = home / "shared", [home / f"shared-{number}.log" for number in range(count)]
+    doomed, *others = (start(folder, log, "--wait", size="nine") for log in logs)
+    while doomed.poll() is None:
+        taken = held_by(doomed, folder)
+        if taken and where(folder).get(taken, (0, 0))[0]:
+            break
+        time.sleep(0.05)
+    saved, logged = where(folder)[taken]
+    kill(doomed, parent_only=parent_only)
+    statuses = [other.wait() for other in others]
+    print(f"{taken}: killed after step {logged}, {saved} saved; the others: {statuses}", flush=True)
+    done = collections.Counter(
+        label for log in logs for label in re.findall(r"^(\S+): done in", log.read_text(), re.M)
+    )
+    for log in logs:
+        print(f"{log.name}: {log.read_text().count(': done in')} cells done", flush=True)
+    label, text = taken.rpartition("-")[0], "".join(log.read_text() for log in logs[1:])
+    wrong = [f"statuses {statuses}"] if any(statuses) else []
+    if len(done) != 9 or set(done.values()) != {1}:
+        wrong.append(f"not each of nine cells once: {dict(done)}")
+    if f"{label}: done in" not in text or text.count("which is gone, is taken over") != 1:
+        wrong.append(f"{label} was not taken over, or others were; see {logs[1]}")
+    resumed = max((goes_on(log).get(taken, 0) for log in logs[1:]), default=0)
+    print(f"{taken}: went on from step {resumed}", flush=True)
+    if resumed < saved:
+        wrong.append(f"{taken}: went on from {resumed} and not from {saved}")
+    alone = home / "alone"
+    only = f"--config.study.only={label}"
+    if start(alone, home / "alone.log", only, size="nine").wait():
+        return [*wrong, f"the cell alone failed; see {home / 'alone.log'}"]
+    return wrong + compare_cells(cells_in(folder)[taken], cells_in(alone)[taken])
+
+
+def kill_again_and_again(home: pathlib.Path, options: argparse.Namespace) -> list[str]:
+    """Kills one study so many times; gives what is wrong."""
     undisturbed, killed = home / "undisturbed", home / "killed"
-    shutil.rmtree(killed, ignore_errors=True)
-    home.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(undisturbed, ignore_errors=True)
     if start(undisturbed, home / "undisturbed.log").wait():
-        return 1
+        return [f"the undisturbed study failed; see {home / 'undisturbed.log'}"]
     whole = steps_done(undisturbed)
     print(f"undisturbed: {whole} steps", flush=True)
     moments, wrong = random.Random(options.seed), []
@@ -179,9 +236,28 @@ def main() -> int:
     log = home / "killed-last.log"
     status = start(killed, log).wait()
     print(f"last start: exit status {status}", flush=True)
-    wrong += check_restart(before, log) + compare(undisturbed, killed)
-    print("\n".join(wrong) if wrong or status else "every cell is what it is undisturbed")
-    return 1 if wrong or status else 0
+    wrong += [f"the last start: exit status {status}"] if status else []
+    return wrong + check_restart(before, log) + compare(undisturbed, killed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--workdir", required=True, type=pathlib.Path)
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--parent-only", action="store_true", help="kill the study's process alone")
+    parser.add_argument("--share", type=int, default=0, help="studies over one grid of nine cells")
+    options = parser.parse_args()
+    home = options.workdir.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    for name in ("undisturbed", "killed", "shared", "alone"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    if options.share:
+        wrong = share(home, options.share, parent_only=options.parent_only)
+    else:
+        wrong = kill_again_and_again(home, options)
+    print("\n".join(wrong) if wrong else "every cell is what it is undisturbed")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

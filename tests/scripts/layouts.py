@@ -171,7 +171,7 @@ def lose_a_peer(home: pathlib.Path, whole: pathlib.Path) -> bool:
     folder = home / "lost"
     process = start(folder, supervised=True)
     wait_for_rows(process, folder, 50)
-    os.kill(_process_of(folder, 1), signal.SIGKILL)
+    os.kill(process_of(str(folder), 1), signal.SIGKILL)
     began = time.monotonic()
     while "supervise.sh: ended with status" not in said(folder) and process.poll() is None:
         time.sleep(0.05)
@@ -183,16 +183,16 @@ def lose_a_peer(home: pathlib.Path, whole: pathlib.Path) -> bool:
     return same_run(folder, whole)
 
 
-def _process_of(folder: pathlib.Path, number: int) -> int:
+def process_of(workdir: str, number: int) -> int:
     """The id of one process of a run."""
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().split(b"\0")
         except OSError:  # it has just ended
             continue
-        if f"--process_id={number}".encode() in words and f"--workdir={folder}".encode() in words:
+        if f"--process_id={number}".encode() in words and f"--workdir={workdir}".encode() in words:
             return int(path.parent.name)
-    raise SystemExit(f"process {number} of {folder} is not there")
+    raise SystemExit(f"process {number} of {workdir} is not there")
 
 
 def main() -> int:

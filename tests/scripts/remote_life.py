@@ -1,6 +1,7 @@
 """The life of a run whose folder is in an object store: killed, damaged, moved, and as undisturbed.
 
     python -m tests.scripts.remote_life --workdir=DIR [--kills=20] [--seed=0] [--scheme=s3]
+    python -m tests.scripts.remote_life --workdir=DIR [...] --processes=4 [--sharded]
 
 Not a test for pytest: it takes some minutes. A run on `grammar` is trained undisturbed in a
 folder; then again with `--workdir=s3://...` of a server on this machine (`.[test-remote]`), where
@@ -9,8 +10,9 @@ uploads. Each start must go on from the newest checkpoint that was whole in the 
 of the newest is changed there; the last start, on an empty machine again, must say so and go on
 from the one before, while the store first answers 503 and then hangs for a while. At the end the
 rows and the evaluation are those of the undisturbed run, and `evaluate` finds the same from another
-machine. With `--scheme=local` the store is a folder, which cannot fail. The exit status is 1 where
-that is not so.
+machine. With `--scheme=local` the store is a folder, which cannot fail. With `--processes=N` the
+run is one of N processes, of which a kill ends the last, and with `--sharded` its state is split
+over them (`mesh.shard_state`). The exit status is 1 where that is not so.
 """
 
 import argparse
@@ -21,16 +23,18 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.helpers.metric_rows import steady_rows
 from tests.helpers.object_servers import BUCKET, address_variables, free_port
 from tests.helpers.paths import REPOSITORY
 from tests.scripts.chaos import SETTINGS
+from tests.scripts.layouts import HEARTBEAT, LOCAL, process_of
 from vaetx_jax.runtime.mirror import Mirror
 from vaetx_jax.runtime.store import Store, StoreError
 
@@ -46,11 +50,15 @@ class Machines:
       home: the folder of all.
       url: of the run in the store.
       steps: of the run.
+      processes: of the run, each on a machine of its own.
+      sharded: whether its state is split over them.
     """
 
-    def __init__(self, home: pathlib.Path, url: str, steps: int):
+    def __init__(
+        self, home: pathlib.Path, url: str, steps: int, *, processes: int = 1, sharded: bool = False
+    ):
         self.home, self.url, self.steps = home, url, steps
-        self.number = 0
+        self.processes, self.sharded, self.number = processes, sharded, 0
 
     def start(self, workdir: str, *flags: str) -> subprocess.Popen:
         """Starts the training on a new machine."""
@@ -58,15 +66,29 @@ class Machines:
         command = [f"--config={REPOSITORY / 'configs' / 'grammar.py'}"]
         command += [f"--config.{key}={value}" for key, value in settings.items()]
         command += [f"--config.data.cache_dir={self.home / 'cache'}"]
-        return self.run("main", f"--workdir={workdir}", *command, *flags)
+        if self.sharded:  # of a state with arrays that are large enough to be split
+            command += ["--config.mesh.shard_state=True", "--config.model.dim=64"]
+        launcher: list[str] = []
+        if self.processes > 1:
+            command += [f"--heartbeat_timeout={HEARTBEAT}"]
+            launcher = [str(LOCAL), str(self.processes), "--", sys.executable]
+        return self.run("main", f"--workdir={workdir}", *command, *flags, launcher=launcher)
 
-    def run(self, module: str, *flags: str) -> subprocess.Popen:
+    def kill(self, process: subprocess.Popen) -> None:
+        """Ends the newest machine, or the last of its processes and so all of them."""
+        if self.processes > 1:
+            os.kill(process_of(self.url, self.processes - 1), signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+
+    def run(self, module: str, *flags: str, launcher: Sequence[str] = ()) -> subprocess.Popen:
         """Starts a command on a new machine; what it says goes to its log."""
         self.number += 1
         machine = os.environ | {"VAETX_CACHE": str(self.home / f"machine-{self.number}")}
         with self.log.open("w") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", f"vaetx_jax.{module}", *flags],
+                [sys.executable, *launcher, "-m", f"vaetx_jax.{module}", *flags],
                 cwd=REPOSITORY,
                 env=machine,
                 stdout=log,
@@ -129,13 +151,12 @@ def kill_many(machines: Machines, kills: int, chance: random.Random) -> list[str
     for number in range(1, kills + 1):
         before = max(machines.whole(), default=0)
         process = machines.start(machines.url)
-        while max(machines.whole(), default=0) <= before and process.poll() is None:
+        while not _has_begun(machines.whole(), before) and process.poll() is None:
             time.sleep(0.1)
         time.sleep(chance.uniform(0.0, 0.8))
         if process.poll() is not None:
             wrong.append(f"kill {number}: the run had ended; see {machines.log}")
-        process.kill()
-        process.wait()
+        machines.kill(process)
         resumed, after = machines.went_on_from(), machines.whole()
         names = Store(machines.url).list("checkpoints")
         partial = {name.split("/")[1] for name in names} - set(map(str, after))
@@ -148,6 +169,11 @@ def kill_many(machines: Machines, kills: int, chance: random.Random) -> list[str
         )
         machines.forget()
     return wrong
+
+
+def _has_begun(whole: list[int], before: int) -> bool:
+    """Whether a start has saved, and one checkpoint is left when the newest is damaged."""
+    return len(whole) > 1 and whole[-1] > before
 
 
 def damage(machines: Machines) -> int:
@@ -209,12 +235,20 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scheme", choices=["s3", "local"], default="s3")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--sharded", action="store_true")
     options = parser.parse_args()
     home = options.workdir.resolve()
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     with served(home, options.scheme) as (bucket, fault):
-        machines = Machines(home, f"{bucket}/run", STEPS * (options.kills + 1))
+        machines = Machines(
+            home,
+            f"{bucket}/run",
+            STEPS * (options.kills + 1),
+            processes=options.processes,
+            sharded=options.sharded,
+        )
         undisturbed = home / "undisturbed"
         began = time.monotonic()
         if machines.start(str(undisturbed)).wait():

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.small_grid import LABELS, study_of
 from tests.study.conftest import finish
-from vaetx_jax.run.workdir import EVALUATION, SEAL
+from vaetx_jax.run.workdir import ERROR, EVALUATION, SEAL
 from vaetx_jax.runtime import lease as lease_lib
 from vaetx_jax.runtime.lease import Holder
 from vaetx_jax.study import __main__, sharing
@@ -254,7 +254,8 @@ def test_of_three_studies_over_one_grid_one_is_killed_and_each_cell_is_done_once
     assert doomed.wait() == -signal.SIGKILL, (tmp_path / "0.log").read_text()
     statuses = [other.wait() for other in others]
     logs = [(tmp_path / f"{number}.log").read_text() for number in (1, 2)]
-    assert statuses == [0, 0], "\n".join(logs)
+    errors = [path.read_text() for path in sorted(folder.glob(f"cells/*/{ERROR}"))]
+    assert statuses == [0, 0], "\n".join([*logs, *errors])
     assert sum(log.count(": done in") for log in logs) == 2
     assert sum("which is gone, is taken over" in log for log in logs) == 1
     assert len(list(folder.glob(f"cells/*/{SEAL}"))) == 2 and (folder / "shared.md").exists()

@@ -79,11 +79,10 @@ def _own_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
     # The 2: before, tabs and the names of special tokens were not in the vocabulary.
     name = f"{corpus.fingerprint[:24]}-{kind}-{size}-2"
     path = stored.cache_dir(config) / "tokenizers" / name
-    if path.is_dir():
-        return load_tokenizer(path)
-    tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
-    tokenizer.save(path)
-    return tokenizer
+    if not path.is_dir():
+        tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
+        tokenizer.save(path, replace=False)  # another process may be faster, and a third may read
+    return load_tokenizer(path)
 
 
 def _encoder_tokenizer(config: ConfigDict, encoder: PretrainedEncoder) -> Tokenizer:

@@ -13,6 +13,7 @@ from vaetx_jax.config import keys, stored
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.runtime import processes
 from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.runtime.console import duration, notify
 
 CONFIG = "config.json"
 CORPUS = "corpus.json"
@@ -60,7 +61,7 @@ def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
         raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
     lock = filelock.FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=wait)
+        _acquire(lock, folder, wait)
     except filelock.Timeout:
         raise UserError(
             f"--workdir={folder}: another run is in this folder; wait for it or give another one"
@@ -72,6 +73,15 @@ def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
         raise
     finally:
         lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, folder: pathlib.Path, wait: float) -> None:
+    try:
+        lock.acquire(timeout=0.0)
+    except filelock.Timeout:
+        if wait:
+            notify(f"note: another process is in {folder}; waiting up to {duration(wait)} for it")
+        lock.acquire(timeout=wait)
 
 
 def _leave_nothing(folder: pathlib.Path) -> None:

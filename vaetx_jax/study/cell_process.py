@@ -48,6 +48,10 @@ from vaetx_jax.training.replicas import Replicas
 from vaetx_jax.training.trainer import StoppedError, Trainer
 from vaetx_jax.version import __version__
 
+# The process of a study that was killed may still be in the folder: it ends with the program that
+# it is compiling, or the step, and then saves.
+ORPHANED_SECONDS = 600.0
+
 
 class CellRun:
     """The work on one cell.
@@ -202,8 +206,7 @@ def execute(order: Order, events: EventWriter) -> int:
     with contextlib.ExitStack() as stack:
         try:
             for run in runs:
-                # The process of a study that was killed may still be saving.
-                stack.enter_context(workdir_lib.claim(run.folder, wait=60.0))
+                stack.enter_context(workdir_lib.claim(run.folder, wait=ORPHANED_SECONDS))
             failed = _train(runs)
         except StoppedError as stopped:
             print(f"{stopped}.", flush=True)

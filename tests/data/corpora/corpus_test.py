@@ -222,6 +222,21 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch):
     assert len(texts(tiny_grammar(tmp_path), "train")) == 50
 
 
+def test_what_another_process_has_built_meanwhile_is_not_taken_for_damaged(tmp_path, monkeypatch):
+    """The look for a damaged data set comes seconds after the look for a whole one."""
+    quiet = streaming.quiet
+
+    def overtaken():
+        monkeypatch.setattr(streaming, "quiet", quiet)
+        tiny_grammar(tmp_path).prepare()
+        monkeypatch.setattr(grammar, "generate", None)  # it is not built again
+        return quiet()
+
+    monkeypatch.setattr(streaming, "quiet", overtaken)
+    assert len(texts(tiny_grammar(tmp_path), "train")) == 50
+    assert grammar.generate is None
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -10,15 +10,16 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import filelock
 from absl import logging
 
 from vaetx_jax.data.corpora.rows import Rows, Shard
 from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.errors import UserError
+from vaetx_jax.runtime.atomic import remove
 
 if TYPE_CHECKING:
     from vaetx_jax.data.corpora.streaming import StreamingBuilder
@@ -144,19 +145,26 @@ class Corpus(abc.ABC):
 
     def _build(self) -> None:
         logging.info("preparing corpus %s", self.name)
-        from vaetx_jax.data.corpora.streaming import quiet
+        from vaetx_jax.data.corpora.streaming import quiet  # takes seconds: others may be faster
 
         try:
             with quiet():
                 if self._folder.exists():
-                    logging.warning("%s is damaged: building it again", self._folder)
-                    shutil.rmtree(self._folder)
+                    self._remove_damaged()
                 builder = self._builder(self._cache_dir / "tfds")
                 builder.download_and_prepare(download_dir=self._cache_dir / "downloads")
         except (OSError, RuntimeError) as error:
             if self._stored() is not None:  # another process was faster
                 return
             raise self._cannot_build(error) from error
+
+    def _remove_damaged(self) -> None:
+        """Deletes what is in the data set's place, unless another process has built it whole."""
+        lock = self._folder.with_name(f".{self._folder.name}.lock")
+        with filelock.FileLock(lock):  # or one could delete what the other has built instead
+            if self._folder.exists() and self._stored() is None:
+                logging.warning("%s is damaged: building it again", self._folder)
+                remove(self._folder)
 
     def _cannot_build(self, error: OSError | RuntimeError) -> Exception:
         # array_record reports a full disk as a RuntimeError, with the system's words.

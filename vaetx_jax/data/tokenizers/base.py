@@ -64,24 +64,36 @@ class FileTokenizer:
     def _decode_content(self, ids: list[int]) -> str:
         raise NotImplementedError
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer to `folder`, whole or not at all; replaces an older one."""
-        write_folder(pathlib.Path(folder), self.kind, self._files)
+    def save(self, folder: str | os.PathLike[str], *, replace: bool = True) -> None:
+        """Writes the tokenizer to `folder`, whole or not at all.
+
+        Args:
+            replace: an older one gives way; else it stays, and nothing is written.
+        """
+        write_folder(pathlib.Path(folder), self.kind, self._files, replace=replace)
 
 
-def write_folder(folder: pathlib.Path, kind: str, files: dict[str, bytes]) -> None:
-    """Writes model files and their manifest, whole or not at all; replaces an older folder."""
+def write_folder(
+    folder: pathlib.Path, kind: str, files: dict[str, bytes], *, replace: bool = True
+) -> None:
+    """Writes model files and their manifest, whole or not at all.
+
+    Args:
+        replace: an older folder gives way; else it stays, and nothing is written.
+    """
     manifest = {
         "format": FORMAT,
         "kind": kind,
         "sha256": {name: _sha256(content) for name, content in sorted(files.items())},
     }
     try:
-        with atomic_folder(folder, replace=True) as fresh:
+        with atomic_folder(folder, replace=replace) as fresh:
             for name, content in files.items():
                 (fresh / name).write_bytes(content)
             (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
+        if not replace and folder.is_dir():
+            return
         raise UserError(
             f"cannot save the tokenizer to {folder}: {error.strerror or error}. "
             "Give a folder that can be written to, on a disk with room."

@@ -68,8 +68,8 @@ class Tokenizer(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of `ids` up to the first `sep_id`, without `pad_id` and `cls_id`."""
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer to `folder`, whole or not at all."""
+    def save(self, folder: str | os.PathLike[str], *, replace: bool = True) -> None:
+        """Writes the tokenizer to `folder`, whole or not at all; without `replace` only if new."""
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
