@@ -117,7 +117,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
 def _row(task: str, result: dict[str, Any]) -> str:
     size, seconds = result["sentences"], result["seconds"]
     shown = "  ".join(
-        f"{name} {1000 * s:8.1f} ms" if size == 1 else f"{name} {size / s:8,.0f} a second"
+        f"{name} {1000 * s:8.2f} ms" if size == 1 else f"{name} {size / s:8,.0f} a second"
         for name, s in seconds.items()
     )
     if result["ratio"] is not None:

@@ -21,6 +21,7 @@ TOKENS = 30
 # Task -> sentences.
 TASKS = {"encode": 1000, "decode": 256, "sample": 128, "encode one": 1, "decode one": 1}
 BATCHES = (16, 64, 256)  # that PyTorch may choose from
+LEAST_SECONDS = 0.1  # of one timing: a call of a third of a millisecond alone is mostly noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,15 +139,16 @@ def token_step(
     return logits, kept
 
 
-def seconds(call: Callable[[], Any], times: int = 1) -> float:
-    """Of a call, the mean of some; an untimed one comes first, because the other sides' threads
-    may still be spinning.
+def seconds(call: Callable[[], Any]) -> float:
+    """Of a call, the mean of as many as take `LEAST_SECONDS`; an untimed one comes first, because
+    the other sides' threads may still be spinning.
     """
     call()
-    began = time.perf_counter()
-    for _ in range(times):
+    began, calls = time.perf_counter(), 0
+    while not calls or time.perf_counter() - began < LEAST_SECONDS:
         call()
-    return (time.perf_counter() - began) / times
+        calls += 1
+    return (time.perf_counter() - began) / calls
 
 
 def main() -> None:
@@ -174,7 +176,7 @@ def main() -> None:
             chosen[task] = min(sizes, key=lambda size: seconds(call(task, size)))
             answer = chosen[task]
         else:
-            answer = seconds(call(line, chosen[line]), 1 if TASKS[line] > 1 else 5)
+            answer = seconds(call(line, chosen[line]))
         print(json.dumps(answer), flush=True)
 
 

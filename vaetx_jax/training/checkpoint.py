@@ -131,12 +131,13 @@ class Checkpoints:
         alone = ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="save"
         )
-        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+        # Compression takes longer than all the rest, for files that are 8 % smaller.
+        handler = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
         try:
             self._check_parent()
             self.folder.mkdir(parents=False, exist_ok=True)
             with ocp.Checkpointer(handler, multiprocessing_options=alone) as writer:
-                writer.save(temporary / _STATE, args=ocp.args.StandardSave(tree), force=True)
+                writer.save(temporary / _STATE, args=ocp.args.PyTreeSave(tree), force=True)
             if frozen:
                 frozen_file.save(temporary, self.folder, frozen)
             write_manifest(temporary, to_json(info))
