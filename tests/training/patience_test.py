@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers.interruption import interrupt_at
 from tests.helpers.tiny_run import fit
-from tests.training.trainer_test import comparable, interrupt_at
+from tests.training.trainer_test import comparable
 from vaetx_jax import main
 from vaetx_jax.inference.loading import load
 from vaetx_jax.run.run import create_run

@@ -1,19 +1,17 @@
 """A whole run of two phases with a channel: what it saves, resumes and counts as best."""
 
-import os
 import shutil
-import signal
 
 import jax
 import numpy as np
 import pytest
 
+from tests.helpers.interruption import interrupt_at
 from tests.helpers.tiny_run import fit, tiny_config
 from vaetx_jax.evaluate import evaluate
 from vaetx_jax.inference.loading import load
 from vaetx_jax.models import gaussian, text_vae
 from vaetx_jax.run.metric_log import METRICS, read_metrics
-from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training.language_model import FILE, kept_nll
 from vaetx_jax.training.trainer import StoppedError
 
@@ -66,15 +64,7 @@ def test_the_training_splits_kl_is_the_channels_rate(whole):
 
 
 def test_a_run_stopped_in_either_phase_goes_on_bit_for_bit(whole, tmp_path, monkeypatch):
-    left = {2, 6, 10}
-
-    def interrupt(self, done, text=""):
-        if done in left:
-            left.remove(done)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(Progress, "tick", interrupt)
-    monkeypatch.setattr(Progress, "line", interrupt)
+    interrupt_at(monkeypatch, {2, 6, 10})
     stops = 0
     while True:
         try:

@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
-import signal
 
 import jax
 import numpy as np
@@ -15,6 +13,7 @@ from safetensors.numpy import load_file
 
 from tests.helpers import tiny_bert
 from tests.helpers.hub_server import hub_server
+from tests.helpers.interruption import interrupt_at
 from tests.helpers.tiny_run import fit
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import DamagedError
@@ -23,7 +22,6 @@ from vaetx_jax.inference.loading import load
 from vaetx_jax.models import bert
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import create_run
-from vaetx_jax.runtime.console import Progress
 from vaetx_jax.runtime.mesh import put_batch
 from vaetx_jax.training.trainer import StoppedError, Trainer
 
@@ -181,15 +179,7 @@ def test_fine_tuning_trains_the_encoder_and_the_loss_falls(tuned):
 
 
 def test_fine_tuning_that_was_stopped_goes_on_bit_for_bit(tuned, tmp_path, monkeypatch):
-    left = {2, 4}
-
-    def interrupt(self, done, text=""):
-        if done in left:
-            left.remove(done)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(Progress, "tick", interrupt)
-    monkeypatch.setattr(Progress, "line", interrupt)
+    interrupt_at(monkeypatch, {2, 4})
     for _ in range(2):
         with pytest.raises(StoppedError):
             fit(tuned[0], tmp_path)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from tests.helpers.interruption import interrupt_at
 from tests.helpers.metric_rows import steady_rows
 from tests.helpers.tiny_run import fit
-from tests.training.trainer_test import interrupt_at
 from vaetx_jax.inference.loading import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.metric_log import METRICS, read_metrics

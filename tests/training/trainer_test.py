@@ -1,14 +1,13 @@
 """The host loop: resuming, stopping, saving, and what it refuses."""
 
 import json
-import os
 import pathlib
-import signal
 
 import jax
 import numpy as np
 import pytest
 
+from tests.helpers.interruption import interrupt_at
 from tests.helpers.tiny_run import STEPS, fit
 from vaetx_jax import main
 from vaetx_jax.data.batches import TrainBatches
@@ -17,7 +16,6 @@ from vaetx_jax.inference.loading import load
 from vaetx_jax.run import workdir
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.run.run import create_run
-from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training import recorder
 from vaetx_jax.training import trainer as trainer_lib
 from vaetx_jax.training.checkpoint import CheckpointInfo, Checkpoints, UnsavedError
@@ -29,19 +27,6 @@ def comparable(folder: pathlib.Path) -> list[dict]:
     return [
         {k: v for k, v in row.items() if k not in timed} for row in read_metrics(folder / METRICS)
     ]
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    """Sends SIGINT to this process when the loop tells of a step among `steps`, once each."""
-    left = set(steps)
-
-    def told(self: Progress, done: int, text: str = "") -> None:
-        if done in left:
-            left.remove(done)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(Progress, "tick", told)
-    monkeypatch.setattr(Progress, "line", told)
 
 
 def test_interrupted_run_continues_bit_for_bit(config, trained, tmp_path, monkeypatch):
