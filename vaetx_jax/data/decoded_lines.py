@@ -75,8 +75,8 @@ def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
                     yield _decode(name, number, start, raw)
                     start += len(raw)
                     continue
-                told = cr_line_ends if b"\r" in raw[:-2] else too_long
-                broken = told(name, number)
+                error_of = cr_line_ends if b"\r" in raw[:-2] else too_long
+                broken = error_of(name, number)
                 yield DecodedLine(number, "", broken)
                 while not raw.endswith(b"\n"):  # the rest of the line is no line of its own
                     start += len(raw)
@@ -89,7 +89,7 @@ def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
         if error.errno is None:  # bz2's own, of data that is not its
             raise broken_data(name, f"after line {number}", error) from error
         raise UserError(
-            f"cannot read {name}: {error.strerror or error}. Check the path and its rights."
+            f"cannot read {name}: {error.strerror or error}. Check the path and its permissions."
         ) from error
 
 

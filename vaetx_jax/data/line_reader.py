@@ -149,7 +149,7 @@ def read_lines(
 def _sound(
     name: str, lines: Iterator[DecodedLine], on_error: Callable[[LineError], None]
 ) -> Iterator[tuple[int, str]]:
-    """The lines that are text; the others are told."""
+    """The lines that are text; `on_error` is called with the others."""
     for number, text, broken in lines:
         if broken is None and "\r" in text:
             broken = cr_line_ends(name, number)
@@ -252,7 +252,7 @@ def _rows_of(
     *,
     may_lack_labels: bool = False,
 ) -> Iterator[Line]:
-    """The rows of a table as lines; one of another width is told."""
+    """The rows of a table as lines; `on_error` is called with one of another width."""
     needed = 1 + max([*places.texts, *(0 if may_lack_labels else n for _, n in places.labels)])
     for row in rows:
         cells, fits = row.cells, needed <= len(row.cells) <= places.width

@@ -142,7 +142,7 @@ def check_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
                 + "\n".join(
                     f"  config.{k}: {old!r} there, {new!r} now" for k, (old, new) in refused.items()
                 )
-                + "\nGive the same settings to go on with it, or another folder for a new run."
+                + "\nGive the same settings to resume it, or another folder to start a new run."
             )
         return [f"config.{k} changed from {old!r} to {new!r}" for k, (old, new) in changes.items()]
     return []

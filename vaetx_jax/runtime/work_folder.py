@@ -43,8 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "grace",
         GRACE,
-        "Seconds from a stop signal to the end, within which the last state is uploaded where "
-        "--workdir is a URL.",
+        "Seconds after a stop signal in which the last state is uploaded if --workdir is a URL.",
         lower_bound=0.0,
     )
 

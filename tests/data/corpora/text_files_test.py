@@ -125,7 +125,7 @@ def test_a_few_sentences_reach_every_split(tmp_path, count):
 
 def test_a_share_too_small_for_a_large_corpus_is_told(tmp_path):
     content = "".join(f"number {n}\n" for n in range(1_500))
-    with pytest.raises(UserError, match="none of its sentences fell into the share of 1e-06 for"):
+    with pytest.raises(UserError, match="no sentence falls into the share of 1e-06 for"):
         text_corpus(tmp_path, content, test_share=1e-6).prepare()
 
 

@@ -25,7 +25,7 @@ ON_ERROR = ("fatal", "skip")
 
 
 class Survey(NamedTuple):
-    """What is known of a corpus once all of its files have been read.
+    """The facts of a corpus, known once all of its files have been read.
 
     Attributes:
         classes: label field -> its class names, sorted; empty without labels.
@@ -98,7 +98,7 @@ class TextFiles:
                 content = sha256_of(path)
             except OSError as error:
                 raise UserError(
-                    f"cannot read {path}: {error.strerror}. Check its rights."
+                    f"cannot read {path}: {error.strerror}. Check its permissions."
                 ) from error
             ending = path.suffix.lower()
             packed: bool | str = ending == ".gz" or (ending in OPENERS and ending)
@@ -113,7 +113,7 @@ class TextFiles:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _rows_digest(self, source: str) -> str:
-        """Hex sha256 of a data set's rows: its files also hold what its library writes anew."""
+        """Hex sha256 of a data set's rows: its library rewrites its files."""
         digest = hashlib.sha256()
         for line in self.sentences(source, collections.Counter()):
             digest.update(json.dumps([line.text, dict(line.labels)]).encode())
@@ -177,7 +177,7 @@ class TextFiles:
 
 
 class _Census:
-    """What is counted while all files are read once.
+    """The counts made while all files are read once.
 
     Attributes:
         rows: split by hash -> its rows.
@@ -217,7 +217,7 @@ class _Census:
             blank = self.skipped.total() - left_out
             raise UserError(
                 f"{source}: no sentence in it ({blank:,} blank lines). "
-                "Give a file with one sentence a line."
+                "Give a file with one sentence per line."
             )
         if not labelled and (self._files.fields.labels or _kind(source) == ".tsv"):
             raise _no_label(source, first)
@@ -245,8 +245,8 @@ class _Census:
             sentences = "1 different sentence" if count == 1 else f"{count} different sentences"
             raise UserError(
                 f"{self._files.sources['train']}: {sentences} in {rows:,} lines; at least {needed} "
-                "are needed, to train on, to validate and to test, and some thousands for a model "
-                f"that is worth having.{turned}"
+                "are needed, to train on, to validate and to test, and some thousands for a useful "
+                f"model.{turned}"
             )
 
     def empty_split(self) -> UserError:
@@ -255,7 +255,7 @@ class _Census:
         shares = {"train": 1 - valid_share - test_share, "valid": valid_share, "test": test_share}
         split = next(split for split in SPLITS if not self.rows[split])
         return UserError(
-            f"{self._files.sources['train']}: none of its sentences fell into the share of "
+            f"{self._files.sources['train']}: no sentence falls into the share of "
             f"{shares[split]:g} for {split} (there are {self.rows.total():,} in all). Give more "
             "sentences, other shares (data.valid_share, data.test_share), or files of their own "
             "(data.valid, data.test)."
@@ -300,7 +300,7 @@ def _kind(source: str) -> str:
     if not kind:
         raise UserError(
             f"{source}: unknown kind of file. The name must end in {', '.join(KINDS)}, with "
-            f"{', '.join(OPENERS)} after it if compressed: .txt holds one sentence a line, .tsv "
+            f"{', '.join(OPENERS)} after it if compressed: .txt holds one sentence per line, .tsv "
             "text<TAB>label, the others columns or keys 'text' and, if there are labels, 'label' "
             "(or data.text_column, data.label_column)."
         )
