@@ -1,9 +1,9 @@
 """`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model.
 
 --data=FILE evaluates on all sentences of a file instead of the corpus, or with --split on that
-share of the file; a folder made by `export` has no corpus and needs it. The metrics are written to
-`evaluation-data-FILE.json`. --reference, --iw_samples and --text replace the settings of the same
-names in the run's `config.evaluation`.
+share of the file; a folder that `export` made of a model of your own text has no corpus and needs
+it. The metrics are written to `evaluation-data-FILE.json`. --reference, --iw_samples and --text
+replace the settings of these names in the run's `config.evaluation`.
 """
 
 from vaetx_jax.runtime import signals

@@ -104,7 +104,7 @@ def too_long(name: str, number: int) -> LineError:
 def cr_line_ends(name: str, number: int) -> LineError:
     """The error of a carriage return inside a line."""
     return LineError(
-        f"{name}, line {number}: its line ends are CR, or one stands inside the line. Convert it, "
+        f"{name}, line {number}: its line ends are CR, or a CR is inside the line. Convert it, "
         "for instance with: tr '\\r' '\\n'"
     )
 

@@ -217,8 +217,15 @@ def unnamed_heading(name: str, heading: Sequence[str]) -> UserError:
     label = label or next(n for n in names if n != text)
     return UserError(
         f"{name}, line 1: this looks like a header line ({_listed(names)}), but it does not say "
-        f"which column is which. Set data.text_column={text} data.label_column={label} "
-        "(--text_column and --label_column of a command without a config)."
+        f"which column is which. Set {how_to_choose(text, label)}."
+    )
+
+
+def how_to_choose(text: str, label: str) -> str:
+    """The settings, and the flags, that choose two columns."""
+    return (
+        f"data.text_column={text} data.label_column={label} (or, for a command without --config, "
+        f"--text_column={text} --label_column={label})"
     )
 
 
@@ -242,8 +249,8 @@ def _no_column(name: str, names: Sequence[str], key: str, *, named: bool) -> Use
             "line must name the columns, separated by commas; name"
         )
     return UserError(
-        f"{problem} the columns to read with data.text_column and data.label_column "
-        "(--text_column and --label_column of a command without a config)."
+        f"{problem} the columns to read with data.text_column and data.label_column (or, for a "
+        "command without --config, --text_column and --label_column)."
     )
 
 

@@ -223,10 +223,10 @@ def _tsv_lines(
     heading = first.first == 1 and (looks_like_heading(first.cells) or names[1:] == [LABEL])
     if fields and not fields.by_number:
         places = places_in_heading(name, first.cells, fields)
-        advice = "A tab stands between two columns; none may be inside a text."
+        advice = "Columns are separated by tabs; no text may contain one."
     elif fields:
         places = places_by_number(name, first.cells, fields)
-        advice = "A tab stands between two columns; none may be inside a text."
+        advice = "Columns are separated by tabs; no text may contain one."
         counts[HEADING_LINES] += heading
         rows = rows if heading else itertools.chain([first], rows)
     elif heading and TEXT in names and LABEL in names:

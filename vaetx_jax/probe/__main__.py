@@ -1,7 +1,8 @@
 """`python -m vaetx_jax.probe --workdir=DIR`: linear classifiers on the latent.
 
 --data=FILE takes the sentences and labels of a file, split as in training, instead of the corpus; a
-folder made by `export` has no corpus and needs it. The scores are written under the file's name.
+folder that `export` made of a model of your own text has no corpus and needs it. The scores are
+written under the file's name.
 """
 
 from vaetx_jax.runtime import signals

@@ -204,7 +204,7 @@ def compare_corpus(
         raise UserError(
             f"--workdir={folder}: the corpus {name} is not the one this run began with "
             f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "
-            "bring the old files back (and give the command from the same folder, if their "
+            "restore the old files (and give the command from the same folder, if their "
             "paths are relative), or give another folder for a new run"
         )
 

@@ -268,7 +268,7 @@ def making(given: str) -> Iterator[pathlib.Path]:
         return
     store = patiently(lambda: Store(given))
     if patiently(store.list):
-        raise ConfigError(f"--to={given}: there is something already; give a new folder")
+        raise ConfigError(f"--to={given}: this already exists; give a new folder")
     with tempfile.TemporaryDirectory(prefix="vaetx-to-") as scratch:
         path = pathlib.Path(scratch) / "folder"
         yield path
