@@ -1,7 +1,8 @@
 """`python -m vaetx_jax.main --config=configs/ptb.py`: train, then evaluate.
 
 The run goes to `runs/ptb`, or to --workdir=DIR; the same command resumes it. Every setting of the
-config is a flag, such as --config.model.latent_dim=32; vaetx_jax/config/defaults.py lists them all.
+config is a flag, such as --config.model.latent_dim=32: see vaetx_jax/config/defaults.py, for
+`config.model` models/presets.py, and for `config.objective` losses/elbo.py.
 """
 
 from vaetx_jax.runtime import huge_pages, signals
