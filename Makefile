@@ -17,7 +17,7 @@ else
   VERSION := $(or $(MADE_WITH),$(call version_of,$(PYTHON)))
 endif
 
-# What an environment is made from; a change of either installs anew.
+# The files that an environment depends on; a change of either installs it again.
 CONSTRAINTS := $(if $(filter 3.11,$(VERSION)),constraints-3.11.txt,constraints-3.13.txt)
 SOURCES := pyproject.toml $(CONSTRAINTS)
 
@@ -57,7 +57,7 @@ lint: $(VENV)/.stamp-dev ## check style, formatting, types, and the scripts and 
 	$(BIN)/python -m yamllint --strict --config-data '{extends: default, rules: {line-length: {max: 100}}}' launch/gke.yaml
 
 # The exact versions that `make` installs: the newest that the ranges of pyproject.toml allow.
-constraints: $(VENV)/.made ## write constraints-3.11.txt or -3.13.txt anew, by the PYTHON used
+constraints: $(VENV)/.made ## rewrite constraints-3.11.txt or -3.13.txt, whichever fits PYTHON
 	@case "$(VERSION)" in 3.11|3.13) ;; *) \
 	  echo "There are constraints for 3.11 and 3.13, not $(VERSION): make constraints PYTHON=python3.13" >&2; exit 1 ;; esac
 	rm -rf build/constraints && $(BIN)/python -m venv build/constraints

@@ -79,8 +79,8 @@ def main() -> None:
     for dim in map(int, _DIMS.value):
         for shard_state in (False, True):
             compiled, parameters = compiled_step(dim, shard_state=shard_state)
-            told = collectives(compiled.as_text())
-            words = ", ".join(f"{kind} {size / 1e6:.1f}" for kind, size in sorted(told.items()))
+            sizes = collectives(compiled.as_text())
+            words = ", ".join(f"{kind} {size / 1e6:.1f}" for kind, size in sorted(sizes.items()))
             memory = compiled.memory_analysis()
             print(
                 f"| {dim} | {'sharded' if shard_state else 'whole'} | {parameters:,} | "

@@ -137,9 +137,9 @@ def _readings(rows: Sequence[Row], cells: Sequence[Cell]) -> Iterator[str]:
 def _notes(results: Mapping[str, Any]) -> Iterator[str]:
     noise = ", ".join(f"{value:.2f} ({name})" for name, value in results["noise"].items())
     yield (
-        "The published figures differ among themselves: language models without a latent stand in "
-        f"Tables 2 and 4 with perplexities whose mean |ln ratio| is {noise}. No reading can be "
-        "confirmed more closely than that."
+        "The published figures differ among themselves: the language models without a latent are "
+        "in both Table 2 and Table 4, with perplexities whose mean |ln ratio| is "
+        f"{noise}. No reading can be confirmed more closely than that."
     )
     needed = ", ".join(f"{value:.1f} ({name})" for name, value in results["padding_nats"].items())
     yield (

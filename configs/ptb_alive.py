@@ -1,4 +1,4 @@
-"""A text VAE with a living latent on the Penn Treebank.
+"""A text VAE that keeps its latent alive, on the Penn Treebank.
 
 python -m vaetx_jax.main --config=configs/ptb_alive.py
 

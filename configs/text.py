@@ -1,11 +1,11 @@
-"""Your own sentences, one a line (.txt), or with labels (.tsv, .csv); each also gzipped.
+"""Your own sentences, one per line (.txt), or with labels (.tsv, .csv); each also gzipped.
 
     python -m vaetx_jax.main --config=configs/text.py --config.data.train=FILE
 
-A tenth each is held out by hash to validate and to test on, unless --config.data.valid and
---config.data.test name files. The settings suit some thousand to a million short sentences and keep
-the latent alive, as those of `vaetx_jax.fit` do; docs/own_text.md says which they are. The same
-decoder as a language model: --config=configs/text.py:transformer_lm.
+A tenth of the sentences is held out for validation and another tenth for testing, by hash, unless
+--config.data.valid and --config.data.test name files. The settings are those of `vaetx_jax.fit`:
+they suit a few thousand to a million short sentences and keep the latent alive; docs/own_text.md
+explains them. The same decoder as a language model: --config=configs/text.py:transformer_lm.
 """
 
 from ml_collections import ConfigDict

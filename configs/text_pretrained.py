@@ -1,11 +1,11 @@
-"""Some thousand sentences of your own, read by a published encoder (a BERT) that is not trained.
+"""A few thousand sentences of your own behind a published encoder (a BERT) that is not trained.
 
     python -m vaetx_jax.main --config=configs/text_pretrained.py --config.data.train=FILE \
         --config.model.encoder_weights=DIR --workdir=runs/pretrained
 
 DIR is a folder with the encoder's config.json, model.safetensors and vocab.txt, or a name on the
 Hugging Face hub such as sentence-transformers/all-MiniLM-L6-v2. Its features of the sentences are
-computed once, so that a step costs no encoder. docs/own_text.md says when this pays.
+computed once, so that no step has to run it. docs/own_text.md says when this pays.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
-"""The paper's model on WikiText-2 (paragraphs of up to 256 pieces), with the paper's settings.
+"""The paper's model on WikiText-2 (paragraphs of up to 256 tokens), with the paper's settings.
 
 python -m vaetx_jax.main --config=configs/wikitext2.py
 
-Expected: 17,556 paragraphs to train on, about 549 steps an epoch: 1.8 s a step on two idle cores,
-17 minutes an epoch. The paper reports a perplexity (`ppl_rec`) of 121.71 at KL 4.27 and mutual
-information (`mi_b32`) of 1.96.
+Expected: 17,556 paragraphs to train on, about 549 steps per epoch: 1.8 s per step on two idle
+cores, 17 minutes per epoch. The paper reports a perplexity (`ppl_rec`) of 121.71 at KL 4.27 and
+mutual information (`mi_b32`) of 1.96.
 """
 
 from ml_collections import ConfigDict

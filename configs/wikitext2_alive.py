@@ -1,4 +1,4 @@
-"""A text VAE with a living latent on WikiText-2 (paragraphs of up to 256 tokens).
+"""A text VAE that keeps its latent alive, on WikiText-2 (paragraphs of up to 256 tokens).
 
 python -m vaetx_jax.main --config=configs/wikitext2_alive.py
 

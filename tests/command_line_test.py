@@ -246,7 +246,7 @@ def raising(error):
         (ConfigError("config.seed = -1: must"), 2, "error: config.seed = -1: must\n"),
         (KeyboardInterrupt(), 75, "error: interrupted\n"),
         (OSError(errno.ENOSPC, "No space", "a/b"), 1, "error: a/b: the disk is full; free some"),
-        (PermissionError(errno.EACCES, "No", "a/b"), 1, "error: a/b: you have no right to it"),
+        (PermissionError(errno.EACCES, "No", "a/b"), 1, "error: a/b: permission denied"),
         (NotADirectoryError(errno.ENOTDIR, "No", "a/b"), 1, "error: a/b: a part of this path"),
         (OSError(errno.ENOSPC, "No space"), 1, "error: file: the disk is full"),
     ],
@@ -365,3 +365,24 @@ except SystemExit:
     printed = printed_by(code).splitlines()
     assert any("--workdir" in line for line in printed)
     assert printed[-1] == "loaded:"
+
+
+def help_of_evaluate(after):
+    """What a process prints that asks `evaluate` for its help, and then runs the lines `after`."""
+    return printed_by(f"""
+import runpy, sys
+sys.argv = ["evaluate", "--help"]
+try:
+    runpy.run_module("vaetx_jax.evaluate", run_name="__main__", alter_sys=True)
+except SystemExit as error:
+    {after}
+""")
+
+
+def test_help_lists_the_flags_that_commands_share():
+    printed = help_of_evaluate("pass")
+    assert "--data:" in printed and "--text_column:" in printed
+
+
+def test_help_is_not_an_error():
+    assert help_of_evaluate("print('status', error.code)").endswith("status 0\n")

@@ -43,8 +43,8 @@ def test_metrics_of_text_stand_beside_the_corpuss(printed):
     text = {"samples": 10, "distinct_2": 0.7, "corpus_distinct_2": 0.85, "words": 9.04}
     text |= {"corpus_words": 12.0, "distinct_1": None, "corpus_distinct_1": 0.5}
     shown = printed(text=text)
-    assert "distinct_2 0.70 share different pairs of words; the corpus's: 0.85" in shown
-    assert "words 9.0 per sentence mean length; the corpus's: 12.0" in shown
+    assert "distinct_2 0.70 share distinct pairs of words / all pairs; corpus: 0.85" in shown
+    assert "words 9.0 per sentence mean length in words; corpus: 12.0" in shown
     assert "distinct_1" not in shown
 
 

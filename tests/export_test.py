@@ -148,7 +148,7 @@ def test_parameters_of_another_model_are_refused(copied):
 
 def test_a_folder_that_holds_something_is_left_alone(model, tmp_path):
     (tmp_path / "mine").write_text("precious")
-    with pytest.raises(UserError, match="there is something already"):
+    with pytest.raises(UserError, match="this already exists"):
         export(model, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 

@@ -36,10 +36,10 @@ _USERS_MATTER = {
     errno.ENOSPC: "the disk is full; free some space and start again",
     errno.EDQUOT: "your quota is used up; free some space and start again",
     errno.EROFS: "this is read-only; choose another folder",
-    errno.EACCES: "you have no right to it; choose another folder or change its rights",
-    errno.EPERM: "you have no right to it; choose another folder or change its rights",
+    errno.EACCES: "permission denied; choose another folder or change its permissions",
+    errno.EPERM: "permission denied; choose another folder or change its permissions",
     errno.EISDIR: "this is a folder, not a file; choose another name",
-    errno.EIO: "the disk does not answer (an input/output error); look after it and start again",
+    errno.EIO: "the disk does not answer (an input/output error); check it and start again",
     errno.ESTALE: "the disk is gone; mount it again and start again",
     errno.ENOTDIR: "a part of this path is a file; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose another",
@@ -61,6 +61,7 @@ def run(
     streams.repair()
     quiet()
     define_flags()
+    _list_all_in_help()
     work = main if trains else _with_folders(main)
     app.run(lambda _: sys.exit(_status(work)), flags_parser=_parse)
 
@@ -72,6 +73,7 @@ def run_with_words(
     streams.repair()
     quiet()
     define_flags()
+    _list_all_in_help()
     flags.FLAGS.set_gnu_getopt(True)
     parse = functools.partial(_parse, words=True)
 
@@ -116,9 +118,7 @@ def _guarded(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return fail("interrupted", signals.STOPPED)
     except BrokenPipeError:
-        # The reader of our output is gone; nobody would see a message.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _discard_output()
     except OSError as error:
         if error.errno not in _USERS_MATTER:
             raise
@@ -132,6 +132,20 @@ def _status(main: Callable[[], int | None]) -> int:
     except Exception:
         traceback.print_exc()
         return CRASHED
+
+
+def _discard_output() -> int:
+    """The exit status where the reader of our output is gone: nobody would see a message."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _list_all_in_help() -> None:
+    """Makes `--help` list the flags of our other modules too; absl leaves them to `--helpfull`."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith("vaetx_jax."):
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def fail(message: str, status: int) -> int:
@@ -155,6 +169,10 @@ def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
             )
     except UserError as error:
         sys.exit(fail(str(error), error.exit_status))
+    except BrokenPipeError:
+        sys.exit(_discard_output())
+    except SystemExit:
+        sys.exit(0)  # after --help, which absl would end with 1
     return left
 
 
@@ -183,7 +201,7 @@ def _find_config(argument: str, before: str) -> str:
 def _config_errors(argv: Sequence[str]) -> Any:
     try:
         yield
-    except UserError:
+    except (UserError, BrokenPipeError):
         raise
     except SyntaxError as error:
         raise ConfigError(f"--config: {error.filename}, line {error.lineno}: {error.msg}") from None
@@ -295,7 +313,7 @@ def default_workdir(root: str) -> pathlib.Path | str:
 
 
 def status_folder(root: str) -> str:
-    """What `--status` is about: the folder that flags name as for `default_workdir`, or all."""
+    """The folder that `--status` reports on: as for `default_workdir`, or `root` without flags."""
     named = flags.FLAGS.workdir or flags.FLAGS.config
     return str(default_workdir(root)) if named else root
 
@@ -303,9 +321,9 @@ def status_folder(root: str) -> str:
 def define_columns(values: flags.FlagValues | None = None) -> None:
     """The flags that say which columns of a file are read."""
     given: dict[str, Any] = {} if values is None else {"flag_values": values}
-    text = "The column of a file's sentences, by name or number; unset: the run's own, or text."
+    text = "A file's column of sentences, by name or number; by default the run's own, or text."
     flags.DEFINE_string("text_column", "", text, **given)
-    label = "That of their labels; several with commas. Unset: the run's own, or label."
+    label = "Its column of labels, or several with commas; by default the run's own, or label."
     flags.DEFINE_string("label_column", "", label, **given)
 
 

@@ -1,4 +1,4 @@
-"""The errors a user can put right, told apart from our own bugs."""
+"""Errors that a user can correct, as opposed to bugs."""
 
 
 class UserError(Exception):
@@ -18,4 +18,4 @@ class ConfigError(UserError):
 
 
 class DamagedError(UserError):
-    """A file of ours is not as it was written."""
+    """A file that we wrote has changed since."""

@@ -1,8 +1,9 @@
 """`python -m vaetx_jax.evaluate --workdir=DIR --split=test`: all metrics of a trained model.
 
---data=FILE evaluates on all sentences of a file instead, as a folder made by `export` needs, which
-has no corpus; with --split as well, on that share of the file. The metrics are written under the
-file's name, beside those of the corpus.
+--data=FILE evaluates on all sentences of a file instead of the corpus, or with --split on that
+share of the file; a folder that `export` made of a model of your own text has no corpus and needs
+it. The metrics are written to `evaluation-data-FILE.json`. --reference, --iw_samples and --text
+replace the settings of these names in the run's `config.evaluation`.
 """
 
 from vaetx_jax.runtime import signals
@@ -172,15 +173,17 @@ def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any
 
 def define_flags() -> None:
     """The command's flags."""
-    flags.DEFINE_string("workdir", None, "The folder of a trained run.")
+    flags.DEFINE_string("workdir", None, "The folder of a trained run, or one made by export.")
     flags.DEFINE_enum("split", None, SPLITS, "The split to evaluate on; test by default.")
-    flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
-    flags.DEFINE_string("reference", None, "In place of the run's evaluation.reference.")
+    flags.DEFINE_string("checkpoint", "best", "The checkpoint to use: best, last or a step.")
+    flags.DEFINE_string(
+        "reference", None, "A language model to compare with: the folder of its run."
+    )
     flags.DEFINE_integer(
-        "iw_samples", None, "In place of the run's evaluation.iw_samples.", lower_bound=0
+        "iw_samples", None, "The number of importance samples, 0 for none.", lower_bound=0
     )
     flags.DEFINE_bool(
-        "text", None, "Judge text in full, in place of the run's evaluation.text; takes minutes."
+        "text", None, "Also evaluate samples and reconstructions as text; takes minutes."
     )
     command_line.define_data()
 
@@ -214,16 +217,20 @@ _ROWS = (
     ("ppl_iw_word", "per word", "comparable across tokenizers"),
     ("use", "nats per sentence", "nll with another sentence's z minus nll with its own{use_error}"),
     ("gain", "nats per sentence", "nll of the reference minus nll with z{gain_error}"),
-    ("behind_lm", "nats per sentence", "the bound behind the reference{behind_lm_error}"),
+    (
+        "behind_lm",
+        "nats per sentence",
+        "how far the bound is behind the reference{behind_lm_error}",
+    ),
     ("marginal_kl", "nats per sentence", "kl - mi: aggregated posterior to prior"),
     ("mi_b32", "nats", "mutual information in batches of 32 (the paper's; at most 3.47)"),
     ("mi", "nats", "mutual information over the split (at most {mi_limit:.2f})"),
-    ("au", "units", "active of {latent_dim}"),
-    ("entropy", "nats per sentence", "of the corpus itself, known exactly"),
+    ("au", "units", "active units, of {latent_dim}"),
+    ("entropy", "nats per sentence", "entropy of the corpus, known exactly"),
     (
         "behind_entropy",
         "nats per sentence",
-        "the bound behind it (± {behind_entropy_se:.2f})",
+        "how far the bound is behind the entropy (± {behind_entropy_se:.2f})",
     ),
 )
 
@@ -242,7 +249,7 @@ def _shown(metrics: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         mine, theirs = text.get(name), text.get(f"corpus_{name}")
         if mine is not None and theirs is not None:
             unit = "per sentence" if name == "words" else "share"
-            beside = f"{meaning}; the corpus's: {theirs:.{digits}f}"
+            beside = f"{meaning}; corpus: {theirs:.{digits}f}"
             yield name, f"{mine:.{digits}f}", unit, beside
 
 

@@ -2,7 +2,8 @@
 
 It holds the parameters as safetensors, the config without paths of this machine, the tokenizer, the
 evaluation of this checkpoint if there is one, a model card (README.md) and the sha256 of every file
-that `vaetx_jax.load(FOLDER)` reads. It holds neither the optimizer's state nor a sentence.
+that `vaetx_jax.load(FOLDER)` reads. It holds neither the optimizer's state nor any sentence of the
+corpus.
 """
 
 from vaetx_jax.runtime import signals
@@ -47,7 +48,7 @@ def export(
     """
     folder = pathlib.Path(folder).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--to={folder}: there is something already; give a new folder")
+        raise UserError(f"--to={folder}: this already exists; give a new folder")
     evaluation = _evaluation(model)
     with atomic_folder(folder) as fresh:
         step, source = model.step, model.source
@@ -83,11 +84,13 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     string = functools.partial(flags.DEFINE_string, flag_values=values)
     switch = functools.partial(flags.DEFINE_bool, flag_values=values)
     string("workdir", None, "The folder of a trained run.")
-    string("checkpoint", "best", "best, last or a step.")
-    string("to", None, "The folder to make.")
-    switch("with_encoder", False, "Write a frozen encoder that the hub has, too.")
-    string("push", None, "USER/NAME: upload the folder to the Hugging Face hub, too.")
-    switch("private", False, "A repository that --push makes is private.")
+    string("checkpoint", "best", "The checkpoint to use: best, last or a step.")
+    string("to", None, "The new folder, or a URL of an object store.")
+    switch(
+        "with_encoder", False, "Also write a frozen encoder that can be downloaded from the hub."
+    )
+    string("push", None, "USER/NAME: also upload the folder to the Hugging Face hub.")
+    switch("private", False, "Make a new repository of --push private.")
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """`python -m vaetx_jax.main --config=configs/ptb.py`: train, then evaluate.
 
-The run goes to `runs/ptb`, or to --workdir=DIR; the same command resumes it.
+The run goes to `runs/ptb`, or to --workdir=DIR; the same command resumes it. Every setting of the
+config is a flag, such as --config.model.latent_dim=32: see vaetx_jax/config/defaults.py, for
+`config.model` models/presets.py, and for `config.objective` losses/elbo.py.
 """
 
 from vaetx_jax.runtime import huge_pages, signals
@@ -148,8 +150,7 @@ def greet(run: Run, trainer: Trainer) -> None:
     )
     if config.data.corpus == "text" and len(train) < FEW:
         print(
-            f"note: {len(train):,} sentences to train on are few; a model that is worth having "
-            "needs some thousands",
+            f"note: only {len(train):,} sentences to train on; a useful model needs some thousands",
             flush=True,
         )
 

@@ -1,4 +1,4 @@
-"""The picture of rate against distortion in docs/concepts.md, as sweeps on the built-in grammar.
+"""The figure of rate against distortion in docs/concepts.md, as sweeps on the built-in grammar.
 
 python -m vaetx_jax.study --config=configs/study/rate_distortion.py
 python -m vaetx_jax.study --config=configs/study/rate_distortion.py:recipe

@@ -1,4 +1,4 @@
-"""The remedies against posterior collapse, one beside the other, at one budget.
+"""The remedies against posterior collapse, compared at one budget.
 
 python -m vaetx_jax.study --config=configs/study/remedies.py
 

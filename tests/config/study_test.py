@@ -14,7 +14,7 @@ def test_only_selects_rows_by_pattern():
 
 
 def test_a_pattern_that_fits_nothing_is_refused():
-    with pytest.raises(ConfigError, match=r"study.only: 'lstm' fits none of vae_gru-128"):
+    with pytest.raises(ConfigError, match=r"study.only: 'lstm' matches none of vae_gru-128"):
         select(["vae_gru-128"], "lstm")
 
 
@@ -95,5 +95,5 @@ def test_what_the_grid_decides_is_not_for_the_run(key):
     other = {"seed": 3, "data.corpus": "ptb", "model.name": "vae_gru"}.get(key, "none")
     config = small_study("grid")
     config.run.update_from_flattened_dict({key: other})
-    with pytest.raises(ConfigError, match=f"config.run.{key}: the grid decides it"):
+    with pytest.raises(ConfigError, match=f"config.run.{key}: it is set by the grid"):
         validate_study(config)

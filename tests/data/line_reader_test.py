@@ -229,8 +229,8 @@ def test_a_tsv_line_of_three_columns_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("id,label\n1,x\n", r"line 1: no column 'text' in the heading \('id', 'label'\)"),
-        ("", "line 1: no column 'text' in the heading .none at all"),
+        ("id,label\n1,x\n", r"line 1: no column 'text' in the header line \('id', 'label'\)"),
+        ("", "line 1: no column 'text' in the header line .none at all"),
         ("text;label\na;b\n", "line 1: no column 'text'"),
         ("id,text\n1\n", "line 2: 1 columns"),
         ('text,label\n"a,x\nb,y\n', "line 2: not valid CSV.*quotation mark"),

@@ -260,9 +260,9 @@ def test_a_line_with_too_few_sentences_is_a_broken_line(command):
 
 
 MISTAKES = {
-    "say what to do, one of sample": (),
-    "'smaple' is none of .*did you mean sample": ("smaple",),
-    "analogy takes 3 sentences at a time, here are 2": ("analogy", "a", "b"),
+    "the task is missing: give one of sample": (),
+    "unknown task 'smaple' .did you mean sample": ("smaple",),
+    "analogy takes 3 sentences at a time, not 2": ("analogy", "a", "b"),
     "sample takes no sentences": ("sample", "a"),
     "neighbours needs --corpus": ("neighbours", "a"),
     "--corpus goes with neighbours": ("encode", "a", "--corpus=x"),

@@ -91,7 +91,7 @@ def refused(trained, folder, match):
 
 
 def test_a_model_with_a_latent_is_no_reference(trained):
-    refused(trained, trained, "vae_transformer is no language model")
+    refused(trained, trained, "vae_transformer is not a language model")
 
 
 def test_a_folder_without_a_run_is_no_reference(trained, tmp_path):

@@ -169,7 +169,7 @@ def test_every_way_to_decode_is_taken_by_name(model):
 
 
 def test_an_unknown_way_to_decode_is_refused(model):
-    with pytest.raises(ConfigError, match="no 'temprature' in decoding; there are temperature"):
+    with pytest.raises(ConfigError, match=r"'temprature' of decoding .did you mean temperature"):
         model.sample(2, temprature=1.0)
     with pytest.raises(ConfigError, match="n = -1"):
         model.sample(-1)

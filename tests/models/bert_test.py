@@ -234,7 +234,7 @@ def test_a_folder_says_whether_its_bert_reads_cased_text(folder):
         ({"model.encoder_weights": ""}, "config.model.encoder_weights = '': give a folder with"),
         ({"model.pooling": "attention"}, "config.model.pooling = 'attention': the encoder bert"),
         ({"model.encoder_word_dropout": 0.1}, "vae_bert with the encoder bert has no such field"),
-        ({"model.encoder_start": "lsa"}, "lsa is a start of the encoder bag alone"),
+        ({"model.encoder_start": "lsa"}, "lsa is a start of the encoder bag only"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, message):
@@ -252,6 +252,6 @@ def test_a_whitened_start_is_of_the_encoder_bert_alone():
     config = default_config()
     config.model.encoder_start = "whiten"
     with pytest.raises(
-        ConfigError, match="whiten is a start of the encoders bert and vectors alone"
+        ConfigError, match="whiten is a start of the encoders bert and vectors only"
     ):
         validate(config)

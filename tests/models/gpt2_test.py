@@ -340,7 +340,7 @@ def test_a_run_that_goes_on_does_not_read_the_weights_again(gpt2_run, tmp_path):
     trainer, state, _ = start(run, folder)
     trainer.run(state)
     (tmp_path / "weights" / "model.safetensors").unlink()
-    assert start(run, folder)[2] == "goes on after step 2"
+    assert start(run, folder)[2] == "resumes after step 2"
 
 
 def test_a_tokenizer_that_does_not_fit_the_weights_is_refused(gpt2_run, tmp_path):

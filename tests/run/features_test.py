@@ -162,7 +162,7 @@ def test_the_folder_keeps_size_and_digest_so_that_a_run_opens_without_weights(co
     kept = read_encoder(config, tmp_path / "run")
     assert kept == made and kept.folder() is None
     assert find_encoder(config, tmp_path / "run") == made
-    with pytest.raises(UserError, match="the encoder's weights are not there any more"):
+    with pytest.raises(UserError, match="the encoder's weights are missing"):
         kept.load()
 
 

@@ -89,7 +89,7 @@ def test_vectors_of_another_kind_are_refused(finished, vectors, message):
 def test_another_number_of_rows_is_refused(place, tmp_path):
     np.save(tmp_path / "short.npy", np.load(place / "vectors.npy")[:-1])
     run = create_run(config_of(place, **{"data.vectors": f"{tmp_path}/short.npy"}), tmp_path)
-    with pytest.raises(UserError, match="31 rows for 32 sentences; there must be one each"):
+    with pytest.raises(UserError, match="31 rows for 32 sentences; there must be one per sentence"):
         run.split("train")
 
 

@@ -113,7 +113,7 @@ def test_rows_wait_for_a_full_disk_and_are_written_once(tmp_path, capsys):
     metrics.close()
     rows = read_metrics(tmp_path / metric_log.METRICS)
     assert rows == [{"step": step, "loss": 0.5} for step in range(1, 5)]
-    assert capsys.readouterr().err.count("its rows wait, the training goes on") == 1
+    assert capsys.readouterr().err.count("its rows are kept in memory") == 1
 
 
 def test_rows_that_could_never_be_written_are_an_error_at_the_end(tmp_path):

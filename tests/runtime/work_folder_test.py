@@ -159,7 +159,7 @@ def test_a_new_folder_is_uploaded_when_it_is_made(url, machine, monkeypatch):
         for name in ("manifest.json", "model.safetensors"):
             (path / name).write_text(name)
     assert order == ["model.safetensors", "manifest.json"]
-    with pytest.raises(ConfigError, match="there is something already"), work_folder.making(url):
+    with pytest.raises(ConfigError, match="this already exists"), work_folder.making(url):
         pytest.fail("it would be mixed with what is there")
 
 

@@ -77,7 +77,7 @@ def went_on_from(folder: pathlib.Path) -> int | None:
     text = log_of(folder).read_text()
     if "training   starts from" in text:
         return 0
-    found = re.search(r"goes on after step ([\d,]+)", text)
+    found = re.search(r"resumes after step ([\d,]+)", text)
     return int(found[1].replace(",", "")) if found else None
 
 

@@ -119,7 +119,7 @@ def check(corpus: str, model: str, dim: int, data: str, folder: pathlib.Path) ->
     shutil.rmtree(folder / "checkpoints" / str(config.train.steps))
     after, again, words = train(config, folder)
     middle = config.train.checkpoint_every
-    assert words == f"goes on after step {middle}", words
+    assert words == f"resumes after step {middle}", words
     assert before == after, "the parameters differ after going on"
     assert metrics == again, "the metrics differ after going on"
     losses = [row["train/loss"] for row in metrics if "train/loss" in row]

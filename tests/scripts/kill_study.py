@@ -125,7 +125,7 @@ def wait_for_steps(process: subprocess.Popen, folder: pathlib.Path, wanted: int)
 
 def goes_on(log: pathlib.Path) -> dict[str, int]:
     """Cell -> the step that it went on from, by what the study printed."""
-    said = re.findall(r"^(\S+): [\d,]+ steps, goes on after step ([\d,]+)", log.read_text(), re.M)
+    said = re.findall(r"^(\S+): [\d,]+ steps, resumes after step ([\d,]+)", log.read_text(), re.M)
     return {name: int(step.replace(",", "")) for name, step in said}
 
 

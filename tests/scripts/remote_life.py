@@ -117,7 +117,7 @@ class Machines:
         text = self.log.read_text()
         if "training   starts from" in text:
             return 0
-        found = re.search(r"goes on after step ([\d,]+)", text)
+        found = re.search(r"resumes after step ([\d,]+)", text)
         return int(found[1].replace(",", "")) if found else None
 
 

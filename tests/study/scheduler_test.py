@@ -67,7 +67,7 @@ def test_cells_finished_before_are_in_the_table_of_a_study_that_picks_others(pro
 
 
 def test_a_pattern_that_fits_no_cell_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"'ptb-.' fits none of grammar-vae_gru"):
+    with pytest.raises(ConfigError, match=r"'ptb-.' matches none of grammar-vae_gru"):
         scheduler_of(study_of(only="ptb-*"), tmp_path)
 
 

@@ -76,7 +76,7 @@ def test_damage_is_found_and_what_rests_on_it_is_done_again(sealed, name, damage
     found, why = condition(sealed, iw_samples=50, protocol=PROTOCOL)
     results = (EVALUATION, PROBE)
     assert found is (Condition.STALE_METRICS if name in results else Condition.DAMAGED)
-    assert why == f"{name} is not what it was when the cell was finished"
+    assert why == f"{name} has changed since the cell was finished"
 
 
 def test_damage_to_what_was_trained_counts_more_than_to_the_results(sealed):

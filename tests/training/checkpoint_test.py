@@ -163,7 +163,7 @@ def test_an_error_of_what_was_begun_comes_with_the_next_save_and_once(opened, mo
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (ValueError("RESOURCE_EXHAUSTED: write [tensorstore] No space left on device"), "disk is"),
-        (PermissionError(errno.EACCES, "Permission denied"), "you have no right to it"),
+        (PermissionError(errno.EACCES, "Permission denied"), "permission denied"),
         (ValueError("something\nelse"), "ValueError: something else"),
     ],
 )

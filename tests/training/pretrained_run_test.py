@@ -197,5 +197,5 @@ def test_a_trained_encoder_of_the_hub_is_exported(tuned, tmp_path):
 def test_the_same_run_started_again_is_done_already(whole):
     config, folder = whole
     state, phrase = Trainer(create_run(config, folder)).start_state()
-    assert phrase == f"goes on after step {STEPS}"
+    assert phrase == f"resumes after step {STEPS}"
     assert int(state.step) == STEPS

@@ -99,7 +99,7 @@ def test_a_finished_run_trains_no_further(config, trained):
     before = comparable(trained)
     trainer = trainer_lib.Trainer(create_run(config, trained))
     state, words = trainer.start_state()
-    assert int(state.step) == STEPS and "goes on after step 40" in words
+    assert int(state.step) == STEPS and "resumes after step 40" in words
     assert comparable(trained) == before
 
 
@@ -217,7 +217,7 @@ def test_the_last_state_is_tried_thrice_and_the_error_says_what_is_kept(
     config, tmp_path, monkeypatch
 ):
     tried = unsaved_at(monkeypatch, {40})
-    with pytest.raises(UnsavedError, match="the disk is full; checkpoint 30 stays the last"):
+    with pytest.raises(UnsavedError, match="the disk is full; checkpoint 30 is still the latest"):
         fit(config, tmp_path)
     assert tried == [10, 20, 30, 40, 40, 40]
 

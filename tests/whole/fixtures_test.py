@@ -60,7 +60,7 @@ def metrics_of(rows):
 
 
 def test_the_run_resumes_at_its_checkpoint(resumed):
-    assert resumed[1] == f"goes on after step {STOPPED}"
+    assert resumed[1] == f"resumes after step {STOPPED}"
 
 
 def test_the_resumed_run_has_the_metrics_of_the_uninterrupted_one(stopped, resumed):

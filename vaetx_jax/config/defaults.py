@@ -4,7 +4,7 @@ A config file starts from `default_config(model)` and changes what differs; the 
 changes single keys (`--config.model.latent_dim=32`, type-checked). `validate` checks every rule at
 once. A run keeps its config as `WORKDIR/config.json`.
 
-A section of the config is a dataclass here, but for `objective`, which is `losses.elbo.Objective`,
+A section of the config is a dataclass here, except for `objective`, which is `losses.elbo.Objective`,
 and `model`, whose fields are those of `models.presets.ModelSettings`.
 """
 
@@ -56,12 +56,12 @@ class Data:
     # with {split} in its name, a file for each split (`run.given_vectors`).
     vectors: str = ""
     # The columns of these files, by name or by number from 1: the sentence (empty: `text`) and its
-    # label (empty: `label`, if there is one); several labels are parted by commas.
+    # label (empty: `label`, if there is one); several labels are separated by commas.
     text_column: str = ""
     label_column: str = ""
-    # A line that cannot be read is an error, or left out and counted.
+    # Stop at a line that cannot be read (fatal), or leave it out and count it (skip).
     on_error: str = setting("fatal", choices=ON_ERROR)
-    # Held out of `train` by hash where there is no file.
+    # The shares of `train` that are held out by hash where no file is given.
     valid_share: float = setting(0.1, least=0, below=1)
     test_share: float = setting(0.1, least=0, below=1)
     sentences: int = setting(20_000, least=1)  # training rows of `grammar`
@@ -70,7 +70,7 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class MeshSettings:
-    """`config.mesh`: how the state lies on the devices."""
+    """`config.mesh`: how the state is placed on the devices."""
 
     # Split the optimizer's moments and the large tables over the devices: less memory on each, more
     # traffic between them.
@@ -82,7 +82,7 @@ class TokenizerSettings:
     """`config.tokenizer`."""
 
     kind: str = setting("bpe", choices=TOKENIZERS)
-    # At most; a small corpus gives fewer tokens. 0: chosen from the number of its words.
+    # At most this many; a small corpus gives fewer. 0: chosen from the number of its words.
     vocab_size: int = setting(30_522, least=0)
     vocab_dir: str = ""  # holds bert/vocab.txt, gpt2/...; empty: data.manual_dir
 
@@ -107,8 +107,8 @@ class TrainSettings:
     """The rest of `config.train`: how long a run trains, from where, and how often it reports."""
 
     epochs: int = setting(50, least=0)
-    steps: int = setting(0, least=0)  # wins over epochs if positive
-    max_steps: int = setting(0, least=0)  # that the epochs take at most; 0: without a limit
+    steps: int = setting(0, least=0)  # if above 0, this many steps whatever `epochs` says
+    max_steps: int = setting(0, least=0)  # the limit on the steps of the epochs; 0: none
     # At a loss or gradient that is not finite: stop the run, or skip the step.
     nonfinite: str = setting("stop", choices=("stop", "skip"))
     precision: str = setting("float32", choices=PRECISIONS)
@@ -120,10 +120,10 @@ class TrainSettings:
     warm_up: str = setting("none", choices=("none", "language_model", "autoencoder"))
     warm_up_share: float = setting(0.5, above=0, below=1)  # of the steps
     warm_up_learning_rate: float = setting(0.0, least=0)  # 0: learning_rate
-    # Validations without a better one after which the run stops; 0: it trains to its last step.
-    # Those count that may become `best`: with cyclic annealing, the ends of its cycles.
+    # Stop after this many validations in a row without a better one; 0: train to the last step.
+    # Only validations that may become `best` count: with cyclic annealing, the ends of its cycles.
     patience: int = setting(0, least=0)
-    # Steps between updates of a channel's statistics; 0: four times an epoch.
+    # Steps between updates of a channel's statistics; 0: four times per epoch.
     statistics_every: int = setting(0, least=0)
     log_every: int = setting(50, least=1)  # steps
     # Steps; 0: every epoch. The ends of cycles are validated in any case.
@@ -140,9 +140,9 @@ class EvaluationSettings:
     seed: int = setting(0, least=0)
     # Sentences drawn from the prior for the metrics of sampled text; 0: leave them out.
     text_samples: int = setting(200, least=0)
-    # Whether an evaluation has all metrics of text, as `evaluate --text` does; it takes minutes.
+    # Compute all metrics of text, as `evaluate --text` does; it takes minutes.
     text: bool = False
-    # Sentences that it then draws, and test sentences that it reconstructs.
+    # The sentences that are then drawn, and the test sentences that are reconstructed.
     text_sentences: int = setting(1_000, least=2)
     # The folder of a language model over the same corpus and tokens, to measure a VAE against.
     reference: str = ""
@@ -156,7 +156,7 @@ class ProbeSettings:
     latent: str = setting("sample", choices=PROBE_LATENTS)
     # The paper's AdamW; "closed": L2-regularised to the optimum.
     fit: str = setting("paper", choices=PROBE_FITS)
-    epochs: int = setting(20, least=1)  # these three are of the paper's fit alone
+    epochs: int = setting(20, least=1)  # these three are for the paper's fit only
     learning_rate: float = setting(1e-4, above=0)
     batch_size: int = setting(32, least=1)
     seed: int = setting(0, least=0)

@@ -86,7 +86,7 @@ def select(names: list[str], only: str) -> list[str]:
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
             raise ConfigError(
-                f"config.study.only: {pattern!r} fits none of {', '.join(names)}; * stands for "
+                f"config.study.only: {pattern!r} matches none of {', '.join(names)}; * stands for "
                 "any characters"
             )
     if not patterns:

@@ -182,7 +182,7 @@ class Grid:
         ]
         changed = differences(default_config(), config.run)
         problems += [
-            f"config.run.{key}: the grid decides it; change config.study instead"
+            f"config.run.{key}: it is set by the grid; change config.study instead"
             for key in AXES
             if key in changed
         ]

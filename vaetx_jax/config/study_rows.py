@@ -41,7 +41,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        """What stands for it in tables and figures."""
+        """Its name in tables and figures."""
         if self.name:
             return self.name
         return f"{self.model}, {self.annealing}" if has_latent(self.model) else self.model
@@ -134,7 +134,7 @@ def key_problems(settings: dict[str, Any]) -> list[str]:
     problems = []
     for key in settings:
         if key in FIXED:
-            problems.append(f"{key}: the grid decides it; change config.study instead")
+            problems.append(f"{key}: it is set by the grid; change config.study instead")
         elif key not in known:
             problems.append(f"{key}: a run has no such key{closest(key, known)}")
     return problems

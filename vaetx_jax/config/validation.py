@@ -121,9 +121,9 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         divides = f"{heads} heads (preset {preset}) do not divide model.dim = {settings.dim}"
         rule(f"model.{key}", not heads or settings.dim % heads == 0, divides)
     if settings.encoder_start == "lsa":
-        rule("model.encoder_start", kind == "bag", "lsa is a start of the encoder bag alone")
+        rule("model.encoder_start", kind == "bag", "lsa is a start of the encoder bag only")
     if settings.encoder_start == "whiten":
-        must = "whiten is a start of the encoders bert and vectors alone"
+        must = "whiten is a start of the encoders bert and vectors only"
         rule("model.encoder_start", kind in ("bert", "vectors"), must)
     if kind == "vectors":
         rule(

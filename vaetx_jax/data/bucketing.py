@@ -50,7 +50,7 @@ class Batch(TypedDict):
 
 
 def device_arrays(batch: Batch, *names: str) -> dict[str, npt.NDArray[Any]]:
-    """What a model reads of a batch: its ids, what it has for the encoder, and `names`."""
+    """The arrays of a batch that a model reads: ids, inputs of the encoder, and `names`."""
     wanted = ("ids", "features", "encoder_ids", *names)
     return {name: array for name, array in batch.items() if name in wanted}  # type: ignore[misc]
 

@@ -78,8 +78,8 @@ class CsvRows:
         where = f"{self._name}, line {first}"
         if first < self._number:
             return UserError(
-                f"{where}: not valid CSV: a quotation mark opens in the row that begins here, and "
-                f"is not closed as it must be by line {self._number} ({error}). "
+                f"{where}: not valid CSV: a quotation mark opens in the row that begins here and "
+                f"is not closed by line {self._number} ({error}). "
                 'Quote a text with commas as "a, b" and a quotation mark inside as "".'
             )
         if "field larger than" in str(error):

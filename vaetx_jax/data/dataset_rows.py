@@ -91,7 +91,7 @@ def _from_hub(source: str) -> Any:
 
 
 def _readings(source: str, parts: list[str]) -> list[tuple[str, str | None]]:
-    """What a name may mean, as (repository, configuration), the likelier first."""
+    """The possible meanings of a name, as (repository, configuration), the likelier first."""
     if not all(parts) or len(parts) > 3:
         raise UserError(f"{source}: give {SCHEME}://NAME[/CONFIG][:SPLIT], NAME as on the hub")
     if len(parts) == 1:

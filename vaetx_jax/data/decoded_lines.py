@@ -75,8 +75,8 @@ def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
                     yield _decode(name, number, start, raw)
                     start += len(raw)
                     continue
-                told = cr_line_ends if b"\r" in raw[:-2] else too_long
-                broken = told(name, number)
+                error_of = cr_line_ends if b"\r" in raw[:-2] else too_long
+                broken = error_of(name, number)
                 yield DecodedLine(number, "", broken)
                 while not raw.endswith(b"\n"):  # the rest of the line is no line of its own
                     start += len(raw)
@@ -89,7 +89,7 @@ def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
         if error.errno is None:  # bz2's own, of data that is not its
             raise broken_data(name, f"after line {number}", error) from error
         raise UserError(
-            f"cannot read {name}: {error.strerror or error}. Check the path and its rights."
+            f"cannot read {name}: {error.strerror or error}. Check the path and its permissions."
         ) from error
 
 
@@ -104,7 +104,7 @@ def too_long(name: str, number: int) -> LineError:
 def cr_line_ends(name: str, number: int) -> LineError:
     """The error of a carriage return inside a line."""
     return LineError(
-        f"{name}, line {number}: its line ends are CR, or one stands inside the line. Convert it, "
+        f"{name}, line {number}: its line ends are CR, or a CR is inside the line. Convert it, "
         "for instance with: tr '\\r' '\\n'"
     )
 

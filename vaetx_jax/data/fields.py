@@ -92,7 +92,7 @@ ANY_FIELDS = Fields()
 
 
 class Places(NamedTuple):
-    """Where in a row the sentences and the labels stand.
+    """The positions of the sentences and the labels in a row.
 
     Attributes:
       texts: columns of the sentences, from 0.
@@ -210,15 +210,22 @@ def field_name(column: str) -> str:
 
 
 def unnamed_heading(name: str, heading: Sequence[str]) -> UserError:
-    """The error of a heading of which it is not known which column is which."""
+    """The error of a header line whose columns have unknown names."""
     names = [column.strip() for column in heading]
     text = next((n for n in names if n.casefold() in _TEXT_NAMES), names[0])
     label = next((n for n in names if n != text and n.casefold() in _LABEL_NAMES), None)
     label = label or next(n for n in names if n != text)
     return UserError(
-        f"{name}, line 1: this is a heading ({_listed(names)}) and it is not known which column is "
-        f"which. Say so with data.text_column={text} data.label_column={label} (--text_column and "
-        "--label_column of a command without a config)."
+        f"{name}, line 1: this looks like a header line ({_listed(names)}), but it does not say "
+        f"which column is which. Set {how_to_choose(text, label)}."
+    )
+
+
+def how_to_choose(text: str, label: str) -> str:
+    """The settings, and the flags, that choose two columns."""
+    return (
+        f"data.text_column={text} data.label_column={label} (or, for a command without --config, "
+        f"--text_column={text} --label_column={label})"
     )
 
 
@@ -235,15 +242,15 @@ def _find(names: Sequence[str], key: str) -> int | None:
 
 
 def _no_column(name: str, names: Sequence[str], key: str, *, named: bool) -> UserError:
-    problem = f"{name}: no column {key!r}; it has {_listed(names)}. Say"
+    problem = f"{name}: no column {key!r}; it has {_listed(names)}. Name"
     if not named:
         problem = (
-            f"{name}, line 1: no column {key!r} in the heading ({_listed(names)}). The first line "
-            "must name the columns, separated by commas; say"
+            f"{name}, line 1: no column {key!r} in the header line ({_listed(names)}). The first "
+            "line must name the columns, separated by commas; name"
         )
     return UserError(
-        f"{problem} which column is which with data.text_column and data.label_column "
-        "(--text_column and --label_column of a command without a config)."
+        f"{problem} the columns to read with data.text_column and data.label_column (or, for a "
+        "command without --config, --text_column and --label_column)."
     )
 
 

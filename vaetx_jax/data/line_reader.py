@@ -149,7 +149,7 @@ def read_lines(
 def _sound(
     name: str, lines: Iterator[DecodedLine], on_error: Callable[[LineError], None]
 ) -> Iterator[tuple[int, str]]:
-    """The lines that are text; the others are told."""
+    """The lines that are text; `on_error` is called with the others."""
     for number, text, broken in lines:
         if broken is None and "\r" in text:
             broken = cr_line_ends(name, number)
@@ -223,10 +223,10 @@ def _tsv_lines(
     heading = first.first == 1 and (looks_like_heading(first.cells) or names[1:] == [LABEL])
     if fields and not fields.by_number:
         places = places_in_heading(name, first.cells, fields)
-        advice = "A tab stands between two columns; none may be inside a text."
+        advice = "Columns are separated by tabs; no text may contain one."
     elif fields:
         places = places_by_number(name, first.cells, fields)
-        advice = "A tab stands between two columns; none may be inside a text."
+        advice = "Columns are separated by tabs; no text may contain one."
         counts[HEADING_LINES] += heading
         rows = rows if heading else itertools.chain([first], rows)
     elif heading and TEXT in names and LABEL in names:
@@ -252,7 +252,7 @@ def _rows_of(
     *,
     may_lack_labels: bool = False,
 ) -> Iterator[Line]:
-    """The rows of a table as lines; one of another width is told."""
+    """The rows of a table as lines; `on_error` is called with one of another width."""
     needed = 1 + max([*places.texts, *(0 if may_lack_labels else n for _, n in places.labels)])
     for row in rows:
         cells, fits = row.cells, needed <= len(row.cells) <= places.width

@@ -173,7 +173,7 @@ def _disk(folder: pathlib.Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"cannot keep the tokenized sentences in {folder}: {error.strerror or error}; "
-            "make room or give rights there, or choose another data.cache_dir"
+            "free some space or change its permissions, or choose another data.cache_dir"
         ) from error
 
 

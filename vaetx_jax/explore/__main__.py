@@ -4,10 +4,9 @@ A map of the corpus in the latent space, a sentence's neighbours and reconstruct
 between two, sliders on the principal directions, samples, and the run's curves. The page is served
 to this machine alone and needs no network. Ctrl-C stops it.
 
---workdir may be a folder made by `export`, too: it has no corpus, so --sentences=FILE (.txt, .tsv,
-.csv, .jsonl or .parquet, each also .gz, or hf://NAME; --text_column and --label_column say which
-columns) gives what is mapped. It is an extra:
-`pip install 'vaetx-jax[explore]'`.
+--workdir may also be a folder made by `export`. It has no corpus, so give the sentences to map with
+--sentences=FILE (.txt, .tsv, .csv, .jsonl or .parquet, each also .gz, or hf://NAME). The explorer
+is an extra: `pip install 'vaetx-jax[explore]'`.
 """
 
 from vaetx_jax.runtime import signals
@@ -36,16 +35,24 @@ from vaetx_jax.run.metric_log import METRICS, read_metrics
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """The command's flags."""
     given: dict[str, Any] = {"flag_values": values}
-    flags.DEFINE_string("workdir", None, "The folder of a trained run, or of export.", **given)
-    flags.DEFINE_string("checkpoint", "best", "best, last or a step.", **given)
-    flags.DEFINE_enum("split", None, list(SPLITS), "Whose sentences; test by default.", **given)
-    flags.DEFINE_string("sentences", None, "A file of sentences instead of a split.", **given)
+    flags.DEFINE_string(
+        "workdir", None, "The folder of a trained run, or one made by export.", **given
+    )
+    flags.DEFINE_string(
+        "checkpoint", "best", "The checkpoint to use: best, last or a step.", **given
+    )
+    flags.DEFINE_enum("split", None, list(SPLITS), "The split to map; test by default.", **given)
+    flags.DEFINE_string(
+        "sentences", None, "A file of sentences to map instead of a split.", **given
+    )
     command_line.define_columns(values)
-    flags.DEFINE_integer("limit", 2_000, "Sentences on the map at most.", **given, lower_bound=1)
+    flags.DEFINE_integer(
+        "limit", 2_000, "The largest number of sentences on the map.", **given, lower_bound=1
+    )
     flags.DEFINE_integer(
         "port",
         7860,
-        "Of this machine; 0: any that is free.",
+        "The port on this machine; 0: any free one.",
         **given,
         lower_bound=0,
         upper_bound=65535,

@@ -64,7 +64,7 @@ def read_sentences(
             (),
             {},
             "This model was exported without its corpus. Start again with --sentences=FILE, one "
-            "sentence a line, to see them here.",
+            "sentence per line, to see a map here.",
         )
     try:
         return _of_split(run, split, limit)

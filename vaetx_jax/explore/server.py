@@ -91,7 +91,7 @@ def protect(server: flask.Flask, port: int, inline_scripts: Any) -> None:
 
 class _Quiet(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Requests are no news."""
+        """Logs nothing: a request needs no line."""
 
 
 def listen(app: dash.Dash, reserved: socket.socket) -> BaseWSGIServer:

@@ -69,41 +69,50 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         )
     )
     string("workdir", None, "The folder of a trained run, or one made by export.")
-    string("checkpoint", "best", "best, last or a step.")
+    string("checkpoint", "best", "The checkpoint to use: best, last or a step.")
     string("input", None, "A file of sentences; - is standard input.")
-    string("output", None, "A file for the results instead of standard output.")
+    string("output", None, "Write the results to this file instead of standard output.")
     choice("format", None, ["text", "jsonl"], "The format of the output; text by default.")
-    choice("input_format", None, list(_KINDS), "The format of the input; by its name by default.")
+    choice(
+        "input_format", None, list(_KINDS), "The format of the input; by default that of its name."
+    )
     command_line.define_columns(values)
     choice(
         "on_error",
         "fatal",
         ["fatal", "skip"],
-        "Whether an unreadable line is an error.",
+        "Stop at a line that cannot be read, or skip it with a note.",
     )
-    integer("count", 10, "sample: how many sentences.", lower_bound=0)
-    string("label", None, "sample: like the training sentences of this class.")
-    string("vectors", None, "decode: a .npy file of vectors, a row each.")
-    string("from", None, "analogy: a file of sentences, the step's start.")
-    string("to", None, "analogy: a file of sentences, the step's end.")
-    number("strength", 1.0, "analogy: times this step, with --from and --to.")
-    integer("steps", 7, "interpolate: sentences, both ends included.", lower_bound=2)
-    choice("path", "linear", list(PATHS), "interpolate: a straight line, or the great circle.")
+    integer("count", 10, "sample: the number of sentences.", lower_bound=0)
+    string("label", None, "sample: draw from the latents of this class's training sentences.")
+    string("vectors", None, "decode: a .npy file with a vector per row.")
+    string("from", None, "analogy: a file of sentences; their mean is the start of the step.")
+    string("to", None, "analogy: a file of sentences; their mean is the end of the step.")
+    number("strength", 1.0, "analogy: the factor of the step between --from and --to.")
+    integer("steps", 7, "interpolate: the number of sentences, both ends included.", lower_bound=2)
+    choice("path", "linear", list(PATHS), "interpolate: along a straight line, or a great circle.")
     string("corpus", None, "neighbours: the file to search; - is standard input.")
-    integer("k", 5, "neighbours: how many per query.", lower_bound=1)
-    choice("metric", "cosine", list(METRICS), "neighbours: the measure of nearness.")
-    integer("iw_samples", 10, "score: draws of the importance-weighted bound.", lower_bound=0)
-    integer("seed", 0, "The seed of all draws.", lower_bound=0)
-    number("temperature", None, "0 takes the most probable token; sample: 1 by default.")
-    integer("top_k", None, "Draw among so many most probable tokens.")
-    number("top_p", None, "Draw among the fewest tokens whose probabilities sum to this.")
-    integer("beam", None, "Hypotheses of a beam search, in which nothing is drawn; 1: no search.")
+    integer("k", 5, "neighbours: the number per query.", lower_bound=1)
+    choice("metric", "cosine", list(METRICS), "neighbours: the similarity or distance to rank by.")
+    integer(
+        "iw_samples",
+        10,
+        "score: the number of samples of the importance-weighted bound.",
+        lower_bound=0,
+    )
+    integer("seed", 0, "The seed of all random numbers.", lower_bound=0)
+    number(
+        "temperature", None, "0: take the most probable token, the default except for sample (1)."
+    )
+    integer("top_k", None, "Sample among this many most probable tokens.")
+    number("top_p", None, "Sample among the fewest tokens whose probabilities sum to this.")
+    integer("beam", None, "The number of hypotheses of a beam search; nothing is sampled then.")
     number(
         "length_power",
         None,
-        "beam: compare by log-probability over length to this power.",
+        "beam: compare hypotheses by log-probability / length to this power.",
     )
-    integer("no_repeat", None, "The size of an n-gram of tokens that may not be repeated.")
+    integer("no_repeat", None, "Never repeat a sequence of this many tokens.")
 
 
 def main(words: Sequence[str]) -> int | None:
@@ -137,10 +146,12 @@ def main(words: Sequence[str]) -> int | None:
 def _task_name(words: Sequence[str]) -> tuple[str, list[str]]:
     known = ", ".join(name for name in TASKS if name != STEER)
     if not words:
-        raise ConfigError(f"say what to do, one of {known}; see --help")
+        raise ConfigError(f"the task is missing: give one of {known}; see --help")
     name, *texts = words
     if name not in TASKS or name == STEER:
-        raise ConfigError(f"{name!r} is none of {known}{closest(name, TASKS)}; see --help")
+        raise ConfigError(
+            f"unknown task {name!r}{closest(name, TASKS)}; there are {known}; see --help"
+        )
     return name, texts
 
 
@@ -196,7 +207,7 @@ def _lines(name: str, texts: list[str]) -> Callable[[Fields], Iterable[Line]]:
         raise ConfigError(f"sentences in the command and --input={source}; give one of them")
     if texts:
         if len(texts) % columns:
-            raise ConfigError(f"{name} takes {columns} sentences at a time, here are {len(texts)}")
+            raise ConfigError(f"{name} takes {columns} sentences at a time, not {len(texts)}")
         groups = [tuple(texts[i : i + columns]) for i in range(0, len(texts), columns)]
         return lambda _: [Line(number, group) for number, group in enumerate(groups, start=1)]
     if source is None and sys.stdin.isatty():
@@ -221,7 +232,7 @@ def _vector_kind() -> str | None:
     """`.npy` or `.parquet`, if that is where `encode` writes to."""
     suffix = pathlib.PurePath(flags.FLAGS.output or "").suffix
     if suffix in vector_files.OPENERS and flags.FLAGS.format:
-        raise ConfigError(f"--format goes with text output; --output=...{suffix} says it all")
+        raise ConfigError(f"--format is for text output; leave it out for --output=...{suffix}")
     return suffix if suffix in vector_files.OPENERS else None
 
 

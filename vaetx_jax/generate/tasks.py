@@ -86,7 +86,7 @@ def steer(
     seed: int,
     **how: Any,
 ) -> Iterator[Record]:
-    """Each sentence moved by what one set of sentences has and another has not."""
+    """Moves each sentence by the difference between two sets of sentences."""
     sets = [[line.text for line in lines] for lines in (start, end)]
     lines, ahead = itertools.tee(lines)
     texts = (line.text for line in ahead)

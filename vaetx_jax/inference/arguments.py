@@ -55,13 +55,13 @@ def check_iterable(sentences: Any) -> None:
     """
     wanted = "a list of sentences is needed"
     if isinstance(sentences, str | bytes):
-        raise UserError(f"{wanted}, not one text ({sentences!r:.60}): [text]")
+        raise UserError(f"{wanted}, not one text ({sentences!r:.60}); give [text]")
     columns = table_columns(sentences)
     if columns is not None:
         shown = ", ".join(map(repr, columns))[:100]
-        raise UserError(f"{wanted}, not a table; give one of its columns ({shown}): table[NAME]")
+        raise UserError(f"{wanted}, not a table; give one of its columns, table[NAME] ({shown})")
     if isinstance(sentences, Set):
-        raise UserError(f"{wanted}, and a set has no order: sorted(sentences)")
+        raise UserError(f"{wanted}, and a set has no order; give sorted(sentences)")
     if not isinstance(sentences, Iterable):
         raise UserError(f"{wanted}, not {sentences!r:.60}, a {type(sentences).__name__}")
 

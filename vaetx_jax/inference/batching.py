@@ -121,7 +121,7 @@ def batch_sizes(count: int, *, most: int = BATCH, overhead: int = 1) -> tuple[in
 
 
 def batch_cost(sizes: Sequence[int], overhead: int) -> int:
-    """What batches of these sizes cost, in rows."""
+    """The cost of batches of these sizes, in rows."""
     return sum(sizes) + overhead * len(sizes)
 
 

@@ -135,7 +135,7 @@ def _checked(sentences: Any) -> Sequence[str]:
         count = len(different)
         raise UserError(
             f"{count} different sentence{'' if count == 1 else 's'}: at least 3 are needed, to "
-            "train on, to validate and to test, and some thousands for a model that is worth having"
+            "train on, to validate and to test, and some thousands for a useful model"
         )
     return sentences
 

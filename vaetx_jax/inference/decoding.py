@@ -15,6 +15,7 @@ from vaetx_jax.inference.beam_search import beam_search
 from vaetx_jax.inference.logits import SpecialIds
 from vaetx_jax.inference.token_by_token import Draws, TokenRule, decode_token_by_token
 from vaetx_jax.models.language_model import LanguageModel, Variables
+from vaetx_jax.settings import closest
 
 __all__ = ["GREEDY", "Decoding", "SpecialIds", "decode"]
 
@@ -83,7 +84,10 @@ def make_decoding(how: dict[str, Any]) -> Decoding:
     known = [field.name for field in dataclasses.fields(Decoding)]
     for name in how:
         if name not in known:
-            raise ConfigError(f"there is no {name!r} in decoding; there are {', '.join(known)}")
+            raise ConfigError(
+                f"unknown argument {name!r} of decoding{closest(name, known)}; there are "
+                f"{', '.join(known)}"
+            )
     whole = ("top_k", "beam", "no_repeat")
     given = {
         name: check_integer(name, value, 0) if name in whole else check_number(name, value)

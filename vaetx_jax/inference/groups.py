@@ -1,4 +1,4 @@
-"""Sentences decoded from what is made of the latents of a few others: ends, triples, sets."""
+"""Sentences decoded from combinations of the latents of others: ends, triples, sets."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from vaetx_jax.inference.decoding import make_decoding
 
 
 class Model(Protocol):
-    """What encodes and decodes: a `TextModel`."""
+    """The encoding and decoding methods of a `TextModel`."""
 
     def encode(self, sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]: ...
 

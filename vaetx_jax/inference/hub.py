@@ -81,6 +81,6 @@ def push(folder: pathlib.Path, name: str, *, private: bool) -> str:
     except Exception as error:  # of several HTTP libraries
         raise UserError(
             f"--push={name}: could not be uploaded ({reason(error)}); the folder {folder} is "
-            f"whole, and `hf upload {name} {folder}` sends it another time"
+            f"whole, and `hf upload {name} {folder}` uploads it again"
         ) from error
     return str(done)

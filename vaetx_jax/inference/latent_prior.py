@@ -97,10 +97,10 @@ def mixture_prior(run: Run, variables: Variables, components: int, *, seed: int)
 
 
 def describe_prior(prior: LatentPrior, run: Run, variables: Variables, *, seed: int) -> str:
-    """How well a prior fits held-out latents beside N(0, I), in words.
+    """How well a prior fits held-out latents compared with N(0, I), in words.
 
-    The gain is what it takes off the KL of the aggregated posterior to the prior (`marginal_kl`),
-    in nats a sentence of the validation split.
+    The gain is by how much it lowers the KL of the aggregated posterior to the prior
+    (`marginal_kl`), in nats per sentence of the validation split.
     """
     mean_NxZ, std_NxZ = encode_split(run, variables, "valid")
     z_NxZ = mean_NxZ + std_NxZ * np.random.default_rng(seed).standard_normal(mean_NxZ.shape)

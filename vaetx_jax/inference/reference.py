@@ -81,7 +81,7 @@ def check_reference(run: Run) -> None:
         raise ConfigError(f"{where}: {error}") from error
     name = other.config.model.name
     if has_latent(name):
-        raise ConfigError(f"{where}: {name} is no language model; name a run of a *_lm model")
+        raise ConfigError(f"{where}: {name} is not a language model; name a run of a *_lm model")
     mine, theirs = run.tokenizer, other.tokenizer
     if mine.fingerprint != theirs.fingerprint:
         raise ConfigError(

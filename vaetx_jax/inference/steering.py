@@ -1,4 +1,4 @@
-"""Steering: what one set of sentences has and another has not, added to a latent."""
+"""Steering: the difference between two sets of sentences, added to a latent."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -253,7 +253,7 @@ class TextModel:
         seed: int = 0,
         **how: Any,
     ) -> list[str]:
-        """Each sentence moved by what the set `end` has and the set `start` has not.
+        """Moves each sentence by the step from the mean of the set `start` to that of `end`.
 
         It is its mean plus `strength` times the step from the mean of `start` to that of `end`,
         decoded; `analogy` is the case of one sentence in each set and strength 1.

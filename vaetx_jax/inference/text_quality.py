@@ -1,4 +1,4 @@
-"""Metrics of text as text: what a model samples, reconstructs and interpolates.
+"""Metrics of the text that a model samples, reconstructs and interpolates.
 
 Each figure stands beside what real text, or chance, gives in its place: `corpus_NAME` for real
 sentences, `random_NAME` for a sentence that has nothing to do with the one it is compared with.

@@ -55,7 +55,7 @@ class Draws(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """What a batch of B rows carries from one token to the next."""
+    """The state of a batch of B rows between two tokens."""
 
     last_B: Any
     ids_BxL: Any

@@ -37,10 +37,10 @@ class Objective:
       beta: the weight of the KL where alpha is 1 (Higgins et al., 2017); 0: an autoencoder.
       free_bits: nats of each latent dimension's KL that cost nothing (Kingma et al., 2016); 0: off.
       target_rate: nats that the batch's mean KL is kept at or above; 0: off.
-      rate_mode: by which of `losses.target_rate`.
+      rate_mode: how `target_rate` is kept, a mode of `losses.target_rate`.
       bow: weight of the bag-of-words loss from z (`losses.bag_of_words`).
       mmd: weight of the MMD between latents and prior (`losses.mmd`).
-      aggressive: the share of the steps in which the decoder is updated only now and then
+      aggressive: the share of the steps in which only every few steps update the decoder
         (`training.aggressive`).
     """
 

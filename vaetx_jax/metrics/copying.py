@@ -1,4 +1,4 @@
-"""How much of some sentences stands in a corpus word for word."""
+"""Copying: how much of some sentences occurs verbatim in a corpus."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Whether single dimensions of a latent stand for single known causes: MIG and DCI."""
+"""Disentanglement of a latent with respect to known causes (factors): MIG and DCI."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ class Dci(NamedTuple):
     """Eastwood and Williams's three scores (2018), from 0 to 1.
 
     Attributes:
-      disentanglement: whether a dimension tells of one cause alone, weighted by its importance.
-      completeness: whether a cause is told by one dimension alone.
+      disentanglement: whether each dimension encodes a single cause, weighted by its importance.
+      completeness: whether each cause is encoded by a single dimension.
       informativeness: the accuracy with which the causes are predicted on the other half of the
         sentences, the mean over causes.
     """
@@ -42,8 +42,8 @@ def mig(mu_NxZ: np.ndarray, causes_NxK: Ints) -> float:
     for cause_N in causes_NxK.T:
         entropy = _entropy(np.bincount(cause_N))
         if entropy > 0:
-            told = sorted(_information(bins_N, cause_N) for bins_N in bins_NxZ.T)
-            gaps.append((told[-1] - (told[-2] if len(told) > 1 else 0.0)) / entropy)
+            nats = sorted(_information(bins_N, cause_N) for bins_N in bins_NxZ.T)
+            gaps.append((nats[-1] - (nats[-2] if len(nats) > 1 else 0.0)) / entropy)
     return float(np.mean(gaps)) if gaps else 0.0
 
 

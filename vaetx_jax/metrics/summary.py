@@ -86,12 +86,12 @@ def near_limit(metrics: dict[str, Any]) -> bool:
 
 
 def notes(metrics: dict[str, Any]) -> list[str]:
-    """What a reader of an evaluation's metrics should know, in sentences without a full stop."""
+    """Notes for the reader of an evaluation, in sentences without a full stop."""
     found = []
     if near_limit(metrics):
         found.append(
             f"mi = {metrics['mi']:.2f} is near its limit, ln N = {metrics['mi_limit']:.2f}, so it "
-            "says 'at least this much'; marginal_kl is then at most what it says"
+            "is a lower bound and marginal_kl an upper one"
         )
     if metrics.get("reference"):
         found.append(f"the reference of gain and behind_lm: {metrics['reference']}")

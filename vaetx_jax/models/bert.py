@@ -69,7 +69,7 @@ class BertSize:
     dropout: float
 
     def shape(self, dtype: Any = None) -> LayerShape:
-        """What a layer is made of."""
+        """The shape of its layers."""
         return LayerShape(
             dim=self.dim,
             heads=self.heads,

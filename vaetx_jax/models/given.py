@@ -1,4 +1,4 @@
-"""An encoder that is elsewhere: each sentence's vector is given, from any model of any library."""
+"""A stand-in for an encoder: each sentence's vector is given, from any model of any library."""
 
 import flax.linen as nn
 import jax

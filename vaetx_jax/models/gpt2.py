@@ -53,7 +53,7 @@ class Gpt2Size:
         return cls(settings.dim, layers, heads, 4 * settings.dim, 0, POSITIONS)
 
     def shape(self, dropout: float, dtype: Any = None) -> LayerShape:
-        """What a layer is made of."""
+        """The shape of its layers."""
         return LayerShape(
             dim=self.dim,
             heads=self.heads,

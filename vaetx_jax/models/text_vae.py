@@ -33,7 +33,7 @@ _ENCODER_INPUTS = {"features": "features_BxE", "encoder_ids": "read_BxR"}
 
 
 def encoder_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What a batch has for the encoder besides the ids, as arguments of the functions below."""
+    """The encoder's inputs besides the ids of a batch, as arguments of the functions below."""
     return {name: batch[key] for key, name in _ENCODER_INPUTS.items() if key in batch}
 
 
@@ -149,7 +149,7 @@ class TextVAE(LanguageModel, kw_only=True):
         return summary_BxE.astype(jnp.float32)
 
     def _heard(self, z_BxZ: jax.Array) -> jax.Array:
-        """What the decoder gets of z: a channel's E[u | z], which damps what is mostly noise."""
+        """The latent as the decoder gets it: a channel's E[u | z], which damps noisy dimensions."""
         return z_BxZ * self.channel.gains()[None] if self.channel_rate else z_BxZ
 
     def decode(
@@ -224,7 +224,7 @@ def summary(
     features_BxE: jax.Array | None = None,
     read_BxR: jax.Array | None = None,
 ) -> jax.Array:
-    """What a standardised model's statistics are of, [B, Z]: no dropout, not standardised."""
+    """The summaries [B, Z] that a model keeps statistics of: no dropout, not standardised."""
     summary_BxZ: jax.Array = model.apply(  # type: ignore[assignment]
         variables,
         ids_BxS,

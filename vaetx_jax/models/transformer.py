@@ -19,7 +19,7 @@ LayerCache = dict[str, KeysValues]
 
 
 class DecoderCache(NamedTuple):
-    """What decoding carries: the latent added to each input, keys and values of each layer."""
+    """The state of decoding: the latent added to each input, keys and values of each layer."""
 
     added_BxD: jax.Array | None
     layers: list[LayerCache]
@@ -27,7 +27,7 @@ class DecoderCache(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class LayerShape:
-    """What a Transformer layer is made of.
+    """The shape of a Transformer layer.
 
     Attributes:
       dim: width of the model.
@@ -68,11 +68,11 @@ class Sublayer(nn.Module):
         self.drop = Dropout(self.shape.dropout)
 
     def before(self, x: jax.Array) -> jax.Array:
-        """What the sublayer reads."""
+        """The input of the sublayer."""
         return normalised(self.norm, x) if self.shape.pre_norm else x
 
     def after(self, x: jax.Array, output: jax.Array, *, deterministic: bool) -> jax.Array:
-        """What the next sublayer gets, from the residual and the sublayer's output."""
+        """The input of the next sublayer, from the residual and the sublayer's output."""
         total = x + self.drop(output, deterministic=deterministic)
         return total if self.shape.pre_norm else normalised(self.norm, total)
 
@@ -276,7 +276,7 @@ class TransformerDecoder(nn.Module):
             )
 
     def _latent(self, z_BxZ: jax.Array) -> tuple[jax.Array | None, list[KeysValues | None]]:
-        """What is added to every input [B, D], and each layer's keys and values."""
+        """The vector that is added to every input [B, D], and each layer's keys and values."""
         memories: list[KeysValues | None] = [None] * self.layers
         if not self.latent_dim or not (self.latent_attention or self.latent_input):
             return None, memories

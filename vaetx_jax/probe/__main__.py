@@ -1,7 +1,8 @@
 """`python -m vaetx_jax.probe --workdir=DIR`: linear classifiers on the latent.
 
---data=FILE takes the sentences and labels of a file, split as in training, instead of the corpus,
-as a folder made by `export` needs. The scores are written under the file's name.
+--data=FILE takes the sentences and labels of a file, split as in training, instead of the corpus; a
+folder that `export` made of a model of your own text has no corpus and needs it. The scores are
+written under the file's name.
 """
 
 from vaetx_jax.runtime import signals
@@ -25,16 +26,18 @@ from vaetx_jax.run.run import on_file
 
 def define_flags() -> None:
     """The command's flags."""
-    flags.DEFINE_string("workdir", None, "The folder of a trained run.")
-    flags.DEFINE_string("checkpoint", "best", "best, last or a step.")
-    flags.DEFINE_string("label", "", "The label field to probe; empty: all of the corpus.")
+    flags.DEFINE_string("workdir", None, "The folder of a trained run, or one made by export.")
+    flags.DEFINE_string("checkpoint", "best", "The checkpoint to use: best, last or a step.")
+    flags.DEFINE_string("label", "", "The label field to probe; empty: all label fields.")
     flags.DEFINE_enum(
         "latent",
         None,
         PROBE_LATENTS,
-        "The classifier's input: z sampled, or the mean; unset: as in the run's config.",
+        "The classifier's input, a sampled z or the posterior mean; by default the run's setting.",
     )
-    flags.DEFINE_enum("fit", None, PROBE_FITS, "How it is fitted; unset: the run's.")
+    flags.DEFINE_enum(
+        "fit", None, PROBE_FITS, "How the classifier is fitted; by default the run's setting."
+    )
     command_line.define_data()
     flags.DEFINE_bool("few_labels", True, "Also fit on 10, 100 and 1,000 labels per class.")
 

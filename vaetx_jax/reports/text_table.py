@@ -1,4 +1,4 @@
-"""The metrics of text as a table: each beside real text's, or beside chance."""
+"""The table of text metrics, with the values of real text and of chance for comparison."""
 
 from typing import Any, NamedTuple
 
@@ -21,26 +21,28 @@ class TextMetric(NamedTuple):
 
 # The order of the printed table.
 METRICS = (
-    TextMetric("words", 1, "mean length"),
-    TextMetric("distinct_1", 2, "different words of the samples"),
-    TextMetric("distinct_2", 2, "different pairs of words"),
-    TextMetric("repeated_4", 2, "of the samples say four words twice"),
-    TextMetric("self_bleu", 1, "BLEU of a sample against all others: higher is less varied"),
-    TextMetric("grammatical", 2, "of the samples are sentences of the grammar"),
-    TextMetric("copied", 3, "of the samples are training sentences"),
-    TextMetric("longest_run", 1, "tokens in a row that a training sentence has, too"),
-    TextMetric("run_share", 2, "the same, of all tokens"),
-    TextMetric("forward_ppl", 2, "samples under a language model of the corpus, per token"),
-    TextMetric("reverse_ppl", 2, "real text under a language model of the samples, per token"),
-    TextMetric("exact_match", 3, "of the reconstructions are the sentence"),
+    TextMetric("words", 1, "mean length in words"),
+    TextMetric("distinct_1", 2, "distinct words / all words"),
+    TextMetric("distinct_2", 2, "distinct pairs of words / all pairs"),
+    TextMetric("repeated_4", 2, "share of sentences that repeat a run of four words"),
+    TextMetric("self_bleu", 1, "BLEU of a sample against all others (higher: less varied)"),
+    TextMetric("grammatical", 2, "share of samples that the grammar can produce"),
+    TextMetric("copied", 3, "share of samples that are training sentences"),
+    TextMetric("longest_run", 1, "longest run of tokens shared with a training sentence"),
+    TextMetric("run_share", 2, "the same, as a share of the tokens"),
+    TextMetric("forward_ppl", 2, "perplexity of samples under a language model of the corpus"),
+    TextMetric("reverse_ppl", 2, "perplexity of real text under a language model of the samples"),
+    TextMetric("exact_match", 3, "share of reconstructions equal to the sentence"),
     TextMetric("bleu", 1, "BLEU of reconstructions"),
     TextMetric("edit_rate", 2, "edits from reconstruction to sentence, per token"),
-    TextMetric("straightness", 2, "of interpolations: edits between the ends / along the path"),
-    TextMetric("largest_step", 2, "of a path's edits are in the longest of its {steps} steps"),
-    TextMetric("mig", 3, "mutual information gap of the known causes"),
-    TextMetric("dci_disentanglement", 3, "a dimension tells of one cause"),
-    TextMetric("dci_completeness", 3, "a cause is told by one dimension"),
-    TextMetric("dci_informativeness", 3, "accuracy with which the causes are told"),
+    TextMetric("straightness", 2, "interpolation: edits between the ends / along the path"),
+    TextMetric(
+        "largest_step", 2, "interpolation: share of the edits in the largest of {steps} steps"
+    ),
+    TextMetric("mig", 3, "mutual information gap of the grammar's factors"),
+    TextMetric("dci_disentanglement", 3, "whether each dimension encodes a single factor"),
+    TextMetric("dci_completeness", 3, "whether each factor is encoded by a single dimension"),
+    TextMetric("dci_informativeness", 3, "accuracy of predicting the factors"),
 )
 BRIEF = METRICS[1:4] + METRICS[:1]  # those of every evaluation
 
@@ -51,7 +53,7 @@ def is_full(text: dict[str, Any] | None) -> bool:
 
 
 def text_table(text: dict[str, Any]) -> Table:
-    """The printed table of all metrics that there are."""
+    """The table of all text metrics that are present."""
     table = Table(title="text", title_justify="left", caption_justify="left")
     table.add_column("metric")
     for column in ("value", "real text", "chance"):

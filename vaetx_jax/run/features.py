@@ -91,7 +91,7 @@ class FeatureCache:
         except OSError as error:
             raise UserError(
                 f"cannot keep the encoder's features in {folder}: {error.strerror or error}; "
-                "make room or give rights there, or choose another data.cache_dir"
+                "free some space or change its permissions, or choose another data.cache_dir"
             ) from error
         return found
 

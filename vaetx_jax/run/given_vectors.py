@@ -79,7 +79,7 @@ class GivenVectors:
         if len(array) != sentences:
             raise UserError(
                 f"config.data.vectors = {self.path!r}: {len(array):,} rows for {sentences:,} "
-                "sentences; there must be one each, in the same order"
+                "sentences; there must be one per sentence, in the same order"
             )
         return Rows(array, index_N)
 

@@ -48,7 +48,7 @@ class MetricWriter:
             self._write_waiting()
         except OSError as error:
             if not warned:
-                why = f"cannot be written ({error.strerror}); its rows wait, the training goes on"
+                why = f"cannot be written ({error.strerror}); its rows are kept in memory"
                 notify(f"warning: {self._path}: {why}")
         del row["step"]
         for writer in self._writers:

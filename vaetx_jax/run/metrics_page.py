@@ -37,14 +37,14 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "metrics_port",
         int(given) if given.isdecimal() else None,
-        f"Serve the run's numbers here (/metrics, for Prometheus); {PORT_VARIABLE} as well.",
+        f"Serve the metrics for Prometheus on this port, at /metrics (or set {PORT_VARIABLE}).",
         lower_bound=0,
         upper_bound=65535,
     )
     flags.DEFINE_string(
         "metrics_host",
         "127.0.0.1",
-        "The address of --metrics_port; 0.0.0.0: for other machines.",
+        "The address to serve them on; 0.0.0.0 makes them visible to other machines.",
     )
 
 

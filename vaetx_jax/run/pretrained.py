@@ -71,7 +71,7 @@ class PretrainedEncoder:
         if sha256_of(folder / bert.WEIGHTS) != self.sha256:
             raise UserError(
                 f"{folder / bert.WEIGHTS}: not the weights this run began with (sha256 "
-                f"{self.sha256[:16]}..); bring the old file back, or start a new run"
+                f"{self.sha256[:16]}..); restore the old file, or start a new run"
             )
         return params
 

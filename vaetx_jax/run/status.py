@@ -42,9 +42,7 @@ _IN_STUDY = re.compile(rf"(?:(.*)/)?{CELLS}/([^/]+)")
 
 def define_flags() -> None:
     """The flag of a command that can say how far its runs are."""
-    flags.DEFINE_bool(
-        "status", False, "Show how far the runs of --workdir are, and train nothing; see docs."
-    )
+    flags.DEFINE_bool("status", False, "Print the progress of the runs in --workdir and exit.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +80,7 @@ def print_status(given: str) -> int:
       UserError: there is none, or the store does not answer.
     """
     if not scheme_of(given) and not pathlib.Path(given).is_dir():
-        raise UserError(f"--workdir={given}: there is no such folder; which runs are meant?")
+        raise UserError(f"--workdir={given}: there is no such folder; give a folder of runs")
     found = read_status(given)
     if not found:
         raise UserError(f"--workdir={given}: there is no run in it yet")

@@ -2,7 +2,7 @@
 
 `--trackers=wandb,mlflow`, or the environment variable VAETX_TRACKERS, names them; each is an extra
 of its name. Where they write to is their own affair (`WANDB_MODE`, `MLFLOW_TRACKING_URI`).
-None can stop a run: one that fails is told of once and gets no more rows.
+None can stop a run: one that fails is named once and gets no more rows.
 """
 
 import importlib.util
@@ -40,7 +40,7 @@ class Tracker(Protocol):
 def define_flags() -> None:
     """The flag that names experiment trackers."""
     flags.DEFINE_list(
-        "trackers", None, "Also send the metrics to wandb, mlflow or both; VAETX_TRACKERS as well."
+        "trackers", None, "Also log the metrics to wandb, mlflow or both (or set VAETX_TRACKERS)."
     )
 
 

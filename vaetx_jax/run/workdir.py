@@ -142,7 +142,7 @@ def check_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
                 + "\n".join(
                     f"  config.{k}: {old!r} there, {new!r} now" for k, (old, new) in refused.items()
                 )
-                + "\nGive the same settings to go on with it, or another folder for a new run."
+                + "\nGive the same settings to resume it, or another folder to start a new run."
             )
         return [f"config.{k} changed from {old!r} to {new!r}" for k, (old, new) in changes.items()]
     return []
@@ -204,7 +204,7 @@ def compare_corpus(
         raise UserError(
             f"--workdir={folder}: the corpus {name} is not the one this run began with "
             f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "
-            "bring the old files back (and give the command from the same folder, if their "
+            "restore the old files (and give the command from the same folder, if their "
             "paths are relative), or give another folder for a new run"
         )
 

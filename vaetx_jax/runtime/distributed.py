@@ -22,17 +22,25 @@ def define_flags() -> None:
         "distributed",
         "auto",
         ("auto", "on", "off"),
-        "Whether this is one process of several: auto looks for --coordinator, Slurm, Open MPI and "
-        "a TPU pod slice; on lets JAX find the others, or fail.",
+        "Whether this process is one of several. auto: yes under --coordinator, Slurm, Open MPI or "
+        "on a TPU pod slice; on: JAX must find the others.",
     )
-    flags.DEFINE_string("coordinator", "", "HOST:PORT of the first process, the same for all.")
-    flags.DEFINE_integer("processes", 0, "How many processes there are.", lower_bound=0)
-    flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0.", lower_bound=-1)
+    flags.DEFINE_string(
+        "coordinator", "", "HOST:PORT of the first process; the same for all processes."
+    )
+    flags.DEFINE_integer("processes", 0, "The number of processes.", lower_bound=0)
+    flags.DEFINE_integer("process_id", -1, "The number of this process, from 0.", lower_bound=-1)
     flags.DEFINE_integer(
-        "connect_timeout", 300, "Seconds to wait for the others at the start.", lower_bound=1
+        "connect_timeout",
+        300,
+        "Seconds to wait for the other processes at the start.",
+        lower_bound=1,
     )
     flags.DEFINE_integer(
-        "heartbeat_timeout", 100, "Seconds until a silent process counts as lost.", lower_bound=1
+        "heartbeat_timeout",
+        100,
+        "Seconds without a sign of life after which a process counts as lost.",
+        lower_bound=1,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 
 class HubError(Exception):
-    """The hub did not do what it was asked for; the text is one line that says why."""
+    """A request to the hub failed; the text is one line that says why."""
 
 
 def download(
@@ -33,7 +33,7 @@ def download(
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, and what helps, in one line.
+    """The cause of an error and its remedy, in one line.
 
     The hub's client says it in several lines, the first of which may be a number, and may wrap an
     error in another that does not say it at all.

@@ -1,7 +1,7 @@
 """Files in an object store that fsspec knows, named by their paths below one URL.
 
-A `Store` does what it is told once and raises `StoreError` where the store does not answer; who
-tries again, and when, is the caller's matter (`Mirror`, `patiently`).
+A `Store` tries each operation once and raises `StoreError` if the store does not answer; retrying
+is left to the caller (`Mirror`, `patiently`).
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class StoreError(UserError):
-    """The store did not do what it was asked for; it may do so later."""
+    """An operation of the store failed; it may succeed later."""
 
 
 def check_url(name: str, url: str) -> None:

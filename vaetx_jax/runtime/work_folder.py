@@ -43,8 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "grace",
         GRACE,
-        "Seconds from a stop signal to the end, within which the last state is uploaded where "
-        "--workdir is a URL.",
+        "Seconds after a stop signal in which the last state is uploaded if --workdir is a URL.",
         lower_bound=0.0,
     )
 
@@ -269,7 +268,7 @@ def making(given: str) -> Iterator[pathlib.Path]:
         return
     store = patiently(lambda: Store(given))
     if patiently(store.list):
-        raise ConfigError(f"--to={given}: there is something already; give a new folder")
+        raise ConfigError(f"--to={given}: this already exists; give a new folder")
     with tempfile.TemporaryDirectory(prefix="vaetx-to-") as scratch:
         path = pathlib.Path(scratch) / "folder"
         yield path

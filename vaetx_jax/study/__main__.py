@@ -49,7 +49,7 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "wait",
         False,
-        "A grid on several hosts: stay until the cells that others hold are done, too, and take "
+        "With several hosts on one grid: stay until the cells of the others are done, and take "
         "over those of hosts that die.",
     )
     status.define_flags()

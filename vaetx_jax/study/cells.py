@@ -59,7 +59,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """What stands for its row in tables and figures."""
+        """The name of its row in tables and figures."""
         return Row(*self.key).title
 
     @property

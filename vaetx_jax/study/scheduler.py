@@ -74,7 +74,10 @@ class Scheduler:
             if not self._wait and all(self._shared.lives(cell.name) for cell in queue):
                 break
             if not said:
-                print(f"other hosts hold the last {len(queue)} cells: do they live?", flush=True)
+                print(
+                    f"other hosts hold the last {len(queue)} cells; checking that they are alive",
+                    flush=True,
+                )
                 said = True
             if self._shared.pause():
                 raise StoppedError("the study was stopped while it waited for other hosts")
@@ -202,7 +205,7 @@ class Scheduler:
     def _fail(self, cell: Cell, reason: str) -> None:
         self._settled.add(cell.name)
         self._failures[cell.label] = reason
-        print(f"{cell.label} FAILED: {reason}; the rest goes on", file=sys.stderr, flush=True)
+        print(f"{cell.label} FAILED: {reason}; the other cells go on", file=sys.stderr, flush=True)
 
     def _note_time(self, corpus: str, seconds: float, events: Sequence[Event]) -> None:
         """Notes the time of each cell done, including start, compilation and evaluation."""

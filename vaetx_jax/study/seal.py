@@ -21,7 +21,7 @@ class Condition(enum.Enum):
 
     OPEN = "not trained, or not to the end"
     STALE_METRICS = "trained; its metrics are missing, damaged or of other settings"
-    DAMAGED = "finished once, but its training's files are not as they were"
+    DAMAGED = "finished, but the files of its training have changed since"
     FINISHED = "finished"
 
 
@@ -85,9 +85,9 @@ def condition(
     results = {EVALUATION, PROBE}
     for name in wrong:
         if name not in results:
-            return Condition.DAMAGED, f"{name} is not what it was when the cell was finished"
+            return Condition.DAMAGED, f"{name} has changed since the cell was finished"
     if wrong:
-        return Condition.STALE_METRICS, f"{wrong[0]} is not what it was when the cell was finished"
+        return Condition.STALE_METRICS, f"{wrong[0]} has changed since the cell was finished"
     if EVALUATION not in sealed:
         return Condition.STALE_METRICS, f"there is no {EVALUATION}"
     metrics = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))

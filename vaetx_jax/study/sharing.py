@@ -164,7 +164,7 @@ class SharedCells:
             return
         if not uploads.flush(within=time_left(self._grace)):
             notify(
-                f"warning: {name}: what is new could not be uploaded; it is in "
+                f"warning: {name}: the new files could not be uploaded; it is in "
                 f"{self.folder / name} on this machine. The same command, given here, goes on"
             )
         uploads.abandon()

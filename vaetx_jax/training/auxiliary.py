@@ -1,4 +1,4 @@
-"""What an objective learns beside the model: a rate's multiplier, and a bag-of-words layer.
+"""State that an objective learns besides the model: a rate's multiplier, and a bag-of-words layer.
 
 It is saved and resumed with the training state. No evaluation, export or other run reads it.
 """
@@ -25,7 +25,7 @@ Auxiliary = dict[str, Any]  # some of the three; empty for the objectives that n
 
 
 class Learned(NamedTuple):
-    """What moves the auxiliary state in a step: the bag's gradient, and the batch's mean KL."""
+    """The inputs of an update of the auxiliary state: the bag's gradient, the batch's mean KL."""
 
     bag_gradient: BagWeights | None
     kl: jax.Array

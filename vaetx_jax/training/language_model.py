@@ -1,4 +1,4 @@
-"""What a run's own language model knows: its nll at the end of a warm-up, kept for the evaluation.
+"""The nll of a run's own language model at the end of a warm-up, kept for the evaluation.
 
 `language-model.npz` in the run's folder holds, for the splits `valid` and `test`, -log p(x) of each
 sentence in nats under the decoder at z = 0 after the last step of `train.warm_up=language_model`.

@@ -12,7 +12,7 @@ def reason(error: Exception) -> str:
         ("No space left", "the disk is full"),
         ("Disk quota", "your quota is used up"),
         ("Read-only file system", "the disk is read-only"),
-        ("Permission denied", "you have no right to it"),
+        ("Permission denied", "permission denied"),
         ("No such file", GONE),
         ("Stale file handle", GONE),
     ):

@@ -44,7 +44,7 @@ class Recorder:
       first: updates done when the training starts; later rows of metrics are cut.
       label: prefix of its log lines.
       together: runs that share its steps; the speeds are those of all of them.
-      patience: is told of validations that may become `best`; None: nobody asks.
+      patience: counts the validations that may become `best`; None: training never stops early.
     """
 
     def __init__(
@@ -204,7 +204,9 @@ class Recorder:
             saved = self._checkpoints.finish()
         except UnsavedError as error:
             latest = self._checkpoints.latest()
-            kept = f"checkpoint {latest:,} stays the last" if latest else "nothing is saved yet"
+            kept = (
+                f"checkpoint {latest:,} is still the latest" if latest else "nothing is saved yet"
+            )
             raise UnsavedError(f"{error}; {kept}") from error
         if saved and self._unsaved:
             notify(f"note: the state after step {saved.step:,} is saved")

@@ -74,7 +74,7 @@ class Replicas:
         """
         first = self.common_step()
         if first is None:
-            raise ValueError("the runs have no common step; let each go on alone")
+            raise ValueError("the runs have no common step; resume each alone")
         if first == self._total:
             return {}
         states = self._start(first)

@@ -116,7 +116,7 @@ class Trainer:
         )
         latest = self._checkpoints.latest()
         if latest is not None:
-            return self._checkpoints.restore(latest, state), f"goes on after step {latest:,}"
+            return self._checkpoints.restore(latest, state), f"resumes after step {latest:,}"
         return initialise(run, state)
 
     def ended(self, done: int) -> str:

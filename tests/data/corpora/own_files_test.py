@@ -91,12 +91,12 @@ REFUSED = {
     "cr.csv": ("text,label\rone,a\rtwo,b\r", "line 1: its line ends are CR"),
     "heading.tsv": (
         "review\tsentiment\n" + BASE["base.tsv"],
-        r"line 1: this is a heading \('review', 'sentiment'\).*data.text_column=review "
+        r"line 1: this looks like a header line \('review', 'sentiment'\).*data.text_column=review "
         "data.label_column=sentiment",
     ),
     "heading.csv": (
         csv_of([(b, a) for a, b in PAIRS], ("label", "review")),
-        r"no column 'text' in the heading \('label', 'review'\).*data.text_column",
+        r"no column 'text' in the header line \('label', 'review'\).*data.text_column",
     ),
     "label_first.tsv": (
         lines_of(f"{label}\t{text}" for text, label in PAIRS),

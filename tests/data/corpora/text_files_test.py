@@ -10,6 +10,7 @@ from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.corpora.rows import Row
 from vaetx_jax.data.corpora.splits import SPLITS, split_of
+from vaetx_jax.data.corpora.text_files import TextFiles
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import UserError
 
@@ -109,6 +110,17 @@ def test_too_few_sentences_for_a_share_are_told(tmp_path):
 def test_one_sentence_over_and_over_is_told(tmp_path):
     with pytest.raises(UserError, match="1 different sentence in 300 lines"):
         text_corpus(tmp_path, "the same\n" * 300).prepare()
+
+
+def test_lines_are_counted_once_where_every_split_is_the_same_file(tmp_path):
+    path = tmp_path / "turned.tsv"
+    path.write_text("".join(f"good\tsentence {number}\n" for number in range(30)))
+    files = TextFiles(str(path), str(path), str(path))
+    with pytest.raises(UserError, match=r"1 different sentence in 30 lines\. Its columns"):
+        assert files.survey
+
+
+def test_one_sentence_is_enough_to_train_where_the_others_are_given(tmp_path):
     (tmp_path / "v.txt").write_text("v\n")
     held_out = {"valid": f"{tmp_path}/v.txt", "test": f"{tmp_path}/v.txt"}
     assert texts(text_corpus(tmp_path, "the same\n", **held_out), "train") == ["the same"]
@@ -125,7 +137,7 @@ def test_a_few_sentences_reach_every_split(tmp_path, count):
 
 def test_a_share_too_small_for_a_large_corpus_is_told(tmp_path):
     content = "".join(f"number {n}\n" for n in range(1_500))
-    with pytest.raises(UserError, match="none of its sentences fell into the share of 1e-06 for"):
+    with pytest.raises(UserError, match="no sentence falls into the share of 1e-06 for"):
         text_corpus(tmp_path, content, test_share=1e-6).prepare()
 
 

@@ -332,7 +332,7 @@ def test_a_model_of_someone_else_is_refused(tmp_path):
 
 def test_a_vocabulary_with_a_piece_twice_is_refused(tmp_path):
     path = write_wordpiece(tmp_path, extra="cat\n")
-    with pytest.raises(UserError, match=r"line \d+: the token 'cat' stands on line 8"):
+    with pytest.raises(UserError, match=r"line \d+: the token 'cat' is already on line 8"):
         wordpiece_from_file(path)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vaetx_jax.data.corpora.splits import SPLITS, rank_splits, split_of
 from vaetx_jax.data.decoded_lines import OPENERS, LineError
-from vaetx_jax.data.fields import ANY_FIELDS, LABEL, TEXT, Fields
+from vaetx_jax.data.fields import ANY_FIELDS, LABEL, TEXT, Fields, how_to_choose
 from vaetx_jax.data.line_reader import DATASET, KINDS, Line, kind_of, read_lines, refuse
 from vaetx_jax.errors import UserError
 from vaetx_jax.runtime.manifest import sha256_of
@@ -25,7 +25,7 @@ ON_ERROR = ("fatal", "skip")
 
 
 class Survey(NamedTuple):
-    """What is known of a corpus once all of its files have been read.
+    """The facts of a corpus, known once all of its files have been read.
 
     Attributes:
         classes: label field -> its class names, sorted; empty without labels.
@@ -98,7 +98,7 @@ class TextFiles:
                 content = sha256_of(path)
             except OSError as error:
                 raise UserError(
-                    f"cannot read {path}: {error.strerror}. Check its rights."
+                    f"cannot read {path}: {error.strerror}. Check its permissions."
                 ) from error
             ending = path.suffix.lower()
             packed: bool | str = ending == ".gz" or (ending in OPENERS and ending)
@@ -113,7 +113,7 @@ class TextFiles:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _rows_digest(self, source: str) -> str:
-        """Hex sha256 of a data set's rows: its files also hold what its library writes anew."""
+        """Hex sha256 of a data set's rows: its library rewrites its files."""
         digest = hashlib.sha256()
         for line in self.sentences(source, collections.Counter()):
             digest.update(json.dumps([line.text, dict(line.labels)]).encode())
@@ -177,7 +177,7 @@ class TextFiles:
 
 
 class _Census:
-    """What is counted while all files are read once.
+    """The counts made while all files are read once.
 
     Attributes:
         rows: split by hash -> its rows.
@@ -193,6 +193,7 @@ class _Census:
         self.skipped: collections.Counter[str] = collections.Counter()
         self._files = files
         self._labelled: dict[str, bool] = {}
+        self._lines: dict[str, int] = {}
 
     def read(self, source: str, split_of_text: Callable[[str], str]) -> None:
         """Reads one file.
@@ -200,10 +201,10 @@ class _Census:
         Raises:
             UserError: a bad line, no sentence, no label where there must be some.
         """
-        first, labelled = 0, False
+        first, labelled, lines = 0, False, 0
         left_out = self.skipped.total()
         for line in self._files.sentences(source, self.skipped):
-            first = first or line.number
+            first, lines = first or line.number, lines + 1
             self.rows[split_of_text(line.text)] += 1
             if source == self._files.sources["train"] and len(self.different) <= SMALL:
                 self.different[line.text] = None
@@ -217,11 +218,11 @@ class _Census:
             blank = self.skipped.total() - left_out
             raise UserError(
                 f"{source}: no sentence in it ({blank:,} blank lines). "
-                "Give a file with one sentence a line."
+                "Give a file with one sentence per line."
             )
         if not labelled and (self._files.fields.labels or _kind(source) == ".tsv"):
             raise _no_label(source, first)
-        self._labelled[source] = labelled
+        self._labelled[source], self._lines[source] = labelled, lines
 
     def refuse_mixed_labels(self) -> None:
         """Refuses a corpus of which one file has labels and another has none."""
@@ -238,15 +239,17 @@ class _Census:
     def refuse_few(self) -> None:
         """Refuses fewer different sentences than there are splits to make, or far too few."""
         needed = 1 + sum(split not in self._files.sources for split in ("valid", "test"))
-        count = len(self.different)
-        rows = self.rows.total()
+        train, count = self._files.sources["train"], len(self.different)
         turned = self._turned_round()
-        if count < needed or (turned and 10 * count < rows):
+        if count < needed or (turned and 10 * count < self._lines[train]):
             sentences = "1 different sentence" if count == 1 else f"{count} different sentences"
+            wanted = (
+                f"; at least {needed} are needed, to train on, to validate and to test, and some "
+                "thousands for a useful model"
+            )
             raise UserError(
-                f"{self._files.sources['train']}: {sentences} in {rows:,} lines; at least {needed} "
-                "are needed, to train on, to validate and to test, and some thousands for a model "
-                f"that is worth having.{turned}"
+                f"{train}: {sentences} in {self._lines[train]:,} lines"
+                f"{wanted if count < needed else ''}.{turned}"
             )
 
     def empty_split(self) -> UserError:
@@ -255,7 +258,7 @@ class _Census:
         shares = {"train": 1 - valid_share - test_share, "valid": valid_share, "test": test_share}
         split = next(split for split in SPLITS if not self.rows[split])
         return UserError(
-            f"{self._files.sources['train']}: none of its sentences fell into the share of "
+            f"{self._files.sources['train']}: no sentence falls into the share of "
             f"{shares[split]:g} for {split} (there are {self.rows.total():,} in all). Give more "
             "sentences, other shares (data.valid_share, data.test_share), or files of their own "
             "(data.valid, data.test)."
@@ -272,7 +275,7 @@ class _Census:
             text, label = TEXT, LABEL
         return (
             f" Its columns seem the other way round, the label first ({labels:,} different labels):"
-            f" set data.text_column={label} data.label_column={text}."
+            f" set {how_to_choose(label, text)}."
         )
 
     def _too_many(self, source: str, line: Line, field: str) -> UserError:
@@ -300,7 +303,7 @@ def _kind(source: str) -> str:
     if not kind:
         raise UserError(
             f"{source}: unknown kind of file. The name must end in {', '.join(KINDS)}, with "
-            f"{', '.join(OPENERS)} after it if compressed: .txt holds one sentence a line, .tsv "
+            f"{', '.join(OPENERS)} after it if compressed: .txt holds one sentence per line, .tsv "
             "text<TAB>label, the others columns or keys 'text' and, if there are labels, 'label' "
             "(or data.text_column, data.label_column)."
         )

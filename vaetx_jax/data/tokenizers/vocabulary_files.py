@@ -111,7 +111,7 @@ def wordpiece_from_file(path: str | os.PathLike[str], *, cased: bool = False) ->
     for number, token in enumerate(_lines(content), start=1):
         if token in seen:
             raise UserError(
-                f"{path}, line {number}: the token {token!r} stands on line {seen[token]} already. "
+                f"{path}, line {number}: the token {token!r} is already on line {seen[token]}. "
                 "A vocabulary has each token once: download the file again."
             )
         seen[token] = number
