@@ -23,8 +23,10 @@ def get_config(model: str = "vae_transformer") -> ConfigDict:
     keep_latent_alive(config)
     config.data.batch_size = 32
     config.train.epochs = 10
-    config.train.warm_up_share = 0.7
     config.model.dropout = 0.2
     if has_latent(model):
-        config.model.channel_rate = 7.0
+        config.train.warm_up_share = 0.4
+        config.model.channel_rate = 6.0
+        if config.model.encoder == "bag":
+            config.model.freeze = "none"  # there are no labels to read from LSA's directions
     return config
