@@ -233,7 +233,7 @@ def test_an_upload_that_is_refused_is_told_and_leaves_no_file(
     (line,) = (line for line in errors.splitlines() if "error: " in line)
     assert status == 1
     assert f"error: --push={name}: could not be uploaded ({said}" in line
-    assert f"the folder {folder} is whole, and `hf upload {name} {folder}` sends it" in line
+    assert f"the folder {folder} is whole, and `hf upload {name} {folder}` uploads it again" in line
     assert name not in hub.holds or set(hub.files(name)) == {".gitattributes"}
     assert load(folder).step
 

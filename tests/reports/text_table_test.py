@@ -14,9 +14,9 @@ def test_each_figure_stands_beside_real_texts_or_chance():
     stream = io.StringIO()
     Console(file=stream, width=150).print(text_table(text))
     shown = " ".join(stream.getvalue().replace("│", " ").split())
-    assert "reverse_ppl 17.62 16.80 real text under" in shown
+    assert "reverse_ppl 17.62 16.80 perplexity of real text under" in shown
     assert "bleu 17.0 1.2 BLEU of reconstructions" in shown
-    assert "largest_step 0.30 0.25 of a path's edits are in the longest of its 4 steps" in shown
+    assert "largest_step 0.30 0.25 interpolation: share of the edits in the largest" in shown
     assert "20 samples; 10 sentences evaluated; forward_ppl by a_lm" in shown
     assert "mig" not in shown
 

@@ -106,7 +106,7 @@ def test_a_damaged_cell_is_set_aside_reported_and_trained_again(process, tmp_pat
     grid = scheduler_of(study_of(), tmp_path).run()
     assert fake.ordered == [LABELS[3]] and fake.orders[0].cells[0].train
     assert len(grid.results) == 6 and grid.failed == 0
-    assert f"{folder.name} is damaged: metrics.jsonl is not what" in capsys.readouterr().out
+    assert f"{folder.name} is damaged: metrics.jsonl has changed" in capsys.readouterr().out
     aside = folder.with_name(f"{folder.name}.damaged-1")
     assert (aside / "metrics.jsonl").read_text() == "something else"
 

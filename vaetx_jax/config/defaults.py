@@ -4,8 +4,8 @@ A config file starts from `default_config(model)` and changes what differs; the 
 changes single keys (`--config.model.latent_dim=32`, type-checked). `validate` checks every rule at
 once. A run keeps its config as `WORKDIR/config.json`.
 
-A section of the config is a dataclass here, except for `objective`, which is `losses.elbo.Objective`,
-and `model`, whose fields are those of `models.presets.ModelSettings`.
+A section of the config is a dataclass here, except for `objective`, which is
+`losses.elbo.Objective`, and `model`, whose fields are those of `models.presets.ModelSettings`.
 """
 
 import dataclasses
