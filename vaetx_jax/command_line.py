@@ -155,7 +155,16 @@ def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
             )
     except UserError as error:
         sys.exit(fail(str(error), error.exit_status))
+    except SystemExit as stopped:
+        # absl ends with 1 after --help; here 1 says that something is wrong.
+        sys.exit(0 if _raised_by_absl(stopped) else stopped.code)
     return left
+
+
+def _raised_by_absl(error: BaseException) -> bool:
+    """Whether absl itself ended the program, and not a config file."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == app.__name__
 
 
 def _find_config(argument: str, before: str) -> str:
