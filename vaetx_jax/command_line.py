@@ -163,8 +163,8 @@ def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
 
 def _raised_by_absl(error: BaseException) -> bool:
     """Whether absl itself ended the program, and not a config file."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals.get("__name__") == app.__name__
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_globals.get("__name__") == app.__name__
 
 
 def _find_config(argument: str, before: str) -> str:
