@@ -56,13 +56,14 @@ lint: $(VENV)/.stamp-dev ## check style, formatting, types, and the scripts and 
 	$(BIN)/shellcheck --external-sources launch/*.sh launch/slurm.sbatch .ci/run
 	$(BIN)/python -m yamllint --strict --config-data '{extends: default, rules: {line-length: {max: 100}}}' launch/gke.yaml
 
-# The exact versions that `make` installs: the newest that the ranges of pyproject.toml allow.
+# The exact versions that `make` and the Dockerfile install: the newest that the ranges of
+# pyproject.toml allow.
 constraints: $(VENV)/.made ## rewrite constraints-3.11.txt or -3.13.txt, whichever fits PYTHON
 	@case "$(VERSION)" in 3.11|3.13) ;; *) \
 	  echo "There are constraints for 3.11 and 3.13, not $(VERSION): make constraints PYTHON=python3.13" >&2; exit 1 ;; esac
 	rm -rf build/constraints && $(BIN)/python -m venv build/constraints
 	build/constraints/bin/python -m $(PIP_INSTALL) 'pip>=25.3'
-	build/constraints/bin/python -m $(PIP_INSTALL) '.[dev]'
+	build/constraints/bin/python -m $(PIP_INSTALL) '.[dev,gcs,s3]'
 	{ sed -n '/^#/p' $(CONSTRAINTS); \
 	  build/constraints/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude vaetx-jax; } > build/constraints.txt
 	mv build/constraints.txt $(CONSTRAINTS) && rm -rf build

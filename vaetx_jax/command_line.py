@@ -171,9 +171,16 @@ def _parse(argv: Sequence[str], *, words: bool = False) -> list[str]:
         sys.exit(fail(str(error), error.exit_status))
     except BrokenPipeError:
         sys.exit(_discard_output())
-    except SystemExit:
-        sys.exit(0)  # after --help, which absl would end with 1
+    except SystemExit as stopped:
+        # absl ends with 1 after --help; here 1 says that something is wrong.
+        sys.exit(0 if _raised_by_absl(stopped) else stopped.code)
     return left
+
+
+def _raised_by_absl(error: BaseException) -> bool:
+    """Whether absl itself ended the program, and not a config file."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_globals.get("__name__") == app.__name__
 
 
 def _find_config(argument: str, before: str) -> str:

@@ -95,10 +95,18 @@ def test_the_newest_version_of_the_changelog_is_the_packages() -> None:
     assert versions == sorted(versions, reverse=True)
 
 
+def image_extras() -> list[str]:
+    """Those that the Dockerfile installs where its build argument does not say otherwise."""
+    text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    return re.search(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)[1].split(",")
+
+
 @pytest.mark.parametrize("python", CONSTRAINED)
-def test_constraints_pin_every_dependency_inside_its_range(python: str) -> None:
-    pins = constraints(python)
-    needed = project()["dependencies"] + project()["optional-dependencies"]["dev"]
+def test_constraints_pin_every_dependency_of_tests_and_image_inside_its_range(python: str) -> None:
+    pins, extras = constraints(python), project()["optional-dependencies"]
+    needed = project()["dependencies"] + [
+        text for name in ("dev", *image_extras()) for text in extras[name]
+    ]
     wrong = [
         text
         for text in needed
