@@ -13,6 +13,7 @@ from tests.helpers.paths import REPOSITORY
 from tests.helpers.tiny_run import fit, tiny_config
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
+from vaetx_jax.runtime.signals import StopSignals
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def not_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop signal counts for its whole process, which has more tests than the one that sent it."""
+    monkeypatch.setattr(StopSignals, "asked_at", None)
 
 
 @pytest.fixture(scope="session")

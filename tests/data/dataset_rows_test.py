@@ -86,7 +86,7 @@ def test_a_folder_of_the_same_name_is_not_taken_for_the_hub(hub, tmp_path, monke
     [
         ("hf://nothing", CHOSEN, r"hf://nothing: .*\(no nothing on the Hub\). Check the name"),
         ("hf://someone/reviews:dev", CHOSEN, "no split 'dev'; it has train, test"),
-        ("hf://someone/reviews", Fields(), "no column 'text'; it has 'review', 'stars'. Say"),
+        ("hf://someone/reviews", Fields(), "no column 'text'; it has 'review', 'stars'. Name"),
         ("hf://someone/reviews", Fields("review", ("x",)), "no column 'x'"),
         ("hf://someone/reviews", Fields("1", ("2",)), "give names instead of numbers"),
         ("hf://a//b", CHOSEN, r"give hf://NAME\[/CONFIG\]\[:SPLIT\]"),

@@ -220,7 +220,7 @@ def test_a_stream_reads_no_further_than_a_window(model, monkeypatch):
 
 
 def test_a_stream_that_cannot_be_is_refused_before_it_is_read(model):
-    with pytest.raises(ConfigError, match="there is no 'heat'"):
+    with pytest.raises(ConfigError, match="unknown argument 'heat'"):
         model.stream_reconstruct(SENTENCES, heat=1.0)
     with pytest.raises(ConfigError, match="steps = 1"):
         model.stream_interpolate([], 1)

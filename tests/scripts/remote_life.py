@@ -40,7 +40,7 @@ from vaetx_jax.runtime.store import Store, StoreError
 
 EVERY = 10  # steps between two checkpoints
 STEPS = 60  # of the run for each kill
-ANSWERS_503, HANGS = 10.0, 60.0  # seconds
+ANSWERS_503, HANGS = 30.0, 60.0  # seconds; the client of S3 retries for about 15 by itself
 
 
 class Machines:

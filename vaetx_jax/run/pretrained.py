@@ -64,8 +64,8 @@ class PretrainedEncoder:
             folder = bert.find_weights(self.name)
         if folder is None:
             raise UserError(
-                f"config.model.encoder_weights = {self.name!r}: the encoder's weights are not "
-                "there any more; bring them back"
+                f"config.model.encoder_weights = {self.name!r}: the encoder's weights are "
+                "missing; bring them back"
             )
         params = bert.load_weights(folder, self.size)
         if sha256_of(folder / bert.WEIGHTS) != self.sha256:
