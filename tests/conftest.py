@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def not_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop signal counts for its whole process, which has more tests than the one that sent it."""
+    """A stop signal counts for its whole process, and must not count for the tests to come."""
     monkeypatch.setattr(StopSignals, "asked_at", None)
 
 

@@ -101,7 +101,6 @@ def test_after_a_signal_the_uploads_are_waited_for_within_the_grace(
     def failing(self, paths):
         raise StoreError(f"{self.url}: cannot be written (503)")
 
-    monkeypatch.setattr(StopSignals, "asked_at", None)
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put", failing)
         with open_to_write(url, grace=0.01) as work, StopSignals():
