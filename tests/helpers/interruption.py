@@ -9,7 +9,7 @@ from vaetx_jax.runtime.console import Progress
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    """Sends SIGINT to this process when the loop tells of a step among `steps`, once each."""
+    """Sends SIGINT to this process when the loop reports a step among `steps`, once each."""
     left = set(steps)
 
     def told(self: Progress, done: int, text: str = "") -> None:

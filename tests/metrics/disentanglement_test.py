@@ -23,7 +23,7 @@ def test_a_dimension_for_each_cause_is_worth_one(causes):
 def test_a_cause_that_two_dimensions_tell_alike_has_no_gap(causes):
     twice_NxZ = np.repeat(causes, 2, axis=1).astype(np.float32)
     assert mig(twice_NxZ, causes) == pytest.approx(0)
-    assert dci(twice_NxZ, causes).disentanglement > 0.9  # each tells of one cause all the same
+    assert dci(twice_NxZ, causes).disentanglement > 0.9  # each still encodes one cause
 
 
 def test_the_gap_is_in_shares_of_the_causes_entropy(causes):

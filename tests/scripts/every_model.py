@@ -131,7 +131,7 @@ def check(corpus: str, model: str, dim: int, data: str, folder: pathlib.Path) ->
 
 
 def main() -> int:
-    logging.set_verbosity(logging.ERROR)  # orbax tells of its every step
+    logging.set_verbosity(logging.ERROR)  # orbax logs its every step
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default="../shared/data", help="the folder of the corpora")
     parser.add_argument("--workdir", required=True, type=pathlib.Path)
