@@ -53,7 +53,7 @@ def plot_learning_curves(folder: pathlib.Path) -> pathlib.Path:
         axes.set_title(title, loc="left", fontsize=10)
         if axes.lines:
             axes.legend(frameon=False)
-    panels[1, 0].set_yscale("log")
+    _scale_by_logarithm(panels[1, 0])
     _draw_schedules(panels[1, 1], rows)
     for axes in panels.flat:
         axes.grid(alpha=0.3)
@@ -63,20 +63,30 @@ def plot_learning_curves(folder: pathlib.Path) -> pathlib.Path:
     return save_figure(figure, folder / "learning-curves.png")
 
 
+def _scale_by_logarithm(axes: Any) -> None:
+    """Scales the y axis by the logarithm, with 200 at a tick and not 2 × 10²."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter())
+
+
 def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
-    steps = [r["step"] for r in rows if "train/kl_weight" in r]
+    rows = [r for r in rows if "train/kl_weight" in r]
+    steps = [r["step"] for r in rows]
     axes.set_title("KL weight α and learning rate", loc="left", fontsize=10)
-    axes.plot(steps, [r["train/kl_weight"] for r in rows if "train/kl_weight" in r], label="α")
     axes.set_ylim(-0.05, 1.1)
     other = axes.twinx()
-    rates = [r["train/learning_rate"] for r in rows if "train/kl_weight" in r]
-    other.plot(steps, rates, color="tab:red", label="learning rate")
-    other.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    other.yaxis.set_major_formatter("{x:g}")
+    for side, colour, name, label in (
+        (axes, "tab:blue", "train/kl_weight", "α"),
+        (other, "tab:red", "train/learning_rate", "learning rate"),
+    ):
+        side.plot(steps, [r[name] for r in rows], color=colour)
+        side.set_ylabel(label, color=colour)
+        side.tick_params(axis="y", labelcolor=colour)
     other.spines[["top"]].set_visible(False)
-    lines = [*axes.lines, *other.lines]
-    names = [line.get_label() for line in lines]
-    # On the line of the title, to its right.
-    axes.legend(lines, names, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2)
 
 
 def plot_latents(
@@ -104,7 +114,8 @@ def plot_latents(
         _scatter(axes, points_Nx2, labels_N, names)
         axes.set_title(view, loc="left", fontsize=10)
     handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, frameon=False, markerscale=2, loc="outside right center")
+    if len(texts) > 1:
+        figure.legend(handles, texts, frameon=False, markerscale=2, loc="outside right center")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return save_figure(figure, path)
 
