@@ -142,7 +142,8 @@ def _head(corpora: Sequence[str], names: Sequence[str], rows: dict[Key, Any]) ->
     head = []
     for corpus in corpora:
         epochs = {row["epochs"] for key, row in rows.items() if key[0] == corpus}
-        words = ", ".join(f"{n} epochs" for n in sorted(n for n in epochs if n is not None))
+        numbers = sorted(n for n in epochs if n is not None)
+        words = ", ".join("1 epoch" if n == 1 else f"{n} epochs" for n in numbers)
         samples = sorted({row["iw_samples"] for key, row in rows.items() if key[0] == corpus})
         k = " or ".join(map(str, samples))
         head += [f"{corpus} {with_samples(name, k)}" for name in names]
