@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import tiny
+from tests.helpers import tiny, tiny_gpt2
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses import annealing
+from vaetx_jax.models import text_vae
 from vaetx_jax.training import phases
 from vaetx_jax.training.optimizer import learning_rate
 from vaetx_jax.training.phases import WarmUp, warm_up_of
@@ -128,8 +129,34 @@ def test_the_switch_resets_moments_and_either_the_decoder_or_the_size_of_z(
         kept = kind == "language_model" or name not in phases.DECODER
         expected = host(trained.params[name] if kept else start.params[name])
         if name == "decoder" and kept:
-            expected["project"]["kernel"] *= phases.LATENT_SCALE
+            slots = expected["layer_0"]["latent_attention"]
+            for kernel in (expected["project"]["kernel"], slots["slot_key"], slots["slot_value"]):
+                kernel *= phases.LATENT_SCALE
         jax.tree.map(np.testing.assert_array_equal, host(tree), expected)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        tiny.vae(layers=1),
+        tiny.vae(layers=1, latent_attention=False, latent_input=True),
+        tiny_gpt2.model(latent_prefix=True, latent_input=False),
+        tiny_gpt2.model(latent_prefix=True),
+    ],
+    ids=["attention", "input", "prefix", "prefix-and-input"],
+)
+def test_z_hardly_changes_what_was_a_language_model_by_whatever_path_it_enters(model):
+    state = init_state(model, SETTINGS.optimizer, KEY, tiny.one_device())
+    quiet = phases.second_phase(state, state, WARM_UP)
+    z_BxZ = jax.random.normal(KEY, (4, model.latent_dim), jnp.float32)
+
+    def change(variables):
+        with_z, without = (
+            text_vae.decode(model, variables, BATCH["ids"], z) for z in (z_BxZ, 0 * z_BxZ)
+        )
+        return float(jnp.linalg.norm(with_z - without))
+
+    assert 0 < change(quiet.variables) < 0.5 * change(state.variables)
 
 
 def test_two_warm_ups_of_one_program_may_differ_in_their_learning_rate():
