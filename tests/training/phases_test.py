@@ -13,9 +13,9 @@ from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses import annealing
 from vaetx_jax.models import text_vae
 from vaetx_jax.training import phases
-from vaetx_jax.training.optimizer import learning_rate
+from vaetx_jax.training.optimizer import learning_rate, make_optimizer
 from vaetx_jax.training.phases import WarmUp, warm_up_of
-from vaetx_jax.training.state import init_state
+from vaetx_jax.training.state import TrainState, init_state, no_sums
 from vaetx_jax.training.step import make_train_step
 
 MODEL = tiny.vae(layers=1)
@@ -133,6 +133,38 @@ def test_the_switch_resets_moments_and_either_the_decoder_or_the_size_of_z(
             for kernel in (expected["project"]["kernel"], slots["slot_key"], slots["slot_value"]):
                 kernel *= phases.LATENT_SCALE
         jax.tree.map(np.testing.assert_array_equal, host(tree), expected)
+
+
+def saved(done, updates):
+    """A state after `done` steps, of which `updates` came since its moments were reset."""
+    moments = make_optimizer(SETTINGS.optimizer).init({})
+    counted = [
+        part._replace(count=jnp.int32(updates)) if "count" in part._fields else part
+        for part in moments
+    ]
+    return TrainState(jnp.int32(done), {}, tuple(counted), no_sums())
+
+
+@pytest.mark.parametrize(("done", "updates"), [(3, 3), (7, 7), (8, 0), (9, 1), (20, 12), (20, 14)])
+def test_a_state_in_the_phase_of_the_schedule_goes_on(done, updates):
+    phases.check_phase(saved(done, updates), WARM_UP, skips=False)  # of 8 steps
+
+
+def test_a_run_that_has_left_its_warm_up_never_goes_back_to_it():
+    longer = dataclasses.replace(WARM_UP, steps=30)
+    with pytest.raises(ConfigError, match=r"after step 20 this run has left .* ends at step 30"):
+        phases.check_phase(saved(20, 12), longer, skips=False)
+
+
+def test_a_run_in_its_warm_up_is_never_past_it_without_the_switch():
+    shorter = dataclasses.replace(WARM_UP, steps=4)
+    for skips in (False, True):
+        with pytest.raises(ConfigError, match=r"step 6 this run is still in .* ends at step 4"):
+            phases.check_phase(saved(6, 6), shorter, skips=skips)
+
+
+def test_skipped_steps_are_no_switch():
+    phases.check_phase(saved(7, 5), WARM_UP, skips=True)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,32 @@ def second_phase(state: TrainState, fresh: TrainState, warm_up: WarmUp) -> Train
     return state.with_params(params)._replace(optimizer=fresh.optimizer)
 
 
+def check_phase(state: TrainState, warm_up: WarmUp | None, *, skips: bool) -> None:
+    """Checks that a saved state is in the phase in which the schedule has it.
+
+    With another number of steps or share, the warm-up ends elsewhere: a finished run would go back
+    to it, or one that is in it would never be switched. The moments, which the switch resets, tell.
+
+    Args:
+      skips: steps that are not finite are left out, so that moments may have fewer updates than
+        the state has steps.
+
+    Raises:
+      ConfigError: it is in the other one.
+    """
+    done = int(state.step)
+    moments = next(part for part in state.optimizer if "count" in part._fields)
+    switched = int(moments.count) < done
+    if warm_up is None or switched == (done >= warm_up.steps) or (switched and skips):
+        return
+    is_now = "has left its warm-up" if switched else "is still in its warm-up"
+    raise ConfigError(
+        f"config.train: after step {done:,} this run {is_now}, which by the settings given now "
+        f"ends at step {warm_up.steps:,}. Give train.epochs, steps, max_steps, warm_up and "
+        "warm_up_share as they were, or start a new run from this one by train.init_from"
+    )
+
+
 def _with_quiet_latent(params: dict[str, Any]) -> dict[str, Any]:
     """The parameters with the decoder's kernels of z, which are still random, made small.
 
