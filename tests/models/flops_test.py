@@ -17,8 +17,10 @@ LAYER = 3 * D * D + 2 * D * FF  # Q, K, V and feed-forward
 GATE = (128 + H) * H  # a gate's weights on the input and on the state
 
 
-def shapes(name):
-    model = build_model(model_settings(default_config(name)), vocab_size=V, pad_id=0)
+def shapes(name, **changes):
+    config = default_config(name)
+    config.model.update(changes)
+    model = build_model(model_settings(config), vocab_size=V, pad_id=0)
     return jax.eval_shape(functools.partial(text_vae.init, model), jax.random.key(0))["params"]
 
 
@@ -41,3 +43,15 @@ def test_they_are_the_sum_over_kernels_and_attentions(name, weights, attentions)
 def test_twice_the_sentences_take_twice_as_much():
     tree = shapes("vae_transformer")
     assert forward_flops(tree, [5, 9, 5, 9]) == 2 * forward_flops(tree, [5, 9])
+
+
+@pytest.mark.parametrize("name", ["transformer_lm", "vae_transformer"])
+def test_a_tied_output_layer_takes_as_much_as_one_of_its_own(name):
+    tied, untied = (shapes(name, preset="modern", tied=tied) for tied in (True, False))
+    assert "kernel" not in tied["output_layer"]
+    assert forward_flops(tied, [7, 3]) == forward_flops(untied, [7, 3])
+
+
+def test_attention_pooling_makes_keys_and_values_of_every_position():
+    pooled, plain = (shapes("vae_transformer", pooling=pooling) for pooling in ("attention", "cls"))
+    assert forward_flops(pooled, [7, 3]) - forward_flops(plain, [7, 3]) == 2 * 2 * D * D * 10

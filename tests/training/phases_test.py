@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import tiny
+from tests.helpers import tiny, tiny_gpt2
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses import annealing
+from vaetx_jax.models import text_vae
 from vaetx_jax.training import phases
-from vaetx_jax.training.optimizer import learning_rate
+from vaetx_jax.training.optimizer import learning_rate, make_optimizer
 from vaetx_jax.training.phases import WarmUp, warm_up_of
-from vaetx_jax.training.state import init_state
+from vaetx_jax.training.state import TrainState, init_state, no_sums
 from vaetx_jax.training.step import make_train_step
 
 MODEL = tiny.vae(layers=1)
@@ -128,8 +129,66 @@ def test_the_switch_resets_moments_and_either_the_decoder_or_the_size_of_z(
         kept = kind == "language_model" or name not in phases.DECODER
         expected = host(trained.params[name] if kept else start.params[name])
         if name == "decoder" and kept:
-            expected["project"]["kernel"] *= phases.LATENT_SCALE
+            slots = expected["layer_0"]["latent_attention"]
+            for kernel in (expected["project"]["kernel"], slots["slot_key"], slots["slot_value"]):
+                kernel *= phases.LATENT_SCALE
         jax.tree.map(np.testing.assert_array_equal, host(tree), expected)
+
+
+def saved(done, updates):
+    """A state after `done` steps, of which `updates` came since its moments were reset."""
+    moments = make_optimizer(SETTINGS.optimizer).init({})
+    counted = [
+        part._replace(count=jnp.int32(updates)) if "count" in part._fields else part
+        for part in moments
+    ]
+    return TrainState(jnp.int32(done), {}, tuple(counted), no_sums())
+
+
+@pytest.mark.parametrize(("done", "updates"), [(3, 3), (7, 7), (8, 0), (9, 1), (20, 12), (20, 14)])
+def test_a_state_in_the_phase_of_the_schedule_goes_on(done, updates):
+    phases.check_phase(saved(done, updates), WARM_UP, skips=False)  # of 8 steps
+
+
+def test_a_run_that_has_left_its_warm_up_never_goes_back_to_it():
+    longer = dataclasses.replace(WARM_UP, steps=30)
+    with pytest.raises(ConfigError, match=r"after step 20 this run has left .* ends at step 30"):
+        phases.check_phase(saved(20, 12), longer, skips=False)
+
+
+def test_a_run_in_its_warm_up_is_never_past_it_without_the_switch():
+    shorter = dataclasses.replace(WARM_UP, steps=4)
+    for skips in (False, True):
+        with pytest.raises(ConfigError, match=r"step 6 this run is still in .* ends at step 4"):
+            phases.check_phase(saved(6, 6), shorter, skips=skips)
+
+
+def test_skipped_steps_are_no_switch():
+    phases.check_phase(saved(7, 5), WARM_UP, skips=True)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        tiny.vae(layers=1),
+        tiny.vae(layers=1, latent_attention=False, latent_input=True),
+        tiny_gpt2.model(latent_prefix=True, latent_input=False),
+        tiny_gpt2.model(latent_prefix=True),
+    ],
+    ids=["attention", "input", "prefix", "prefix-and-input"],
+)
+def test_z_hardly_changes_what_was_a_language_model_by_whatever_path_it_enters(model):
+    state = init_state(model, SETTINGS.optimizer, KEY, tiny.one_device())
+    quiet = phases.second_phase(state, state, WARM_UP)
+    z_BxZ = jax.random.normal(KEY, (4, model.latent_dim), jnp.float32)
+
+    def change(variables):
+        with_z, without = (
+            text_vae.decode(model, variables, BATCH["ids"], z) for z in (z_BxZ, 0 * z_BxZ)
+        )
+        return float(jnp.linalg.norm(with_z - without))
+
+    assert 0 < change(quiet.variables) < 0.5 * change(state.variables)
 
 
 def test_two_warm_ups_of_one_program_may_differ_in_their_learning_rate():

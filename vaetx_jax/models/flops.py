@@ -16,7 +16,6 @@ _ONCE = frozenset(
         "prefix_value",
         "slot_key",
         "slot_value",
-        "pool",
         "output_projection",
     }
 )
@@ -34,6 +33,8 @@ def forward_flops(params: Any, lengths_N: Sequence[int] | np.ndarray) -> float:
       lengths_N: targets of each sentence, its [SEP] counted.
     """
     weights = squares = 0
+    if "kernel" not in params["output_layer"]:  # it is tied to the decoder's token embedding
+        weights += params["decoder"]["embedding"]["token"]["embedding"].size
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         names = [str(key.key) for key in path]
         memory = "latent_attention" in names and names[-2] in ("key", "value")

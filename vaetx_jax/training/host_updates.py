@@ -8,10 +8,12 @@ import jax
 
 from vaetx_jax.run.run import Run
 from vaetx_jax.training import language_model, phases, starts
+from vaetx_jax.training.phases import WarmUp
 from vaetx_jax.training.schedule import Schedule
 from vaetx_jax.training.state import TrainState, init_state
 from vaetx_jax.training.statistics import SplitStatistics, update_every, updates_between
 from vaetx_jax.training.step import StepSettings
+from vaetx_jax.training.warm_start import load_named
 
 
 class HostUpdates:
@@ -46,7 +48,8 @@ class HostUpdates:
         if self._settings.warm_up and self._ends_warm_up(done):
             if self._settings.warm_up.kind == "language_model":
                 language_model.keep_nll(self._run, state.variables)
-            state = phases.second_phase(state, self._fresh(), self._settings.warm_up)
+            fresh = self._fresh(self._settings.warm_up)
+            state = phases.second_phase(state, fresh, self._settings.warm_up)
             variables = starts.with_latent_output(self._run, state.variables)
             state = state._replace(variables=variables)
         if self._statistics and self._updates_statistics(done):
@@ -68,8 +71,10 @@ class HostUpdates:
         """Whether the encoder is the one of the run's start, whose statistics are known."""
         return phases.trains_language_model(self._settings.warm_up, done)
 
-    def _fresh(self) -> TrainState:
-        """The state before the first step of the run."""
+    def _fresh(self, warm_up: WarmUp) -> TrainState:
+        """The state before the first step of the run, but for what the second phase leaves out:
+        the encoder of an autoencoder, and all parameters of a language model.
+        """
         run = self._run
         state = init_state(
             run.model,
@@ -78,4 +83,5 @@ class HostUpdates:
             run.mesh,
             shard_state=self._shard_state,
         )
-        return state._replace(variables=starts.from_corpus(run, state.variables))
+        state = state._replace(variables=starts.from_corpus(run, state.variables))
+        return load_named(run, state)[0] if warm_up.kind == "autoencoder" else state

@@ -22,8 +22,9 @@ from vaetx_jax.training.state import TrainState
 
 DECODER = ("decoder", "output_layer")  # what a language model is made of
 ENCODER = ("encoder", "mu", "logvar", "channel", "mu_shift")  # what makes the posterior
-# Of the latent's first projection after a language model, which must not be drowned in noise.
+# Of the kernels that lead the latent into a language model, which must not be drowned in noise.
 LATENT_SCALE = 0.1
+LATENT_KERNELS = ("project", "slot_key", "slot_value", "prefix_key", "prefix_value")
 # Steps in which the learning rate rises after a warm-up, as the optimizer has lost its moments, and
 # the largest share of the second phase that they take.
 RISE, RISE_SHARE = 50, 0.1
@@ -125,13 +126,44 @@ def second_phase(state: TrainState, fresh: TrainState, warm_up: WarmUp) -> Train
     return state.with_params(params)._replace(optimizer=fresh.optimizer)
 
 
+def check_phase(state: TrainState, warm_up: WarmUp | None, *, skips: bool) -> None:
+    """Checks that a saved state is in the phase in which the schedule has it.
+
+    With another number of steps or share, the warm-up ends elsewhere: a finished run would go back
+    to it, or one that is in it would never be switched. The moments, which the switch resets, tell.
+
+    Args:
+      skips: steps that are not finite are left out, so that moments may have fewer updates than
+        the state has steps.
+
+    Raises:
+      ConfigError: it is in the other one.
+    """
+    done = int(state.step)
+    moments = next(part for part in state.optimizer if "count" in part._fields)
+    switched = int(moments.count) < done
+    if warm_up is None or switched == (done >= warm_up.steps) or (switched and skips):
+        return
+    is_now = "has left its warm-up" if switched else "is still in its warm-up"
+    raise ConfigError(
+        f"config.train: after step {done:,} this run {is_now}, which by the settings given now "
+        f"ends at step {warm_up.steps:,}. Give train.epochs, steps, max_steps, warm_up and "
+        "warm_up_share as they were, or start a new run from this one by train.init_from"
+    )
+
+
 def _with_quiet_latent(params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with the decoder's projection of z, which is still random, made small."""
-    decoder = params["decoder"]
-    if "project" not in decoder:
-        return params
-    project = {**decoder["project"], "kernel": LATENT_SCALE * decoder["project"]["kernel"]}
-    return {**params, "decoder": {**decoder, "project": project}}
+    """The parameters with the decoder's kernels of z, which are still random, made small.
+
+    With z = 0 none of them had a gradient.
+    """
+
+    def quiet(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.Array) -> jax.Array:
+        names = [str(key.key) for key in path]
+        of_latent = names[-1] != "bias" and not set(LATENT_KERNELS).isdisjoint(names)
+        return LATENT_SCALE * leaf if of_latent else leaf
+
+    return {**params, "decoder": jax.tree_util.tree_map_with_path(quiet, params["decoder"])}
 
 
 def keep_all_but_decoder(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from vaetx_jax.runtime.mesh import data_mesh, put_replicated
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training.checkpoint import Checkpoints
 from vaetx_jax.training.host_updates import HostUpdates
-from vaetx_jax.training.phases import trains_language_model
+from vaetx_jax.training.phases import check_phase, trains_language_model
 from vaetx_jax.training.recorder import Pending, Recorder
 from vaetx_jax.training.state import TrainState
 from vaetx_jax.training.step import StepMetrics, init_replicas, make_replica_step
@@ -112,7 +112,10 @@ class Replicas:
         for run, checkpoints, like in zip(self._runs, self._checkpoints, fresh, strict=True):
             checkpoints.forget_after(first)
             if first:
-                own.append(jax.device_get(checkpoints.restore(first, like)))
+                saved = checkpoints.restore(first, like)
+                settings = self._settings[0]
+                check_phase(saved, settings.warm_up, skips=settings.skip_nonfinite)
+                own.append(jax.device_get(saved))
             else:
                 own.append(initialise(run, like)[0])
         if all(mine is like for mine, like in zip(own, fresh, strict=True)):

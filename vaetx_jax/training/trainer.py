@@ -21,7 +21,7 @@ from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.training.checkpoint import Checkpoints
 from vaetx_jax.training.host_updates import HostUpdates
 from vaetx_jax.training.patience import Patience
-from vaetx_jax.training.phases import trains_language_model, warm_up_of
+from vaetx_jax.training.phases import check_phase, trains_language_model, warm_up_of
 from vaetx_jax.training.recorder import Pending, Recorder
 from vaetx_jax.training.schedule import Schedule
 from vaetx_jax.training.state import TrainState, init_state
@@ -104,7 +104,11 @@ class Trainer:
         )
 
     def start_state(self) -> tuple[TrainState, str]:
-        """The state to go on from, and a phrase that says where it comes from."""
+        """The state to go on from, and a phrase that says where it comes from.
+
+        Raises:
+          ConfigError: changed settings would put the state into another phase of the run.
+        """
         run, optimizer = self._run, self.settings.optimizer
         state = init_state(
             run.model,
@@ -116,7 +120,9 @@ class Trainer:
         )
         latest = self._checkpoints.latest()
         if latest is not None:
-            return self._checkpoints.restore(latest, state), f"resumes after step {latest:,}"
+            state = self._checkpoints.restore(latest, state)
+            check_phase(state, self.settings.warm_up, skips=self.settings.skip_nonfinite)
+            return state, f"resumes after step {latest:,}"
         return initialise(run, state)
 
     def ended(self, done: int) -> str:

@@ -35,7 +35,7 @@ def initialise(run: Run, state: TrainState) -> tuple[TrainState, str]:
     if variables is not state.variables:
         state = state._replace(variables=variables)
     state, encoder = _load_encoder(run, state)
-    state, phrase = _load(run, state)
+    state, phrase = load_named(run, state)
     phrase = f"{phrase}, {encoder}" if encoder else phrase
     if not (config.train.init_from and config.train.init_parts == "all"):
         variables = with_latent_output(run, state.variables)
@@ -47,8 +47,14 @@ def initialise(run: Run, state: TrainState) -> tuple[TrainState, str]:
     return state, phrase
 
 
-def _load(run: Run, state: TrainState) -> tuple[TrainState, str]:
-    """The state with the parameters that the config names, if any, and a phrase for them."""
+def load_named(run: Run, state: TrainState) -> tuple[TrainState, str]:
+    """The state with the parameters that the config names, if any, and a phrase for them.
+
+    They are another run's (`train.init_from`), or the decoder's published ones.
+
+    Raises:
+      UserError: they are not here, or do not fit.
+    """
     config = run.config
     if config.train.init_from:
         source, parts = pathlib.Path(config.train.init_from), config.train.init_parts

@@ -9,7 +9,7 @@ import pytest
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.corpora.corpus import CorpusSpec, open_corpus
 from vaetx_jax.data.corpora.rows import Row
-from vaetx_jax.data.corpora.splits import SPLITS, split_of
+from vaetx_jax.data.corpora.splits import SPLITS, rank_splits, split_of
 from vaetx_jax.data.corpora.text_files import TextFiles
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import UserError
@@ -27,6 +27,13 @@ def texts(corpus: Corpus, split: str) -> list[str]:
 def built(cache: pathlib.Path) -> list[pathlib.Path]:
     """What a builder left behind."""
     return [path for path in (cache / "tfds").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("sentences", range(3, 12))
+@pytest.mark.parametrize("shares", [(0.1, 0.1), (0.45, 0.45), (0.5, 0.4), (0.05, 0.9)])
+def test_few_sentences_leave_no_split_empty_whatever_the_shares(sentences, shares):
+    assigned = rank_splits(map(str, range(sentences)), *shares)
+    assert set(assigned.values()) == set(SPLITS)
 
 
 MANY = "".join(f"sentence number {i}\n" for i in range(300))

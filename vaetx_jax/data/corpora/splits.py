@@ -21,12 +21,14 @@ def split_of(text: str, valid_share: float, test_share: float) -> str:
 def rank_splits(texts: Iterable[str], valid_share: float, test_share: float) -> dict[str, str]:
     """Assigns different texts by the rank of their sha256, at least one to each split with a share.
 
-    For so few texts that `split_of` may leave a split empty.
+    For so few texts that `split_of` may leave a split empty. Train has a share, too.
     """
     ranked = sorted(set(texts), key=lambda text: hashlib.sha256(text.encode("utf-8")).digest())
     split = dict.fromkeys(ranked, "train")
-    for name, share in (("test", test_share), ("valid", valid_share)):
-        if share > 0:
-            count = min(max(1, round(share * len(split))), len(ranked))
-            split |= {ranked.pop(): name for _ in range(count)}
+    held_out = [("test", test_share), ("valid", valid_share)]
+    held_out = [(name, share) for name, share in held_out if share > 0]
+    for later, (name, share) in zip(range(len(held_out), 0, -1), held_out, strict=True):
+        # `later` splits, train the last of them, are still to get one.
+        count = min(max(1, round(share * len(split))), len(ranked) - later)
+        split |= {ranked.pop(): name for _ in range(count)}
     return split
