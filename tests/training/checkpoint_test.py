@@ -20,11 +20,13 @@ from vaetx_jax.training.optimizer import make_optimizer
 from vaetx_jax.training.state import TrainState, no_sums
 
 
-def state_after(step, seed=0):
+def state_after(step, seed=0, clip_norm=1.0, decay="all"):
     """A state with the tree of a real one and numbers of its own in every leaf."""
     params = {"layer": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}, "scale": jnp.zeros(())}
-    moments = make_optimizer(tiny.step_settings(clip_norm=1.0).optimizer).init(params)
-    blank = TrainState(jnp.int32(0), {"params": params}, moments, no_sums())
+    settings = tiny.step_settings(clip_norm=clip_norm, decay=decay).optimizer
+    moments = make_optimizer(settings).init(params)
+    auxiliary = {"bag_of_words_moments": moments}
+    blank = TrainState(jnp.int32(0), {"params": params}, moments, no_sums(), auxiliary)
     noise = np.random.default_rng((seed, step))
     filled = jax.tree.map(
         lambda x: noise.standard_normal(x.shape).astype(x.dtype) if x.dtype == np.float32 else x,
@@ -82,6 +84,19 @@ def test_a_state_comes_back_when_opened_again_onto_the_devices_asked_for(opened)
     assert_identical(restored, state_after(10))
     shardings = [x.sharding for x in jax.tree.leaves(restored)]
     assert shardings == [x.sharding for x in jax.tree.leaves(like)]
+
+
+@pytest.mark.parametrize("before", [(0.0, "all"), (5.0, "matrices")])
+@pytest.mark.parametrize("after", [(0.0, "matrices"), (1.0, "all")])
+def test_a_state_comes_back_after_a_change_of_clipping_and_of_what_is_decayed(
+    opened, before, after
+):
+    saved = state_after(10, clip_norm=before[0], decay=before[1])
+    opened().save(saved, CheckpointInfo(10, 1.0, candidate=True))
+    like = state_after(0, seed=1, clip_norm=after[0], decay=after[1])
+    restored = opened().restore(10, like)
+    assert jax.tree.structure(restored) == jax.tree.structure(like)
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(restored), jax.tree.leaves(saved))
 
 
 def test_a_reader_gets_the_parameters_alone(opened):

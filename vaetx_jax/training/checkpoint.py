@@ -10,6 +10,7 @@ import contextlib
 import logging
 import pathlib
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ from vaetx_jax.training.checkpoint_info import CheckpointInfo, best, superseded,
 from vaetx_jax.training.checkpoint_tree import (
     COLLECTIONS,
     from_tree,
+    in_parts_of,
     on_host,
     to_tree,
     variables_tree,
@@ -206,9 +208,16 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         trained = self._without_frozen(step, like.params)
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, to_tree(like.with_params(trained)))
-        args = ocp.args.StandardRestore(abstract)
-        state = from_tree(self._read(step, ocp.StandardCheckpointHandler(), args))
+        own = to_tree(like.with_params(trained))
+
+        def read(state: pathlib.Path) -> Any:
+            handler = ocp.StandardCheckpointHandler()
+            stored = in_parts_of(own, dict(handler.metadata(state)))
+            abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, stored)
+            with ocp.Checkpointer(handler) as reader:
+                return reader.restore(state, args=ocp.args.StandardRestore(abstract))
+
+        state = from_tree(in_parts_of(self._read(step, read), own))
         return state.with_params(self._with_frozen(step, state.params, like.params))
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
@@ -225,7 +234,12 @@ class Checkpoints:
         )
         shardings = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding), tree)
         args = ocp.args.PyTreeRestore(tree, restore_args=shardings, partial_restore=True)
-        tree = self._read(step, ocp.PyTreeCheckpointHandler(), args)
+
+        def read(state: pathlib.Path) -> Any:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+                return reader.restore(state, args=args)
+
+        tree = self._read(step, read)
         params = self._with_frozen(step, tree[PARAMS], like[PARAMS])
         return {PARAMS: params, **tree.get(COLLECTIONS, {})}
 
@@ -238,15 +252,13 @@ class Checkpoints:
     def _with_frozen(self, step: int, trained: Any, like: Any) -> Any:
         return join(trained, frozen_file.load(self.folder / str(step), self.folder, like))
 
-    def _read(self, step: int, handler: Any, args: Any) -> Any:
-        import orbax.checkpoint as ocp
-
+    def _read(self, step: int, read: Callable[[pathlib.Path], Any]) -> Any:
+        """What `read` makes of the folder that holds a step's state."""
         path = self.folder / str(step)
         try:
             if not self._writable and processes.is_first():
                 check_files(path)
-            with ocp.Checkpointer(handler) as reader:
-                return reader.restore(path / _STATE, args=args)
+            return read(path / _STATE)
         except Exception as error:
             what = error if isinstance(error, DamagedError) else f"{path}: {reason(error)}"
             others = ", ".join(str(s) for s in self.steps() if s != step)

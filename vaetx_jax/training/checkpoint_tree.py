@@ -7,6 +7,7 @@ import numpy as np
 
 from vaetx_jax.models.language_model import PARAMS, Variables
 from vaetx_jax.runtime.mesh import replicate
+from vaetx_jax.training.optimizer import is_chain, is_moments, moments
 from vaetx_jax.training.state import TrainState
 
 COLLECTIONS = "collections"  # in the state of a model that has others than `params`
@@ -34,6 +35,20 @@ def from_tree(tree: dict[str, Any]) -> TrainState:
     variables = {PARAMS: tree[PARAMS], **tree.get(COLLECTIONS, {})}
     auxiliary = tree.get("auxiliary", {})
     return TrainState(tree["step"], variables, tree["optimizer"], tree["sums"], auxiliary)
+
+
+def in_parts_of(tree: Any, other: Any) -> Any:
+    """A tree with every optimizer's state in the parts that it has in another tree.
+
+    The parts of a chain depend on `train.clip_norm` and `train.decay`, which a resumed run may
+    change. Only Adam's hold numbers, and these are the tree's.
+    """
+    if is_chain(tree) and is_chain(other):
+        own = moments(tree)
+        return type(other)(own if is_moments(part) else part for part in other)
+    if isinstance(tree, dict) and isinstance(other, dict):
+        return {name: in_parts_of(part, other.get(name)) for name, part in tree.items()}
+    return tree
 
 
 def on_host(tree: Any) -> Any:

@@ -40,5 +40,20 @@ def make_optimizer(settings: OptimizerSettings) -> "optax.GradientTransformation
     )
 
 
+def is_chain(state: Any) -> bool:
+    """Whether it is the state of `make_optimizer`, as optax or a file has it: a list of parts."""
+    return type(state) in (tuple, list) and any(map(is_moments, state))
+
+
+def is_moments(part: Any) -> bool:
+    """Whether a part of the optimizer's state is Adam's; no other part holds numbers."""
+    return "mu" in getattr(part, "_fields", part if isinstance(part, dict) else ())
+
+
+def moments(state: Any) -> Any:
+    """Adam's part of the optimizer's state: the number of updates and both moments."""
+    return next(filter(is_moments, state))
+
+
 def _matrices(params: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)

@@ -17,7 +17,7 @@ from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses import annealing
 from vaetx_jax.losses.annealing import Step
 from vaetx_jax.losses.elbo import Objective
-from vaetx_jax.training.optimizer import learning_rate
+from vaetx_jax.training.optimizer import learning_rate, moments
 from vaetx_jax.training.state import TrainState
 
 DECODER = ("decoder", "output_layer")  # what a language model is made of
@@ -140,8 +140,7 @@ def check_phase(state: TrainState, warm_up: WarmUp | None, *, skips: bool) -> No
       ConfigError: it is in the other one.
     """
     done = int(state.step)
-    moments = next(part for part in state.optimizer if "count" in part._fields)
-    switched = int(moments.count) < done
+    switched = int(moments(state.optimizer).count) < done
     if warm_up is None or switched == (done >= warm_up.steps) or (switched and skips):
         return
     is_now = "has left its warm-up" if switched else "is still in its warm-up"
