@@ -91,7 +91,7 @@ def test_json_lines_go_in_and_come_out(command, model):
 def test_analogy_over_sets_moves_each_sentence_by_the_step_between_their_means(
     command, model, tmp_path
 ):
-    sets = {"from": LINES[:2], "to": LINES[2:]}
+    sets = {"from": LINES[:1], "to": LINES[2:]}
     for name, lines in sets.items():
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     ends = [f"--{name}={tmp_path / name}" for name in sets]
@@ -106,6 +106,17 @@ def test_analogy_over_sets_moves_each_sentence_by_the_step_between_their_means(
         .endswith("analogy over sets needs both --from=FILE and --to=FILE")
     )
     assert "--from and --to go with analogy" in command("reconstruct", *ends, LINES[0])[2]
+
+
+def test_blank_lines_are_no_sentences_of_a_set_or_a_corpus(command, model, tmp_path):
+    for name, lines in (("from", LINES[:1]), ("to", LINES[2:])):
+        (tmp_path / name).write_text("\n \n".join(lines) + "\n\n\n", encoding="utf-8")
+    ends = [f"--{name}={tmp_path / name}" for name in ("from", "to")]
+    _, out, _ = command("analogy", *ends, LINES[0])
+    assert out.splitlines() == model.steer(LINES[:1], LINES[:1], LINES[2:])
+    arguments = ("neighbours", f"--corpus={tmp_path / 'to'}", "--format=jsonl", "")
+    (record,) = map(json.loads, command(*arguments)[1].splitlines())
+    assert {near["line"] for near in record["neighbours"]} == {1, 3}
 
 
 def test_steering_between_single_sentences_is_an_analogy(model):
@@ -165,6 +176,11 @@ def test_a_file_is_read_by_the_columns_of_the_runs_own_corpus(command, model, fi
     for arguments in (("reconstruct",), ("neighbours", f"--corpus={table}")):
         plain, same = (command(*arguments, f"--input={path}")[1] for path in (file, table))
         assert same.replace(str(table), str(file)) == plain
+    start = file.with_name("start.txt")
+    start.write_text(f"{LINES[0]}\n", encoding="utf-8")
+    steered = model.steer(LINES[:1], LINES[:1], [line for line in LINES if line])
+    _, out, _ = command("analogy", f"--from={start}", f"--to={table}", LINES[0])
+    assert out.splitlines() == steered
     chosen = command("reconstruct", f"--input={table}", "--text_column=text")[1]
     assert chosen.splitlines() == model.reconstruct(["other"] * len(LINES))
 

@@ -128,8 +128,8 @@ def main(words: Sequence[str]) -> int | None:
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
     fields = command_line.fields().or_usual(model.run.fields)
     lines = open_lines(fields)
-    if name == "neighbours":
-        arguments["corpus"] = functools.partial(arguments["corpus"], fields)
+    for file in {"corpus", "start", "end"} & arguments.keys():
+        arguments[file] = functools.partial(arguments[file], fields)
     if vector_kind:
         _write_vectors(model, lines, vector_kind)
         return None
@@ -172,7 +172,7 @@ def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
         if None in ends.values():
             raise ConfigError("analogy over sets needs both --from=FILE and --to=FILE")
         for end, file in ends.items():
-            arguments[end] = read_lines(file, fields=command_line.fields(), on_error=_on_error)
+            arguments[end] = functools.partial(_read, file)
     elif any(ends.values()):
         raise ConfigError(f"--from and --to go with analogy, not with {name}")
     if values.corpus and name != "neighbours":
