@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -302,6 +303,38 @@ def test_a_mistake_is_told_in_one_message_with_status_2(command, words):
 def test_a_folder_for_the_output_must_be_there(command, tmp_path):
     status, _, errors = command("encode", "a", f"--output={tmp_path / 'no' / 'z.npy'}")
     assert status == 1 and "a folder that exists" in errors
+
+
+def test_results_are_compressed_where_the_name_says_so(command, tmp_path):
+    path = tmp_path / "out.jsonl.gz"
+    assert command("reconstruct", LINES[0], "--format=jsonl", f"--output={path}")[0] == 0
+    assert json.loads(gzip.decompress(path.read_bytes()))["text"] == LINES[0]
+
+
+def test_a_dash_is_standard_output(command, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = command("reconstruct", LINES[0], "--output=-")
+    assert (status, out.splitlines()) == (0, model.reconstruct(LINES[:1]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_stays_and_the_file_behind_it_is_written(command, model, tmp_path):
+    (tmp_path / "link.txt").symlink_to("results.txt")
+    assert command("reconstruct", LINES[0], f"--output={tmp_path / 'link.txt'}")[0] == 0
+    assert (tmp_path / "link.txt").is_symlink()
+    written = (tmp_path / "results.txt").read_text(encoding="utf-8")
+    assert written.splitlines() == model.reconstruct(LINES[:1])
+
+
+def test_a_pipe_is_written_to_and_not_replaced(command, model, tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    assert command("reconstruct", LINES[0], f"--output={path}")[0] == 0
+    written = os.read(reader, 10_000).decode("utf-8")
+    os.close(reader)
+    assert written.splitlines() == model.reconstruct(LINES[:1])
+    assert path.is_fifo()
 
 
 def test_a_file_that_is_not_there_is_told(command, tmp_path):
