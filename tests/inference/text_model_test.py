@@ -88,6 +88,13 @@ def test_more_sentences_than_are_tokenised_at_a_time_keep_their_order(model, mon
     np.testing.assert_allclose(model.encode(many)[0], expected[np.arange(50) % 4], atol=2e-6)
 
 
+def test_spaces_at_the_ends_are_no_part_of_a_sentence(model):
+    bare, padded = SENTENCES[:1], [f" {SENTENCES[0]}\t "]
+    np.testing.assert_array_equal(model.encode(padded)[0], model.encode(bare)[0])
+    for of_padded, of_bare in zip(model.score(padded), model.score(bare), strict=True):
+        np.testing.assert_array_equal(of_padded, of_bare)
+
+
 def test_encode_takes_no_sentence_at_all(model):
     assert model.encode([])[0].shape == (0, model.latent_dim)
     assert model.reconstruct([]) == [] and model.sample(0) == []
