@@ -336,6 +336,16 @@ def test_asking_for_load_twice_in_a_fresh_process_gives_the_function():
     assert run.stdout.split() == ["True", "True"]
 
 
+def test_a_model_is_shown_in_one_line(model, trained):
+    kind = "vae_transformer, latent 4"
+    assert repr(model) == f"<TextModel {kind}, step {model.step} (best) of {str(trained)!r}>"
+
+
+def test_a_model_can_be_a_key(model, trained):
+    assert {model: 1}[model] == 1
+    assert model != load(trained)
+
+
 def test_a_model_is_its_own_copy(model):
     assert copy.deepcopy(model) is model
 
