@@ -315,9 +315,11 @@ def test_no_checkpoint_is_a_clear_error(tmp_path, trained):
         load(tmp_path)
 
 
-def test_a_folder_that_is_none_is_a_clear_error(tmp_path):
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_a_folder_that_is_none_is_a_clear_error(tmp_path, name):
+    (tmp_path / "file").touch()
     with pytest.raises(UserError, match="not the work folder of a run"):
-        load(tmp_path / "nowhere")
+        load(tmp_path / name)
 
 
 def test_the_package_gives_load_and_fit_when_asked(trained):
