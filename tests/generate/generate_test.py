@@ -109,6 +109,17 @@ def test_analogy_over_sets_moves_each_sentence_by_the_step_between_their_means(
     assert "--from and --to go with analogy" in command("reconstruct", *ends, LINES[0])[2]
 
 
+def test_the_sets_of_an_analogy_may_be_data_sets_of_the_hub_and_no_other_url(command, monkeypatch):
+    status, _, errors = command("analogy", "--from=a.txt", "--to=gs://bucket/b.txt", LINES[0])
+    assert status == 2 and "--to = 'gs://bucket/b.txt': gs:// cannot be read" in errors
+    values = flags.FlagValues()
+    __main__.define_flags(values)
+    values(["generate", "--to=hf://me/praise"])
+    monkeypatch.setattr(flags, "FLAGS", values)
+    command_line._expand_paths()
+    assert command_line._with_folders(lambda: values.to == "hf://me/praise")()
+
+
 def test_blank_lines_are_no_sentences_of_a_set_or_a_corpus(command, model, tmp_path):
     for name, lines in (("from", LINES[:1]), ("to", LINES[2:])):
         (tmp_path / name).write_text("\n \n".join(lines) + "\n\n\n", encoding="utf-8")
