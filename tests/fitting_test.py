@@ -112,6 +112,8 @@ def test_it_runs_beside_the_main_thread(quick):
         (["a", "b", "c"], ["x", "", "y", "z"], "4 labels for 3 sentences"),
         (["a", "b", "c"], [None, float("nan"), " "], "all labels are missing"),
         (["a", "b", "c"], "xyz", "labels must be a list"),
+        (["a", "b", "c"], [["x"], ["x", "y"], []], "label .* is a list; each must be one text"),
+        (["a", "b", "c"], [b"x", b"y", b"x"], "label b'x' is a bytes"),
         (["a", "a", "a"], None, "1 different sentence: at least 3"),
         ({"review": ["a", "b", "c"]}, None, "no column 'text'; it has 'review'"),
         (None, None, "a list of sentences is needed, not None"),

@@ -25,7 +25,7 @@ from vaetx_jax.runtime.store import check_url
 from vaetx_jax.settings import closest
 
 _SENTENCE_FLAGS = ("input", "corpus", "sentences", "data")  # files, or data sets of the hub
-_PATH_FLAGS = ("workdir", "output", "to", *_SENTENCE_FLAGS)
+_PATH_FLAGS = ("workdir", "output", "from", "to", *_SENTENCE_FLAGS)
 # Those that may be a URL, and how a command that only reads a run has them on this machine.
 _FOLDERS = {"workdir": work_folder.reading, "to": work_folder.making}
 
@@ -89,12 +89,17 @@ def _with_folders(main: Callable[[], int | None]) -> Callable[[], int | None]:
     def work() -> int | None:
         with contextlib.ExitStack() as stack:
             for name, opened in _FOLDERS.items():
-                if name in flags.FLAGS and flags.FLAGS[name].value:
+                if name in flags.FLAGS and flags.FLAGS[name].value and not _holds_sentences(name):
                     path = stack.enter_context(opened(str(flags.FLAGS[name].value)))
                     flags.FLAGS[name].value = str(path)
             return main()
 
     return work
+
+
+def _holds_sentences(flag: str) -> bool:
+    """Whether a flag names a file of sentences; --to does beside --from, and else a folder."""
+    return flag in _SENTENCE_FLAGS or (flag in ("from", "to") and "from" in flags.FLAGS)
 
 
 def quiet() -> None:
@@ -244,10 +249,11 @@ def _expand_paths() -> None:
     """Expands `~` in every flag and setting that is a path: here, once, for all that follows."""
     for name in _PATH_FLAGS:
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
-        if path and name in _FOLDERS and paths.scheme_of(path):
+        hub = _holds_sentences(name)
+        if path and name in _FOLDERS and not hub and paths.scheme_of(path):
             check_url(f"--{name}", path)
         elif path:
-            check_local(f"--{name}", path, hub=name in _SENTENCE_FLAGS)
+            check_local(f"--{name}", path, hub=hub)
             flags.FLAGS[name].value = paths.expand(path)
     if "config" in flags.FLAGS and flags.FLAGS["config"].present:
         expand_paths(flags.FLAGS["config"].value)

@@ -163,6 +163,7 @@ BROKEN = [
     ({"model.dim": 0}, "model.dim", "at least 1"),
     ({"model.dim": 127}, "model.heads", "do not divide model.dim = 127"),
     ({"model.latent_dim": 0}, "model.latent_dim", "at least 1"),
+    ({"model.latent_dim": -1}, "model.latent_dim", "at least 1"),
     ({"model.layers": 0}, "model.layers", "at least 1"),
     ({"model.heads": 0}, "model.heads", "at least 1"),
     ({"model.heads": 3}, "model.heads", "do not divide"),

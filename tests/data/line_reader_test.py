@@ -220,6 +220,20 @@ def test_utf16_is_recognised(tmp_path):
         read(write(tmp_path, "b.txt", "hello".encode("utf-16-le")))
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"one\ntwo\n"), r"not text but gzip data; .*\.gz"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'}\n", "not text but an array of numpy"),
+        (b"PK\x03\x04\x14\x00\n", r"not text but a zip archive, as \.docx"),
+        (b"PAR1\x15\x04\n", r"not text but Parquet; .*\.parquet"),
+    ],
+)
+def test_a_file_that_is_not_text_is_told_by_its_kind(tmp_path, content, words):
+    with pytest.raises(UserError, match=words):
+        read(write(tmp_path, "a.txt", content), on_error=lambda error: None)
+
+
 def test_a_tsv_line_of_three_columns_is_told(tmp_path):
     path = write(tmp_path, "a.tsv", "fine\t1\nid\ttext\t1")
     with pytest.raises(UserError, match=r"a\.tsv, line 2: 3 columns"):

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_json_lines_go_in_and_come_out(command, model):
 def test_analogy_over_sets_moves_each_sentence_by_the_step_between_their_means(
     command, model, tmp_path
 ):
-    sets = {"from": LINES[:2], "to": LINES[2:]}
+    sets = {"from": LINES[:1], "to": LINES[2:]}
     for name, lines in sets.items():
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     ends = [f"--{name}={tmp_path / name}" for name in sets]
@@ -106,6 +107,28 @@ def test_analogy_over_sets_moves_each_sentence_by_the_step_between_their_means(
         .endswith("analogy over sets needs both --from=FILE and --to=FILE")
     )
     assert "--from and --to go with analogy" in command("reconstruct", *ends, LINES[0])[2]
+
+
+def test_the_sets_of_an_analogy_may_be_data_sets_of_the_hub_and_no_other_url(command, monkeypatch):
+    status, _, errors = command("analogy", "--from=a.txt", "--to=gs://bucket/b.txt", LINES[0])
+    assert status == 2 and "--to = 'gs://bucket/b.txt': gs:// cannot be read" in errors
+    values = flags.FlagValues()
+    __main__.define_flags(values)
+    values(["generate", "--to=hf://me/praise"])
+    monkeypatch.setattr(flags, "FLAGS", values)
+    command_line._expand_paths()
+    assert command_line._with_folders(lambda: values.to == "hf://me/praise")()
+
+
+def test_blank_lines_are_no_sentences_of_a_set_or_a_corpus(command, model, tmp_path):
+    for name, lines in (("from", LINES[:1]), ("to", LINES[2:])):
+        (tmp_path / name).write_text("\n \n".join(lines) + "\n\n\n", encoding="utf-8")
+    ends = [f"--{name}={tmp_path / name}" for name in ("from", "to")]
+    _, out, _ = command("analogy", *ends, LINES[0])
+    assert out.splitlines() == model.steer(LINES[:1], LINES[:1], LINES[2:])
+    arguments = ("neighbours", f"--corpus={tmp_path / 'to'}", "--format=jsonl", "")
+    (record,) = map(json.loads, command(*arguments)[1].splitlines())
+    assert {near["line"] for near in record["neighbours"]} == {1, 3}
 
 
 def test_steering_between_single_sentences_is_an_analogy(model):
@@ -165,6 +188,11 @@ def test_a_file_is_read_by_the_columns_of_the_runs_own_corpus(command, model, fi
     for arguments in (("reconstruct",), ("neighbours", f"--corpus={table}")):
         plain, same = (command(*arguments, f"--input={path}")[1] for path in (file, table))
         assert same.replace(str(table), str(file)) == plain
+    start = file.with_name("start.txt")
+    start.write_text(f"{LINES[0]}\n", encoding="utf-8")
+    steered = model.steer(LINES[:1], LINES[:1], [line for line in LINES if line])
+    _, out, _ = command("analogy", f"--from={start}", f"--to={table}", LINES[0])
+    assert out.splitlines() == steered
     chosen = command("reconstruct", f"--input={table}", "--text_column=text")[1]
     assert chosen.splitlines() == model.reconstruct(["other"] * len(LINES))
 
@@ -286,6 +314,38 @@ def test_a_mistake_is_told_in_one_message_with_status_2(command, words):
 def test_a_folder_for_the_output_must_be_there(command, tmp_path):
     status, _, errors = command("encode", "a", f"--output={tmp_path / 'no' / 'z.npy'}")
     assert status == 1 and "a folder that exists" in errors
+
+
+def test_results_are_compressed_where_the_name_says_so(command, tmp_path):
+    path = tmp_path / "out.jsonl.gz"
+    assert command("reconstruct", LINES[0], "--format=jsonl", f"--output={path}")[0] == 0
+    assert json.loads(gzip.decompress(path.read_bytes()))["text"] == LINES[0]
+
+
+def test_a_dash_is_standard_output(command, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = command("reconstruct", LINES[0], "--output=-")
+    assert (status, out.splitlines()) == (0, model.reconstruct(LINES[:1]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_stays_and_the_file_behind_it_is_written(command, model, tmp_path):
+    (tmp_path / "link.txt").symlink_to("results.txt")
+    assert command("reconstruct", LINES[0], f"--output={tmp_path / 'link.txt'}")[0] == 0
+    assert (tmp_path / "link.txt").is_symlink()
+    written = (tmp_path / "results.txt").read_text(encoding="utf-8")
+    assert written.splitlines() == model.reconstruct(LINES[:1])
+
+
+def test_a_pipe_is_written_to_and_not_replaced(command, model, tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    assert command("reconstruct", LINES[0], f"--output={path}")[0] == 0
+    written = os.read(reader, 10_000).decode("utf-8")
+    os.close(reader)
+    assert written.splitlines() == model.reconstruct(LINES[:1])
+    assert path.is_fifo()
 
 
 def test_a_file_that_is_not_there_is_told(command, tmp_path):

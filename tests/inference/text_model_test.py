@@ -88,6 +88,13 @@ def test_more_sentences_than_are_tokenised_at_a_time_keep_their_order(model, mon
     np.testing.assert_allclose(model.encode(many)[0], expected[np.arange(50) % 4], atol=2e-6)
 
 
+def test_spaces_at_the_ends_are_no_part_of_a_sentence(model):
+    bare, padded = SENTENCES[:1], [f" {SENTENCES[0]}\t "]
+    np.testing.assert_array_equal(model.encode(padded)[0], model.encode(bare)[0])
+    for of_padded, of_bare in zip(model.score(padded), model.score(bare), strict=True):
+        np.testing.assert_array_equal(of_padded, of_bare)
+
+
 def test_encode_takes_no_sentence_at_all(model):
     assert model.encode([])[0].shape == (0, model.latent_dim)
     assert model.reconstruct([]) == [] and model.sample(0) == []
@@ -308,9 +315,11 @@ def test_no_checkpoint_is_a_clear_error(tmp_path, trained):
         load(tmp_path)
 
 
-def test_a_folder_that_is_none_is_a_clear_error(tmp_path):
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_a_folder_that_is_none_is_a_clear_error(tmp_path, name):
+    (tmp_path / "file").touch()
     with pytest.raises(UserError, match="not the work folder of a run"):
-        load(tmp_path / "nowhere")
+        load(tmp_path / name)
 
 
 def test_the_package_gives_load_and_fit_when_asked(trained):
@@ -327,6 +336,16 @@ def test_asking_for_load_twice_in_a_fresh_process_gives_the_function():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["True", "True"]
+
+
+def test_a_model_is_shown_in_one_line(model, trained):
+    kind = "vae_transformer, latent 4"
+    assert repr(model) == f"<TextModel {kind}, step {model.step} (best) of {str(trained)!r}>"
+
+
+def test_a_model_can_be_a_key(model, trained):
+    assert {model: 1}[model] == 1
+    assert model != load(trained)
 
 
 def test_a_model_is_its_own_copy(model):

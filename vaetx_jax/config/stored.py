@@ -33,7 +33,7 @@ def read_config(path: pathlib.Path) -> ConfigDict:
         config = default_config(kept["model"]["name"])
         config.update(kept)
         validate(config)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{path.parent}: no config.json here, so this is not the work folder of a run; "
             "give the folder that --workdir named in training"

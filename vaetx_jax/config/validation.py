@@ -115,7 +115,8 @@ def _check_model(config: ConfigDict, rule: Any) -> None:
         rule("model.latent_dim", config.model.latent_dim is None, f"{name} has no latent")
     settings = model_settings(config)
     for key, must in broken_rules(ModelSettings, dataclasses.asdict(settings)):
-        rule(f"model.{key}", False, must)
+        if key != "latent_dim":  # whose rule depends on the model: above
+            rule(f"model.{key}", False, must)
     for key in ("heads", "decoder_heads"):
         heads = None if settings.weights else getattr(settings, key)  # the weights have their own
         divides = f"{heads} heads (preset {preset}) do not divide model.dim = {settings.dim}"

@@ -16,6 +16,14 @@ from vaetx_jax.errors import UserError
 MAX_CHARACTERS = 100_000  # of a sentence; nothing longer is one
 _MAX_BYTES = 4_000_000  # of a line, with whatever it holds besides the sentence
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# The first bytes of files that are given in the place of text; no text in UTF-8 begins so.
+_NO_TEXT = {
+    b"\x1f\x8b": "gzip data; unpack it, or let its name end in .gz",
+    b"\xfd7zXZ\x00": "xz data; unpack it, or let its name end in .xz",
+    b"PAR1\x15": "Parquet; let its name end in .parquet",
+    b"\x93NUMPY": "an array of numpy; give the sentences",
+    b"PK\x03\x04": "a zip archive, as .docx and .xlsx are; give its text as .txt or .csv",
+}
 
 Source = str | os.PathLike[str]
 
@@ -71,6 +79,8 @@ def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
         with _open(source) as stream:
             while raw := stream.readline(_MAX_BYTES + 1):
                 number += 1
+                if number == 1:
+                    _refuse_no_text(name, raw)
                 if len(raw) <= _MAX_BYTES:
                     yield _decode(name, number, start, raw)
                     start += len(raw)
@@ -126,6 +136,12 @@ def _open(source: Source) -> Iterator[BinaryIO]:
         return
     with open_bytes(pathlib.Path(source).expanduser()) as stream:
         yield stream
+
+
+def _refuse_no_text(name: str, first: bytes) -> None:
+    for begins, what in _NO_TEXT.items():
+        if first.startswith(begins):
+            raise UserError(f"{name}: this is not text but {what}.")
 
 
 def _decode(name: str, number: int, start: int, raw: bytes) -> DecodedLine:

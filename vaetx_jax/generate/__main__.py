@@ -26,14 +26,13 @@ if __name__ == "__main__":
     signals.exit_immediately()
 
 # isort: split
-import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -43,14 +42,13 @@ from vaetx_jax.data.decoded_lines import LineError
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.line_reader import Line, read_lines
 from vaetx_jax.errors import ConfigError, UserError
-from vaetx_jax.generate import vector_files
+from vaetx_jax.generate import results_file, vector_files
 from vaetx_jax.generate.tasks import SCORE_HEADING, STEER, TASKS, encode_windows
 from vaetx_jax.inference.decoding import Decoding
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.neighbours import METRICS
 from vaetx_jax.inference.text_model import TextModel
-from vaetx_jax.runtime.atomic import open_atomic
 from vaetx_jax.settings import closest
 
 _KINDS = {"text": ".txt", "tsv": ".tsv", "csv": ".csv", "jsonl": ".jsonl"}
@@ -71,7 +69,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     string("workdir", None, "The folder of a trained run, or one made by export.")
     string("checkpoint", "best", "The checkpoint to use: best, last or a step.")
     string("input", None, "A file of sentences; - is standard input.")
-    string("output", None, "Write the results to this file instead of standard output.")
+    string("output", results_file.STANDARD_OUTPUT, "A file for the results; - is standard output.")
     choice("format", None, ["text", "jsonl"], "The format of the output; text by default.")
     choice(
         "input_format", None, list(_KINDS), "The format of the input; by default that of its name."
@@ -128,13 +126,13 @@ def main(words: Sequence[str]) -> int | None:
     model = load(folder, checkpoint=flags.FLAGS.checkpoint)
     fields = command_line.fields().or_usual(model.run.fields)
     lines = open_lines(fields)
-    if name == "neighbours":
-        arguments["corpus"] = functools.partial(arguments["corpus"], fields)
+    for file in {"corpus", "start", "end"} & arguments.keys():
+        arguments[file] = functools.partial(arguments[file], fields)
     if vector_kind:
         _write_vectors(model, lines, vector_kind)
         return None
     as_json = flags.FLAGS.format == "jsonl"
-    with _output() as stream:
+    with results_file.open_results(flags.FLAGS.output) as stream:
         if name == "score" and not as_json:
             stream.write(SCORE_HEADING + "\n")
         for record in TASKS[name].run(model, lines, **arguments):
@@ -172,7 +170,7 @@ def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
         if None in ends.values():
             raise ConfigError("analogy over sets needs both --from=FILE and --to=FILE")
         for end, file in ends.items():
-            arguments[end] = read_lines(file, fields=command_line.fields(), on_error=_on_error)
+            arguments[end] = functools.partial(_read, file)
     elif any(ends.values()):
         raise ConfigError(f"--from and --to go with analogy, not with {name}")
     if values.corpus and name != "neighbours":
@@ -230,43 +228,31 @@ def _on_error(error: LineError) -> None:
 
 def _vector_kind() -> str | None:
     """`.npy` or `.parquet`, if that is where `encode` writes to."""
-    suffix = pathlib.PurePath(flags.FLAGS.output or "").suffix
+    suffix = pathlib.PurePath(flags.FLAGS.output).suffix
     if suffix in vector_files.OPENERS and flags.FLAGS.format:
         raise ConfigError(f"--format is for text output; leave it out for --output=...{suffix}")
     return suffix if suffix in vector_files.OPENERS else None
 
 
 def _check_output(vector_kind: str | None) -> None:
-    if not flags.FLAGS.output:
-        return
-    path = pathlib.Path(flags.FLAGS.output)
-    if path.suffix in vector_files.OPENERS and not vector_kind:
-        raise ConfigError(f"--output={path}: only encode writes {path.suffix}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"--output={path}: give a file in a folder that exists")
+    given = flags.FLAGS.output
+    suffix = pathlib.PurePath(given).suffix
+    if suffix in vector_files.OPENERS and not vector_kind:
+        raise ConfigError(f"--output={given}: only encode writes {suffix}")
+    if given != results_file.STANDARD_OUTPUT:
+        path = results_file.results_path(given)
+        if vector_kind and results_file.is_stream(path):
+            raise UserError(f"--output={given}: a pipe or a device takes text only; give a file")
 
 
 def _write_vectors(model: TextModel, lines: Iterable[Line], suffix: str) -> None:
-    path, rows = pathlib.Path(flags.FLAGS.output), 0
+    path, rows = results_file.results_path(flags.FLAGS.output), 0
     model.check_has_latent("encode")
     with vector_files.OPENERS[suffix](path, model.latent_dim) as add_rows:
         for window, mean_NxZ, std_NxZ in encode_windows(model, lines):
             add_rows(np.asarray([line.number for line in window]), mean_NxZ, std_NxZ)
             rows += len(window)
     print(f"written: {path}, {rows:,} rows of {model.latent_dim}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _output() -> Iterator[IO[str]]:
-    """Standard output, or a file that has its name only when it is whole."""
-    if not flags.FLAGS.output:
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(encoding="utf-8")  # whatever the terminal's language is
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    with open_atomic(pathlib.Path(flags.FLAGS.output), "w", encoding="utf-8") as stream:
-        yield stream
 
 
 if __name__ == "__main__":

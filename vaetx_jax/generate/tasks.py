@@ -80,14 +80,14 @@ def steer(
     model: TextModel,
     lines: Iterable[Line],
     *,
-    start: Iterable[Line],
-    end: Iterable[Line],
+    start: Callable[[], Iterable[Line]],
+    end: Callable[[], Iterable[Line]],
     strength: float,
     seed: int,
     **how: Any,
 ) -> Iterator[Record]:
     """Moves each sentence by the difference between two sets of sentences."""
-    sets = [[line.text for line in lines] for lines in (start, end)]
+    sets = [[line.text for line in filled(read())] for read in (start, end)]
     lines, ahead = itertools.tee(lines)
     texts = (line.text for line in ahead)
     results = model.stream_steer(texts, *sets, strength=strength, seed=seed, **how)
@@ -119,7 +119,7 @@ def neighbours(
     nearest = NearestRows(mean, k, metric=metric)
     known: dict[int, Line] = {}  # the lines that are among the nearest so far
     seen = 0
-    for window in windows(corpus(), WINDOW):
+    for window in windows(filled(corpus()), WINDOW):
         nearest.add(model.encode([line.text for line in window])[0])
         known |= dict(enumerate(window, start=seen))
         seen += len(window)
@@ -213,6 +213,11 @@ TASKS = {
     "encode": Task(encode, 1),
     "score": Task(score, 1, ("iw_samples", "seed")),
 }
+
+
+def filled(lines: Iterable[Line]) -> Iterator[Line]:
+    """The lines that are not blank: a blank one is no sentence of a set or a corpus."""
+    return (line for line in lines if line.text.strip())
 
 
 def one_line(text: str) -> str:

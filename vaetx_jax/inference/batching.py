@@ -71,8 +71,11 @@ def batches_of(
 
 
 def truncated_tokens(tokenizer: Tokenizer, texts: Sequence[str], max_len: int) -> list[list[int]]:
-    """The tokens of each text without special ids, the first `max_len - 2` of a longer one."""
-    return [ids[: max_len - 2] for ids in tokenizer.encode(list(texts))]
+    """The tokens of each text without special ids, the first `max_len - 2` of a longer one.
+
+    Spaces at its ends are no part of a sentence, as in training.
+    """
+    return [ids[: max_len - 2] for ids in tokenizer.encode([text.strip() for text in texts])]
 
 
 def rows_by_length(

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vaetx_jax.data.corpora.splits import SPLITS
@@ -144,7 +144,7 @@ def _labels(labels: Any, count: int) -> list[str]:
     if isinstance(labels, str | bytes) or table_columns(labels) is not None:
         raise UserError(f"labels must be a list with one for each sentence, not {labels!r:.60}")
     try:
-        names = ["" if is_missing(label) else str(label).strip() for label in labels]
+        names = [_label(label) for label in labels]
     except TypeError:
         raise UserError(f"labels must be a list, not {labels!r:.60}") from None
     if len(names) != count:
@@ -158,6 +158,14 @@ def _labels(labels: Any, count: int) -> list[str]:
             "and sentences the right way round?"
         )
     return names
+
+
+def _label(label: Any) -> str:
+    if isinstance(label, Collection) and not isinstance(label, str):
+        raise UserError(
+            f"the label {label!r:.60} is a {type(label).__name__}; each must be one text or number"
+        )
+    return "" if is_missing(label) else str(label).strip()
 
 
 def _hash(text: str) -> bytes:

@@ -59,7 +59,7 @@ def score_sentences(
         cut_N=np.zeros(n, bool),
     )
     for start in range(0, n, WINDOW):
-        texts = sentences[start : start + WINDOW]
+        texts = [text.strip() for text in sentences[start : start + WINDOW]]
         tokens = truncated_tokens(tokenizer, texts, max_len)
         window = slice(start, start + len(texts))
         out.pieces_N[window] = [len(ids) + 1 for ids in tokens]

@@ -42,7 +42,7 @@ from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.mesh import data_mesh, process_share, put_replicated
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # arrays have no truth value: equal is the same
 class TextModel:
     """A trained model, as `load` and `fit` give it.
 
@@ -65,6 +65,11 @@ class TextModel:
     step: int
     source: str
     prior: LatentPrior | None = None
+
+    def __repr__(self) -> str:
+        latent = f"latent {self.latent_dim}" if self.latent_dim else "a language model"
+        name, folder = self.run.config.model.name, str(self.run.folder)
+        return f"<TextModel {name}, {latent}, step {self.step} ({self.source}) of {folder!r}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TextModel":
         return self  # it never changes; scikit-learn copies what its estimators are given

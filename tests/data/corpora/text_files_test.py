@@ -213,6 +213,12 @@ def test_labels_in_one_file_only_are_told(tmp_path):
         corpus.prepare()
 
 
+def test_a_relative_path_is_told_with_the_folder_it_counts_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"there is none.*the current folder is {tmp_path}"):
+        open_corpus(CorpusSpec("text", tmp_path, train="none.txt"))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

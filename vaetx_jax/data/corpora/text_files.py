@@ -68,7 +68,8 @@ class TextFiles:
             path = pathlib.Path(source)
             if kind != DATASET and not path.is_file():
                 problem = "it is not a regular file" if path.exists() else "there is none"
-                raise UserError(f"cannot read the file {source}: {problem}. Check the path.")
+                here = "" if path.is_absolute() else f"; the current folder is {os.getcwd()}"
+                raise UserError(f"cannot read the file {source}: {problem}. Check the path{here}.")
             if kind == ".txt" and self.fields:
                 raise UserError(
                     f"{source}: a .txt file has no columns, each line is a sentence. Leave out "
