@@ -7,6 +7,7 @@ corpus.
 """
 
 from vaetx_jax.runtime import signals
+from vaetx_jax.runtime.console import counted
 
 if __name__ == "__main__":
     signals.exit_immediately()
@@ -248,7 +249,7 @@ def _data(run: Run) -> list[str]:
 
 def _training(config: Any) -> list[str]:
     train, objective = config.train, config.objective
-    length = f"{train.steps:,} steps" if train.steps else f"{train.epochs} epochs"
+    length = counted(train.steps, "step") if train.steps else counted(train.epochs, "epoch")
     lines = [
         f"{length} of {config.data.batch_size} sentences, seed {config.seed}, learning rate "
         f"{train.learning_rate:g}, {train.precision}."

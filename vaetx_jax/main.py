@@ -33,7 +33,7 @@ from vaetx_jax.run import metrics_page, status, trackers, workdir
 from vaetx_jax.run.run import Run, create_run, prepare
 from vaetx_jax.runtime import distributed, processes, work_folder
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
-from vaetx_jax.runtime.console import duration
+from vaetx_jax.runtime.console import counted, duration
 from vaetx_jax.runtime.mesh import check_batch_size, data_mesh
 from vaetx_jax.training.state import count_parameters
 from vaetx_jax.training.trainer import StoppedError, Trainer
@@ -150,7 +150,8 @@ def greet(run: Run, trainer: Trainer) -> None:
     )
     if config.data.corpus == "text" and len(train) < FEW:
         print(
-            f"note: only {len(train):,} sentences to train on; a useful model needs some thousands",
+            f"note: only {counted(len(train), 'sentence')} to train on; a useful model needs some "
+            "thousands",
             flush=True,
         )
 

@@ -20,7 +20,7 @@ def test_a_failed_cell_is_reported_and_the_rest_goes_on(process, tmp_path, capsy
     assert __main__.run(study_of(), tmp_path) == 1
     captured = capsys.readouterr()
     assert f"{LABELS[1]} FAILED: step 4: the loss is not finite" in captured.err
-    assert "error: 1 cells failed" in captured.err
+    assert "error: 1 cell failed" in captured.err
     rows = json.loads((tmp_path / "made.json").read_text())["rows"]
     assert [row["seeds"] for row in rows] == [[0], [0, 1], [0, 1]]
     assert f"failed: {LABELS[1]} (step 4: the loss" in (tmp_path / "made.md").read_text()

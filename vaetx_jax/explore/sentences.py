@@ -12,6 +12,7 @@ from vaetx_jax.data.line_reader import Line, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.run.run import Run
+from vaetx_jax.runtime.console import counted
 
 NO_LABEL = "no label"
 MAX_CLASSES = 100  # of a file's labels; a column of more is none to colour by
@@ -120,5 +121,5 @@ def _origin(shown: int, total: int, source: str) -> str:
     if not total:
         return f"There is no sentence in {source}."
     if shown == total:
-        return f"All {total:,} sentences of {source}."
+        return f"All {counted(total, 'sentence')} of {source}."
     return f"{shown:,} of the {total:,} sentences of {source}, drawn at random."

@@ -17,6 +17,7 @@ from vaetx_jax.data.fields import LABEL, TEXT, Fields, field_name
 from vaetx_jax.data.line_reader import read_lines
 from vaetx_jax.errors import UserError
 from vaetx_jax.inference.arguments import check_sentences, is_missing, table_columns
+from vaetx_jax.runtime.console import counted
 from vaetx_jax.runtime.paths import scheme_of
 
 HELD_OUT = 10  # one in this many different sentences validates, another tests
@@ -134,7 +135,7 @@ def _checked(sentences: Any) -> Sequence[str]:
     if len(different) < 3:
         count = len(different)
         raise UserError(
-            f"{count} different sentence{'' if count == 1 else 's'}: at least 3 are needed, to "
+            f"{counted(count, 'different sentence')}: at least 3 are needed, to "
             "train on, to validate and to test, and some thousands for a useful model"
         )
     return sentences

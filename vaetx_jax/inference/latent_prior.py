@@ -15,6 +15,7 @@ from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference.sentences import encode_split
 from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.run import Run
+from vaetx_jax.runtime.console import counted
 from vaetx_jax.settings import choices
 
 LEAST_ROWS = 2  # of a class, to have a variance
@@ -107,7 +108,7 @@ def describe_prior(prior: LatentPrior, run: Run, variables: Variables, *, seed: 
     fitted, plain = prior.log_density(z_NxZ).mean(), _log_normal(z_NxZ).mean()
     count = len(prior.weight_K)
     return (
-        f"prior: {count} Gaussian{'s' if count > 1 else ''} fitted to the training sentences; "
+        f"prior: {counted(count, 'Gaussian')} fitted to the training sentences; "
         f"log-density of the validation sentences' latents {fitted:.2f} nats, {plain:.2f} under "
         f"N(0, I): {'better' if fitted > plain else 'worse'} by {abs(fitted - plain):.2f}"
     )
@@ -138,6 +139,6 @@ def class_prior(run: Run, variables: Variables, label: str) -> LatentPrior:
     else:
         raise ConfigError(f"label = {label!r}: {choices(label, sorted(names))}")
     if len(rows) < LEAST_ROWS:
-        raise UserError(f"label = {label!r}: {len(rows)} training sentences have it, too few")
+        raise UserError(f"label = {label!r}: too few training sentences have it ({len(rows)})")
     mean_NxZ, std_NxZ = encode_split(run, variables, "train")
     return fit_class(mean_NxZ[rows], std_NxZ[rows])

@@ -4,6 +4,7 @@ from typing import Any
 
 from vaetx_jax.probe.scores import loss_name
 from vaetx_jax.reports.tables import StudyTable, print_table
+from vaetx_jax.runtime.console import counted
 
 _LATENTS = {"sample": "z sampled from the posterior", "mean": "z at the posterior mean"}
 _FITS = {
@@ -57,8 +58,8 @@ def _scores_table(field: str, found: dict[str, Any], result: dict[str, Any]) -> 
         notes=[
             f"{_LATENTS[protocol['latent']]}; {_FITS[protocol['fit']].format(**protocol)}.",
             *_unfinished(protocol),
-            f"{loss} in nats; {rows['train']:,} training rows, {rows['valid']:,} validation rows, "
-            f"{rows['test']:,} test rows.",
+            f"{loss} in nats; {counted(rows['train'], 'training row')}, "
+            f"{counted(rows['valid'], 'validation row')}, {counted(rows['test'], 'test row')}.",
             "All baselines but the untrained encoder are closed fits (scikit-learn).",
             *found["notes"],
         ],

@@ -68,6 +68,11 @@ class Progress:
         return duration((self._total - done) * taken / (done - self._first))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and a noun whose plural ends in s: '1 cell', '1,000 cells'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Formats seconds as H:MM:SS."""
     whole = round(seconds)

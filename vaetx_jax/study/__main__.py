@@ -23,7 +23,7 @@ from vaetx_jax.config.study import validate_study
 from vaetx_jax.errors import UserError
 from vaetx_jax.run import metrics_page, status, trackers
 from vaetx_jax.runtime import distributed, processes, work_folder
-from vaetx_jax.runtime.console import duration
+from vaetx_jax.runtime.console import counted, duration
 from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.study import grid, parameters, schedules, timing
 from vaetx_jax.study.report import StudyReport
@@ -145,8 +145,8 @@ def _conclude(
         print(f"{label}: held by {holder}")
     if held:
         print(
-            f"nothing is left to do here; {len(held)} cells are with other hosts, the last of "
-            "which writes the tables"
+            f"nothing is left to do here; other hosts hold {counted(len(held), 'cell')}, and the "
+            "last of them writes the tables"
         )
     elif report.tables:
         report.print_tables()
@@ -159,7 +159,7 @@ def _conclude(
     elif report.grid:
         print("no finished cell belongs to a table, so there is no table yet")
     if report.grid and report.grid.failed:
-        return command_line.fail(f"{report.grid.failed} cells failed; see above", 1)
+        return command_line.fail(f"{counted(report.grid.failed, 'cell')} failed; see above", 1)
     return 0
 
 

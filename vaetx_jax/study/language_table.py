@@ -9,6 +9,7 @@ from vaetx_jax.config.study_rows import Row, rows_of
 from vaetx_jax.metrics.summary import NEAR_LIMIT, near_limit, with_samples
 from vaetx_jax.models.presets import has_latent
 from vaetx_jax.reports.tables import StudyTable
+from vaetx_jax.runtime.console import counted
 from vaetx_jax.study.results import (
     Grid,
     Result,
@@ -143,7 +144,7 @@ def _head(corpora: Sequence[str], names: Sequence[str], rows: dict[Key, Any]) ->
     for corpus in corpora:
         epochs = {row["epochs"] for key, row in rows.items() if key[0] == corpus}
         numbers = sorted(n for n in epochs if n is not None)
-        words = ", ".join("1 epoch" if n == 1 else f"{n} epochs" for n in numbers)
+        words = ", ".join(counted(n, "epoch") for n in numbers)
         samples = sorted({row["iw_samples"] for key, row in rows.items() if key[0] == corpus})
         k = " or ".join(map(str, samples))
         head += [f"{corpus} {with_samples(name, k)}" for name in names]

@@ -10,7 +10,7 @@ from typing import Any
 
 from vaetx_jax.inference.reference import OWN
 from vaetx_jax.run.workdir import EVALUATION, SEAL
-from vaetx_jax.runtime.console import duration
+from vaetx_jax.runtime.console import counted, duration
 from vaetx_jax.study.cells import Cell
 from vaetx_jax.study.seal import PROBE
 
@@ -135,13 +135,15 @@ def training_note(results: Sequence[Result]) -> str:
     """A note on where the cells were trained, and for how long."""
     seconds = sum(result.training.get("seconds", 0.0) for result in results)
     devices = sorted({f"{r.training.get('devices')} {r.training.get('device')}" for r in results})
-    return f"{len(results)} cells, trained in {duration(seconds)} on {', '.join(devices)}"
+    return (
+        f"{counted(len(results), 'cell')}, trained in {duration(seconds)} on {', '.join(devices)}"
+    )
 
 
 def missing_note(grid: Grid) -> str:
     """A note on the cells that a table lacks, and why."""
     failed = {k: why for k, why in grid.missing.items() if not why.startswith(NOT_RUN)}
-    note = f"Missing: {len(grid.missing)} cells of the grid"
+    note = f"Missing: {counted(len(grid.missing), 'cell')} of the grid"
     if failed:
         note += "; failed: " + "; ".join(f"{label} ({why})" for label, why in failed.items())
     return note + "."

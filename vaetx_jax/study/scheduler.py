@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from vaetx_jax.config.study import select
-from vaetx_jax.runtime.console import duration
+from vaetx_jax.runtime.console import counted, duration
 from vaetx_jax.runtime.signals import STOPPED
 from vaetx_jax.study.cells import Cell, cells_of
 from vaetx_jax.study.launcher import CellProcess
@@ -75,7 +75,8 @@ class Scheduler:
                 break
             if not said:
                 print(
-                    f"other hosts hold the last {len(queue)} cells; checking that they are alive",
+                    f"other hosts hold the last {counted(len(queue), 'cell')}; checking that they "
+                    "are alive",
                     flush=True,
                 )
                 said = True

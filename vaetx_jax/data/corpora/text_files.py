@@ -15,6 +15,7 @@ from vaetx_jax.data.decoded_lines import OPENERS, LineError
 from vaetx_jax.data.fields import ANY_FIELDS, LABEL, TEXT, Fields, how_to_choose
 from vaetx_jax.data.line_reader import DATASET, KINDS, Line, kind_of, read_lines, refuse
 from vaetx_jax.errors import UserError
+from vaetx_jax.runtime.console import counted
 from vaetx_jax.runtime.manifest import sha256_of
 
 # More is a column of something else. Class numbers are kept as 16-bit integers downstream.
@@ -218,7 +219,7 @@ class _Census:
         if not first:
             blank = self.skipped.total() - left_out
             raise UserError(
-                f"{source}: no sentence in it ({blank:,} blank lines). "
+                f"{source}: no sentence in it ({counted(blank, 'blank line')}). "
                 "Give a file with one sentence per line."
             )
         if not labelled and (self._files.fields.labels or _kind(source) == ".tsv"):
@@ -243,13 +244,13 @@ class _Census:
         train, count = self._files.sources["train"], len(self.different)
         turned = self._turned_round()
         if count < needed or (turned and 10 * count < self._lines[train]):
-            sentences = "1 different sentence" if count == 1 else f"{count} different sentences"
             wanted = (
                 f"; at least {needed} are needed, to train on, to validate and to test, and some "
                 "thousands for a useful model"
             )
             raise UserError(
-                f"{train}: {sentences} in {self._lines[train]:,} lines"
+                f"{train}: {counted(count, 'different sentence')} in "
+                f"{counted(self._lines[train], 'line')}"
                 f"{wanted if count < needed else ''}.{turned}"
             )
 
