@@ -1,6 +1,7 @@
 """`vaetx_jax.fit` and the scikit-learn adapter: a model from a list of sentences."""
 
 import gc
+import pickle
 import threading
 
 import numpy as np
@@ -58,6 +59,8 @@ def test_a_fitted_model_is_ready_to_use_and_was_quiet(quick, capfd):
     assert capfd.readouterr().err == ""
     assert model.encode(SENTENCES)[0].shape == (len(SENTENCES), 4)
     assert model.step == 4 and len(model.sample(2)) == 2
+    with pytest.raises(UserError, match="fitted without a workdir: its folder is temporary"):
+        pickle.dumps(model)
     folder = model.run.folder
     assert folder.is_dir()
     del model
@@ -200,6 +203,15 @@ def test_a_pipeline_classifies_by_the_vectors_of_a_folder(kept):
     pipeline.fit(SENTENCES, LABELS)
     assert pipeline.predict(SENTENCES).shape == (len(SENTENCES),)
     np.testing.assert_array_equal(pipeline[0].transform(SENTENCES), load(kept).encode(SENTENCES)[0])
+
+
+def test_a_fitted_pipeline_comes_back_from_a_pickle(kept):
+    for given in (kept, load(kept)):
+        pipeline = make_pipeline(SentenceVectors(given), LogisticRegression())
+        again = pickle.loads(pickle.dumps(pipeline.fit(SENTENCES, LABELS)))
+        np.testing.assert_array_equal(
+            again.predict_proba(SENTENCES), pipeline.predict_proba(SENTENCES)
+        )
 
 
 def test_the_adapter_keeps_to_scikit_learns_conventions(kept):

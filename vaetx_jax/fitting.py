@@ -1,6 +1,7 @@
 """`vaetx_jax.fit(sentences)`: a trained model without a config."""
 
 import contextlib
+import dataclasses
 import io
 import pathlib
 import shutil
@@ -83,7 +84,7 @@ def fit(
             stack.enter_context(workdir_lib.claim(folder))
             use_compilation_cache(cache_dir(chosen))  # the user's, so that it outlives this run
             _train(chosen, folder, corpus)
-        fitted = load(folder)
+        fitted = dataclasses.replace(load(folder), temporary=temporary)
     except BaseException:
         if temporary:
             shutil.rmtree(folder, ignore_errors=True)
