@@ -43,7 +43,8 @@ def quick(tmp_path_factory):
         patch.setenv("VAETX_CACHE", str(tmp_path_factory.mktemp("fit-cache")))
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("fit-tmp")))
         patch.setattr("tempfile.tempdir", None)
-        patch.setattr("vaetx_jax.fitting.use_compilation_cache", lambda config: None)
+        for module in ("fitting", "inference.loading"):  # the cache would be in a temporary run
+            patch.setattr(f"vaetx_jax.{module}.use_compilation_cache", lambda config: None)
         yield SMALL
 
 
