@@ -85,6 +85,22 @@ def test_other_sentences_are_refused_in_a_kept_run(quick, kept):
     fit(SENTENCES, LABELS, workdir=kept, verbose=False, **quick)  # and no harm was done
 
 
+def test_no_flag_is_named_where_a_folder_or_a_model_is_refused(quick, kept, tmp_path):
+    (tmp_path / "file").touch()
+    refused = {
+        "this is a file": lambda: fit(SENTENCES, workdir=tmp_path / "file", **quick),
+        "has other settings": lambda: fit(SENTENCES, LABELS, workdir=kept, **quick | {"seed": 1}),
+        "is not the one": lambda: fit(SENTENCES[1:], workdir=kept, **quick),
+        "model 'vae_rnn'": lambda: fit(SENTENCES, model="vae_rnn"),
+        "not the work folder of a run": lambda: load(tmp_path),
+        "no checkpoint '3'": lambda: load(kept, checkpoint=3),
+    }
+    for words, call in refused.items():
+        with pytest.raises(UserError, match=words) as caught:
+            call()
+        assert "--" not in str(caught.value)
+
+
 def test_the_same_sentence_is_never_in_two_splits(tmp_path):
     Corpus(SENTENCES * 3, {}).write(tmp_path)
     splits = [
