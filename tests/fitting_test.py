@@ -154,6 +154,7 @@ def test_sentences_that_cannot_be_used_are_refused(sentences, labels, words):
         ({"model_latent_dim": "many"}, r"config.model.latent_dim = 'many': of the wrong type"),
         ({"train_learning_rate": -1.0}, r"config.train.learning_rate = -1.0: must be above 0"),
         ({"model": "vae_rnn"}, "model 'vae_rnn'"),
+        ({"config": "configs/text.py"}, "config = 'configs/text.py': give a dict of settings"),
         ({"data_train": "x"}, "no setting data_train"),
     ],
 )

@@ -72,7 +72,7 @@ def fit(
       KeyboardInterrupt: it was stopped; with a `workdir`, the same call resumes it.
     """
     default = _default(model, encoder)
-    chosen = _settings(default, {**(config or {}), **_dotted(default, settings)})
+    chosen = _settings(default, {**_mapping(config), **_dotted(default, settings)})
     corpus = columns_of(sentences, labels, Fields.of(*_take_columns(chosen)))
     keys.check_local("workdir", str(workdir or ""))
     temporary = workdir is None
@@ -145,6 +145,20 @@ def _default(model: str | None, encoder: str | pathlib.Path | None) -> ConfigDic
         config = own_text_config(model or "vae_transformer")
     config.data.train = "sentences.csv"  # until the file is written
     return config
+
+
+def _mapping(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The caller's `config`, which is no config file.
+
+    Raises:
+      ConfigError: it is something else than a dict.
+    """
+    if config is not None and not isinstance(config, Mapping):
+        raise ConfigError(
+            f"config = {config!r:.60}: give a dict of settings, {{'model.latent_dim': 16}}; "
+            "config files are for the commands"
+        )
+    return config or {}
 
 
 def _dotted(default: ConfigDict, settings: Mapping[str, Any]) -> dict[str, Any]:
