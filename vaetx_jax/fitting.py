@@ -189,10 +189,10 @@ def _settings(config: ConfigDict, chosen: Mapping[str, Any]) -> ConfigDict:
             # A scalar of numpy is what Python has for it.
             keys.set_value(config, key, value.item() if isinstance(value, np.generic) else value)
         except (TypeError, ValueError):
-            default = keys.value_of(config, key)
-            wanted = "" if default is None else f", as {default!r} is"
+            wanted = keys.type_of(config, key).__name__
             raise ConfigError(
-                f"config.{key} = {value!r}: of the wrong type ({type(value).__name__}){wanted}"
+                f"config.{key} = {value!r}: of the wrong type, {type(value).__name__} instead of "
+                f"{wanted}"
             ) from None
     keys.expand_paths(config)
     validation.validate(config)
