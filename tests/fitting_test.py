@@ -15,6 +15,7 @@ from tests.helpers import tiny_bert
 from tests.helpers.fake_datasets import Dataset, DatasetDict, fake_hub
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.export import export
 from vaetx_jax.fitting import fit
 from vaetx_jax.inference.columns import Corpus, columns_of
 from vaetx_jax.inference.loading import load
@@ -75,6 +76,13 @@ def test_a_kept_run_loads_and_the_same_call_does_not_train_again(quick, kept):
     assert sorted((kept / "checkpoints").iterdir()) == before
     np.testing.assert_array_equal(again.encode(["the cat"])[0], load(kept).encode(["the cat"])[0])
     assert again.run.corpus.label_fields == {"label": ("0", "1")}
+
+
+def test_an_export_says_what_helps_where_the_training_sentences_are_needed(kept, tmp_path):
+    exported = load(export(load(kept), tmp_path / "export"))
+    for call in (lambda: exported.sample(1, label="1"), exported.fit_prior):
+        with pytest.raises(UserError, match=r"without its corpus.* load the folder of the run"):
+            call()
 
 
 def test_other_sentences_are_refused_in_a_kept_run(quick, kept):
