@@ -70,6 +70,12 @@ def test_a_fitted_model_is_ready_to_use_and_was_quiet(quick, capfd):
     assert not folder.exists(), "a temporary run goes with its model"
 
 
+def test_a_temporary_run_stays_for_a_model_that_is_made_of_the_first(quick):
+    model = fit(SENTENCES, LABELS, verbose=False, **quick).fit_prior(2, verbose=False)
+    gc.collect()
+    assert model.run.folder.is_dir() and len(model.sample(1, label="1")) == 1
+
+
 def test_a_kept_run_loads_and_the_same_call_does_not_train_again(quick, kept):
     before = sorted((kept / "checkpoints").iterdir())
     again = fit(SENTENCES, LABELS, workdir=kept, verbose=False, **quick)

@@ -90,7 +90,8 @@ def fit(
             shutil.rmtree(folder, ignore_errors=True)
         raise
     if temporary:
-        weakref.finalize(fitted, shutil.rmtree, folder, ignore_errors=True)
+        # By its run, which models made of this one (`fit_prior`) share.
+        weakref.finalize(fitted.run, shutil.rmtree, folder, ignore_errors=True)
     return fitted
 
 
