@@ -203,8 +203,8 @@ def compare_corpus(
         raise UserError(
             f"{folder}: the corpus {name} is not the one this run began with "
             f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "
-            "give the old sentences again (in files: the old ones, with relative paths from the "
-            "same current folder), or give another folder for a new run"
+            "give the old sentences again or restore their files (relative paths count from the "
+            "current folder), or give another folder for a new run"
         )
 
 
