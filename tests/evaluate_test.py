@@ -1,9 +1,13 @@
-"""What an evaluation prints."""
+"""What an evaluation prints, and what it refuses."""
+
+import dataclasses
 
 import pytest
 
 from tests.helpers.finished_cells import metrics_of
-from vaetx_jax.evaluate import print_evaluation
+from vaetx_jax.evaluate import evaluate, print_evaluation
+from vaetx_jax.inference.loading import load
+from vaetx_jax.metrics.estimator import Estimator
 
 
 @pytest.fixture
@@ -52,3 +56,14 @@ def test_a_language_model_has_no_row_of_a_latent(printed):
     text = printed(model="gru_lm", latent_dim=None, use=None, use_se=None, gain=None)
     for name in ("use", "gain", "marginal_kl", "mi", "note:"):
         assert f" {name} " not in text
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
+    trained, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    model = load(trained)
+    model = dataclasses.replace(model, run=dataclasses.replace(model.run, folder=tmp_path / "file"))
+    monkeypatch.setattr(Estimator, "run", lambda *_, **__: pytest.fail("it was computed"))
+    with pytest.raises(OSError, match=r"file/evaluation-test\.json"):
+        evaluate(model)

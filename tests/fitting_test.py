@@ -1,6 +1,7 @@
 """`vaetx_jax.fit` and the scikit-learn adapter: a model from a list of sentences."""
 
 import gc
+import pickle
 import threading
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.helpers import tiny_bert
 from tests.helpers.fake_datasets import Dataset, DatasetDict, fake_hub
 from vaetx_jax.data.fields import Fields
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.export import export
 from vaetx_jax.fitting import fit
 from vaetx_jax.inference.columns import Corpus, columns_of
 from vaetx_jax.inference.loading import load
@@ -42,7 +44,8 @@ def quick(tmp_path_factory):
         patch.setenv("VAETX_CACHE", str(tmp_path_factory.mktemp("fit-cache")))
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("fit-tmp")))
         patch.setattr("tempfile.tempdir", None)
-        patch.setattr("vaetx_jax.fitting.use_compilation_cache", lambda config: None)
+        for module in ("fitting", "inference.loading"):  # the cache would be in a temporary run
+            patch.setattr(f"vaetx_jax.{module}.use_compilation_cache", lambda config: None)
         yield SMALL
 
 
@@ -58,11 +61,19 @@ def test_a_fitted_model_is_ready_to_use_and_was_quiet(quick, capfd):
     assert capfd.readouterr().err == ""
     assert model.encode(SENTENCES)[0].shape == (len(SENTENCES), 4)
     assert model.step == 4 and len(model.sample(2)) == 2
+    with pytest.raises(UserError, match="fitted without a workdir: its folder is temporary"):
+        pickle.dumps(model)
     folder = model.run.folder
     assert folder.is_dir()
     del model
     gc.collect()
     assert not folder.exists(), "a temporary run goes with its model"
+
+
+def test_a_temporary_run_stays_for_a_model_that_is_made_of_the_first(quick):
+    model = fit(SENTENCES, LABELS, verbose=False, **quick).fit_prior(2, verbose=False)
+    gc.collect()
+    assert model.run.folder.is_dir() and len(model.sample(1, label="1")) == 1
 
 
 def test_a_kept_run_loads_and_the_same_call_does_not_train_again(quick, kept):
@@ -73,12 +84,35 @@ def test_a_kept_run_loads_and_the_same_call_does_not_train_again(quick, kept):
     assert again.run.corpus.label_fields == {"label": ("0", "1")}
 
 
+def test_an_export_says_what_helps_where_the_training_sentences_are_needed(kept, tmp_path):
+    exported = load(export(load(kept), tmp_path / "export"))
+    for call in (lambda: exported.sample(1, label="1"), exported.fit_prior):
+        with pytest.raises(UserError, match=r"without its corpus.* load the folder of the run"):
+            call()
+
+
 def test_other_sentences_are_refused_in_a_kept_run(quick, kept):
     before = {path: path.read_bytes() for path in kept.rglob("*.csv")}
     with pytest.raises(UserError, match="is not the one this run began with"):
         fit([*SENTENCES, "one more"], [*LABELS, 0], workdir=kept, verbose=False, **quick)
     assert {path: path.read_bytes() for path in kept.rglob("*.csv")} == before
     fit(SENTENCES, LABELS, workdir=kept, verbose=False, **quick)  # and no harm was done
+
+
+def test_no_flag_is_named_where_a_folder_or_a_model_is_refused(quick, kept, tmp_path):
+    (tmp_path / "file").touch()
+    refused = {
+        "this is a file": lambda: fit(SENTENCES, workdir=tmp_path / "file", **quick),
+        "has other settings": lambda: fit(SENTENCES, LABELS, workdir=kept, **quick | {"seed": 1}),
+        "is not the one": lambda: fit(SENTENCES[1:], workdir=kept, **quick),
+        "model 'vae_rnn'": lambda: fit(SENTENCES, model="vae_rnn"),
+        "not the work folder of a run": lambda: load(tmp_path),
+        "no checkpoint '3'": lambda: load(kept, checkpoint=3),
+    }
+    for words, call in refused.items():
+        with pytest.raises(UserError, match=words) as caught:
+            call()
+        assert "--" not in str(caught.value)
 
 
 def test_the_same_sentence_is_never_in_two_splits(tmp_path):
@@ -132,8 +166,13 @@ def test_sentences_that_cannot_be_used_are_refused(sentences, labels, words):
         ({"config": {"model.latent": 3}}, "no setting 'model.latent' .did you mean"),
         ({"model_latent_dim": 0}, r"config.model.latent_dim = 0: must be at least 1"),
         ({"model_latent_dim": "many"}, r"config.model.latent_dim = 'many': of the wrong type"),
+        ({"train_epochs": True}, "train.epochs = True: of the wrong type, bool instead of int"),
+        ({"train_learning_rate": np.True_}, "of the wrong type, bool instead of float"),
+        ({"model_layers": True}, "of the wrong type, bool instead of int"),
+        ({"model_tied": 1}, "of the wrong type, int instead of bool"),
         ({"train_learning_rate": -1.0}, r"config.train.learning_rate = -1.0: must be above 0"),
         ({"model": "vae_rnn"}, "model 'vae_rnn'"),
+        ({"config": "configs/text.py"}, "config = 'configs/text.py': give a dict of settings"),
         ({"data_train": "x"}, "no setting data_train"),
     ],
 )
@@ -200,6 +239,15 @@ def test_a_pipeline_classifies_by_the_vectors_of_a_folder(kept):
     pipeline.fit(SENTENCES, LABELS)
     assert pipeline.predict(SENTENCES).shape == (len(SENTENCES),)
     np.testing.assert_array_equal(pipeline[0].transform(SENTENCES), load(kept).encode(SENTENCES)[0])
+
+
+def test_a_fitted_pipeline_comes_back_from_a_pickle(kept):
+    for given in (kept, load(kept)):
+        pipeline = make_pipeline(SentenceVectors(given), LogisticRegression())
+        again = pickle.loads(pickle.dumps(pipeline.fit(SENTENCES, LABELS)))
+        np.testing.assert_array_equal(
+            again.predict_proba(SENTENCES), pipeline.predict_proba(SENTENCES)
+        )
 
 
 def test_the_adapter_keeps_to_scikit_learns_conventions(kept):

@@ -39,7 +39,7 @@ from vaetx_jax.metrics.summary import notes, split_facts, summary, with_samples
 from vaetx_jax.reports.text_table import BRIEF, is_full, text_table
 from vaetx_jax.run.metric_log import finite_or_none
 from vaetx_jax.run.run import on_file
-from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.runtime.atomic import check_writable, write_text
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.training.state import count_parameters
 
@@ -61,8 +61,13 @@ def evaluate(
 
     Returns:
       The fields of `evaluation.json`, and the estimates of every sentence.
+
+    Raises:
+      OSError: the folder cannot be written; said before anything is computed.
     """
     run, settings = model.run, model.run.config.evaluation
+    path = result_path(run.folder, split_name, data)
+    check_writable(path)
     split = run.split(split_name)
     batches = run.eval_batches(split)
     progress = Progress(len(batches))
@@ -97,7 +102,7 @@ def evaluate(
     if metrics["text"]:
         finite["text"] = {name: finite_or_none(value) for name, value in metrics["text"].items()}
     text = json.dumps(finite, indent=2) + "\n"
-    write_text(result_path(run.folder, split_name, data), text)
+    write_text(path, text)
     if not data and not exported.is_shared(run.folder):
         write_text(run.folder / "evaluation.json", text)
     return metrics, estimates

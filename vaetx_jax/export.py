@@ -49,7 +49,7 @@ def export(
     """
     folder = pathlib.Path(folder).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--to={folder}: this already exists; give a new folder")
+        raise UserError(f"{folder}: this already exists; give a new folder")
     evaluation = _evaluation(model)
     with atomic_folder(folder) as fresh:
         step, source = model.step, model.source

@@ -1,6 +1,7 @@
 """`vaetx_jax.fit(sentences)`: a trained model without a config."""
 
 import contextlib
+import dataclasses
 import io
 import pathlib
 import shutil
@@ -71,7 +72,7 @@ def fit(
       KeyboardInterrupt: it was stopped; with a `workdir`, the same call resumes it.
     """
     default = _default(model, encoder)
-    chosen = _settings(default, {**(config or {}), **_dotted(default, settings)})
+    chosen = _settings(default, {**_mapping(config), **_dotted(default, settings)})
     corpus = columns_of(sentences, labels, Fields.of(*_take_columns(chosen)))
     keys.check_local("workdir", str(workdir or ""))
     temporary = workdir is None
@@ -83,13 +84,14 @@ def fit(
             stack.enter_context(workdir_lib.claim(folder))
             use_compilation_cache(cache_dir(chosen))  # the user's, so that it outlives this run
             _train(chosen, folder, corpus)
-        fitted = load(folder)
+        fitted = dataclasses.replace(load(folder), temporary=temporary)
     except BaseException:
         if temporary:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     if temporary:
-        weakref.finalize(fitted, shutil.rmtree, folder, ignore_errors=True)
+        # By its run, which models made of this one (`fit_prior`) share.
+        weakref.finalize(fitted.run, shutil.rmtree, folder, ignore_errors=True)
     return fitted
 
 
@@ -146,6 +148,20 @@ def _default(model: str | None, encoder: str | pathlib.Path | None) -> ConfigDic
     return config
 
 
+def _mapping(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The caller's `config`, which is no config file.
+
+    Raises:
+      ConfigError: it is something else than a dict.
+    """
+    if config is not None and not isinstance(config, Mapping):
+        raise ConfigError(
+            f"config = {config!r:.60}: give a dict of settings, {{'model.latent_dim': 16}}; "
+            "config files are for the commands"
+        )
+    return config or {}
+
+
 def _dotted(default: ConfigDict, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their dotted keys."""
     known = {key.replace(".", "_"): key for key in _keys(default)}
@@ -174,10 +190,10 @@ def _settings(config: ConfigDict, chosen: Mapping[str, Any]) -> ConfigDict:
             # A scalar of numpy is what Python has for it.
             keys.set_value(config, key, value.item() if isinstance(value, np.generic) else value)
         except (TypeError, ValueError):
-            default = keys.value_of(config, key)
-            wanted = "" if default is None else f", as {default!r} is"
+            wanted = keys.type_of(config, key).__name__
             raise ConfigError(
-                f"config.{key} = {value!r}: of the wrong type ({type(value).__name__}){wanted}"
+                f"config.{key} = {value!r}: of the wrong type, {type(value).__name__} instead of "
+                f"{wanted}"
             ) from None
     keys.expand_paths(config)
     validation.validate(config)

@@ -18,10 +18,13 @@ class SentenceVectors(TransformerMixin, BaseEstimator):
 
         make_pipeline(SentenceVectors("runs/mine"), LogisticRegression()).fit(sentences, labels)
 
+    A pickle of it (`joblib.dump`, `n_jobs`) holds the path of the model's folder, its step and its
+    prior, and no parameters, which are read from the folder again; a model in a temporary folder
+    is refused.
+
     Args:
       model: a folder of a trained run or made by `export`, or a `TextModel`; None: `fit` trains one
-        on the sentences it is given. With several processes (`n_jobs`) give a folder: a model on a
-        device cannot be sent to another process.
+        on the sentences it is given.
       deviation: appends the posterior's standard deviations to its means: 2 Z columns.
       settings: of `vaetx_jax.fit`, where it trains: {"model_latent_dim": 16, "verbose": False}.
 

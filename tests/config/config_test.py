@@ -312,7 +312,7 @@ def test_a_file_that_is_no_config_is_refused_by_its_name(kept, text):
 
 
 def test_a_folder_without_a_config_is_told_from_a_broken_one(tmp_path):
-    with pytest.raises(UserError, match=r"no config\.json here.*--workdir"):
+    with pytest.raises(UserError, match=r"no config\.json here.*give the workdir"):
         read_config(tmp_path / "config.json")
 
 

@@ -318,8 +318,22 @@ def test_a_folder_for_the_output_must_be_there(command, tmp_path):
 
 def test_results_are_compressed_where_the_name_says_so(command, tmp_path):
     path = tmp_path / "out.jsonl.gz"
-    assert command("reconstruct", LINES[0], "--format=jsonl", f"--output={path}")[0] == 0
+    assert command("reconstruct", LINES[0], f"--output={path}")[0] == 0
     assert json.loads(gzip.decompress(path.read_bytes()))["text"] == LINES[0]
+
+
+def test_the_name_of_the_output_says_its_format_unless_a_flag_does(command, model, tmp_path):
+    plain = model.reconstruct(LINES[:1])[0]
+    for name, flag, as_json in (
+        ("a.jsonl", (), True),
+        ("a.ndjson", (), True),
+        ("a.txt", (), False),
+        ("a.jsonl", ("--format=text",), False),
+        ("a.txt", ("--format=jsonl",), True),
+    ):
+        assert command("reconstruct", LINES[0], f"--output={tmp_path / name}", *flag)[0] == 0
+        written = (tmp_path / name).read_text(encoding="utf-8").rstrip("\n")
+        assert (json.loads(written)["reconstruction"] if as_json else written) == plain
 
 
 def test_a_dash_is_standard_output(command, model, tmp_path, monkeypatch):

@@ -109,6 +109,17 @@ def test_an_entry_that_is_no_text_is_refused_by_every_method(model, method, give
         SENTENCES[method](model, NO_LISTS_OF_TEXTS[given])
 
 
+def test_the_means_and_deviations_together_are_no_vectors(model):
+    both = model.encode(TEXTS)
+    for call in (
+        lambda: model.neighbours(TEXTS, both),
+        lambda: model.neighbours(list(both[0]), TEXTS),
+        lambda: model.decode(both),
+    ):
+        with pytest.raises(UserError, match=r"one array, the means, encode\(\.\.\.\)\[0\]"):
+            call()
+
+
 @pytest.mark.parametrize("method", GROUPS)
 def test_a_group_of_the_wrong_size_is_refused(model, method):
     for groups in (TEXTS, [["one"]], [TEXTS + TEXTS]):

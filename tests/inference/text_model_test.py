@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import itertools
 import math
+import pickle
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import vaetx_jax
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import sentences as sentences_lib
 from vaetx_jax.inference.batching import BATCH, length_classes, rows_by_length
+from vaetx_jax.inference.latent_prior import LatentPrior
 from vaetx_jax.inference.loading import init_untrained, load
 from vaetx_jax.metrics import estimator as estimator_lib
 
@@ -349,7 +351,29 @@ def test_a_model_can_be_a_key(model, trained):
 
 
 def test_a_model_is_its_own_copy(model):
-    assert copy.deepcopy(model) is model
+    assert copy.deepcopy(model) is model and copy.copy(model) is model
+
+
+def test_a_pickle_of_a_model_refers_to_its_folder_and_step(model, trained, monkeypatch):
+    monkeypatch.chdir(trained.parent)
+    packed = pickle.dumps(load(trained.name))  # by a relative path
+    assert len(packed) < 1_000 and str(trained).encode() in packed
+    monkeypatch.chdir("/")
+    again = pickle.loads(packed)
+    assert (again.step, again.source) == (model.step, model.source)
+    np.testing.assert_array_equal(again.encode(SENTENCES)[0], model.encode(SENTENCES)[0])
+
+
+def test_a_pickle_of_a_model_holds_its_prior(model):
+    prior = LatentPrior(np.ones(1), np.full((1, 4), 3.0), np.eye(4)[None])
+    again = pickle.loads(pickle.dumps(dataclasses.replace(model, prior=prior)))
+    np.testing.assert_array_equal(again.prior.mean_KxZ, prior.mean_KxZ)
+
+
+def test_a_pickle_of_a_model_at_a_url_refers_to_the_url(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("VAETX_CACHE", str(tmp_path))
+    packed = pickle.dumps(load(trained.as_uri()))
+    assert trained.as_uri().encode() in packed
 
 
 @pytest.mark.parametrize("max_len", [3, 8, 9, 40, 64, 256, 500])

@@ -191,3 +191,13 @@ def test_latents_that_are_not_finite_are_refused(model):
     spoilt = jax.tree.map(lambda x: x * np.float32("nan"), model.variables)
     with pytest.raises(UserError, match="not finite"):
         probing.run_probe(dataclasses.replace(model, variables=spoilt))
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
+    model, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    run = dataclasses.replace(model.run, folder=tmp_path / "file")
+    monkeypatch.setattr(probing, "_collect_inputs", lambda *_: pytest.fail("it was computed"))
+    with pytest.raises(OSError, match=r"file/probe-.*\.json"):
+        probing.run_probe(dataclasses.replace(model, run=run))

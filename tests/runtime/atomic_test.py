@@ -8,6 +8,7 @@ import pytest
 from vaetx_jax.runtime.atomic import (
     atomic_folder,
     atomic_path,
+    check_writable,
     open_atomic,
     remove,
     rename_folder,
@@ -29,6 +30,14 @@ def test_a_file_is_written_and_written_over(tmp_path):
     write_text(path, "two — ü\n")
     assert path.read_text(encoding="utf-8") == "two — ü\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_known_before_and_by_its_own_name(tmp_path):
+    check_writable(tmp_path / "note.txt")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError) as caught:
+        check_writable(tmp_path / "nowhere" / "note.txt")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "note.txt")
 
 
 @pytest.mark.parametrize("error", FAILURES)

@@ -205,6 +205,11 @@ def test_a_rows_value_of_another_type_is_refused_with_row_and_key():
         cells_of(small_study((row,)))
 
 
+def test_true_is_no_number():
+    with pytest.raises(ConfigError, match=r"config.run: train.epochs = True: True is no number"):
+        cell_of(**{"train.epochs": True})
+
+
 def test_wrong_settings_of_a_cell_are_refused_before_anything_is_trained():
     with pytest.raises(ConfigError, match=r"grammar-vae_gru-cyclic-z64-s0:\n.*model.preset"):
         cells_of(small_study(**{"model.preset": "modern"}))

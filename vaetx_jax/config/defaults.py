@@ -194,9 +194,7 @@ def default_config(model: str = "vae_transformer") -> ConfigDict:
       ConfigError: there is no such model.
     """
     if model not in MODELS:
-        raise ConfigError(
-            f"model {model!r} (behind the colon of --config): {choices(model, MODELS)}"
-        )
+        raise ConfigError(f"model {model!r}: {choices(model, MODELS)}")
     config = ConfigDict()
     config.seed = 0  # initialisation, dropout and latent noise
     for section, declared in SECTIONS.items():

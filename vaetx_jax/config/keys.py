@@ -20,12 +20,21 @@ def value_of(config: ConfigDict, key: str) -> Any:
     return value
 
 
+def type_of(config: ConfigDict, key: str) -> type:
+    """The type of the values at a dotted key."""
+    section, _, name = key.rpartition(".")
+    kind: type = (value_of(config, section) if section else config).get_type(name)
+    return kind
+
+
 def set_value(config: ConfigDict, key: str, value: Any) -> None:
     """Sets the value at a dotted key.
 
     Raises:
       TypeError, ValueError: it is of the wrong type.
     """
+    if isinstance(value, bool) and type_of(config, key) in (int, float):
+        raise TypeError(f"{value} is no number")  # a ConfigDict takes it for 1 or 0
     section, _, name = key.rpartition(".")
     (value_of(config, section) if section else config)[name] = value
 

@@ -36,7 +36,7 @@ def read_config(path: pathlib.Path) -> ConfigDict:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{path.parent}: no config.json here, so this is not the work folder of a run; "
-            "give the folder that --workdir named in training"
+            "give the workdir of the training"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise UserError(f"{path}: not a config of this project ({error})") from error

@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vaetx_jax.config.defaults import default_config
-from vaetx_jax.config.keys import flatten
+from vaetx_jax.config.keys import flatten, set_value
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.annealing import ANNEALINGS
 from vaetx_jax.models.presets import MODELS, has_latent
@@ -151,8 +151,7 @@ def set_keys(run: ConfigDict, settings: Any, where: str) -> None:
       ConfigError: a value is of another type than the key's.
     """
     for key, value in settings:
-        section, _, name = key.rpartition(".")
         try:
-            (run[section] if section else run)[name] = value
+            set_value(run, key, value)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{where}: {key} = {value!r}: {error}") from error

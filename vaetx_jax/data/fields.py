@@ -21,6 +21,11 @@ _TEXT_NAMES |= {"body", "tweet", "document", "description", "title", "headline",
 _TEXT_NAMES |= {"utterance", "smiles", "sequence", "input"}
 _LABEL_NAMES = {"label", "labels", "class", "category", "sentiment", "target", "topic", "intent"}
 _LABEL_NAMES |= {"polarity", "rating", "score", "split", "gold_label", "output"}
+# What these two settings are called where no config is given.
+_OTHER_NAMES = (
+    "(as arguments of fit data_text_column and data_label_column, as flags of a command without "
+    "--config --text_column and --label_column)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,11 +227,8 @@ def unnamed_heading(name: str, heading: Sequence[str]) -> UserError:
 
 
 def how_to_choose(text: str, label: str) -> str:
-    """The settings, and the flags, that choose two columns."""
-    return (
-        f"data.text_column={text} data.label_column={label} (or, for a command without --config, "
-        f"--text_column={text} --label_column={label})"
-    )
+    """The settings that choose two columns."""
+    return f"data.text_column={text} data.label_column={label} {_OTHER_NAMES}"
 
 
 def _find(names: Sequence[str], key: str) -> int | None:
@@ -249,8 +251,7 @@ def _no_column(name: str, names: Sequence[str], key: str, *, named: bool) -> Use
             "line must name the columns, separated by commas; name"
         )
     return UserError(
-        f"{problem} the columns to read with data.text_column and data.label_column (or, for a "
-        "command without --config, --text_column and --label_column)."
+        f"{problem} the columns to read with data.text_column and data.label_column {_OTHER_NAMES}."
     )
 
 

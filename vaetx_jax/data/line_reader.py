@@ -49,7 +49,8 @@ from vaetx_jax.data.fields import (
 )
 
 DATASET = "dataset"  # a kind that no name ends in
-KINDS = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".parquet")
+JSON_KINDS = (".jsonl", ".ndjson")
+KINDS = (".txt", ".tsv", ".csv", *JSON_KINDS, ".parquet")
 HEADING_LINES = "heading lines"  # what `read_lines` counts under
 _NO_LABELS: Mapping[str, str] = types.MappingProxyType({})
 
@@ -132,7 +133,7 @@ def read_lines(
     elif kind == ".tsv" and columns == 1:
         lines = _sound(name, decoded_lines(source), on_error)
         found = _tsv_lines(name, lines, fields, on_error, counts)
-    elif kind in (".jsonl", ".ndjson"):
+    elif kind in JSON_KINDS:
         lines = _sound(name, decoded_lines(source), on_error)
         found = _json_lines(name, lines, fields, keys, on_error)
     else:

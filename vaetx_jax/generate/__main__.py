@@ -15,9 +15,9 @@ Sentences are words of the command (quote them), or the lines of --input=FILE (.
 .jsonl or .parquet, each also .gz, or hf://NAME), or of standard input. A file is read by the
 columns of the run's own corpus where it has them, else by text and label; --text_column=NAME says
 another. interpolate takes two sentences, analogy three: as words, or on one line with tabs between.
---output=FILE writes a file instead; --format=jsonl gives all fields. encode writes .npy (the means)
-or .parquet (lines, means, deviations) by the file's name, in constant memory. A line that cannot be
-read is fatal, or left out with --on_error=skip.
+--output=FILE writes a file instead, in the format of its name: .jsonl gives all fields, as
+--format=jsonl does. encode writes .npy (the means) or .parquet (lines, means, deviations) as well,
+in constant memory. A line that cannot be read is fatal, or left out with --on_error=skip.
 """
 
 from vaetx_jax.runtime import signals
@@ -40,7 +40,7 @@ from absl import flags
 from vaetx_jax import command_line
 from vaetx_jax.data.decoded_lines import LineError
 from vaetx_jax.data.fields import Fields
-from vaetx_jax.data.line_reader import Line, read_lines
+from vaetx_jax.data.line_reader import JSON_KINDS, Line, kind_of, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.generate import results_file, vector_files
 from vaetx_jax.generate.tasks import SCORE_HEADING, STEER, TASKS, encode_windows
@@ -70,7 +70,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     string("checkpoint", "best", "The checkpoint to use: best, last or a step.")
     string("input", None, "A file of sentences; - is standard input.")
     string("output", results_file.STANDARD_OUTPUT, "A file for the results; - is standard output.")
-    choice("format", None, ["text", "jsonl"], "The format of the output; text by default.")
+    choice(
+        "format",
+        None,
+        ["text", "jsonl"],
+        "The format of the output; by default that of its name, else text.",
+    )
     choice(
         "input_format", None, list(_KINDS), "The format of the input; by default that of its name."
     )
@@ -131,7 +136,7 @@ def main(words: Sequence[str]) -> int | None:
     if vector_kind:
         _write_vectors(model, lines, vector_kind)
         return None
-    as_json = flags.FLAGS.format == "jsonl"
+    as_json = _is_json()
     with results_file.open_results(flags.FLAGS.output) as stream:
         if name == "score" and not as_json:
             stream.write(SCORE_HEADING + "\n")
@@ -224,6 +229,13 @@ def _on_error(error: LineError) -> None:
     if flags.FLAGS.on_error == "fatal":
         raise UserError(f"{error} (--on_error=skip leaves such lines out)")
     print(f"note: {error}; left out", file=sys.stderr)
+
+
+def _is_json() -> bool:
+    """Whether the results are JSON: as --format says, else as the output's name does."""
+    if flags.FLAGS.format:
+        return bool(flags.FLAGS.format == "jsonl")
+    return kind_of(flags.FLAGS.output) in JSON_KINDS
 
 
 def _vector_kind() -> str | None:

@@ -18,6 +18,7 @@ from vaetx_jax.errors import ConfigError, UserError
 T = TypeVar("T")
 
 MAX_SEED = 2**63 - 1
+_ONE_ARRAY = "they are given as one array, the means, encode(...)[0]"
 
 
 def check_sentences(sentences: Any) -> Sequence[str]:
@@ -38,9 +39,10 @@ def check_sentences(sentences: Any) -> Sequence[str]:
         sentences = list(sentences)
     for number, text in enumerate(sentences):
         if not isinstance(text, str):
+            hint = f". If vectors are meant: {_ONE_ARRAY}" if is_numeric(text) else ""
             raise UserError(
                 f"sentence {number} (counted from 0) is {text!r:.60}, a {type(text).__name__}; "
-                "each must be a str"
+                f"each must be a str{hint}"
             )
         if not text.isascii():
             _check_encodable(number, text)
@@ -128,7 +130,8 @@ def check_latents(z: Any, width: int, what: str = "latents") -> np.ndarray:
         z_NxZ = z_NxZ.reshape(0, width)
     if z_NxZ.ndim != 2 or z_NxZ.shape[1] != width:
         shape = list(z_NxZ.shape)
-        raise UserError(f"{what} of the shape {shape}: they must be [N, {width}]")
+        hint = f"; {_ONE_ARRAY}" if isinstance(z, tuple) else ""
+        raise UserError(f"{what} of the shape {shape}: they must be [N, {width}]{hint}")
     bad = np.flatnonzero(~np.isfinite(z_NxZ).all(axis=1))
     if len(bad):
         raise UserError(

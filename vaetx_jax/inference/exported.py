@@ -187,8 +187,10 @@ def _portable(run: Run) -> Any:
 
 def _no_corpus(folder: pathlib.Path) -> NoReturn:
     raise UserError(
-        f"{folder}: this model was exported without its corpus; give the sentences as a file "
-        "(evaluate and probe --data=FILE, explore --sentences=FILE)"
+        f"{folder}: this model was exported without its corpus. The commands evaluate and probe "
+        "take sentences by --data=FILE, explore by --sentences=FILE. To sample by a label and to "
+        "fit a prior, load the folder of the run; a prior that is saved there "
+        "(fit_prior(save=True)) is exported with the model"
     )
 
 

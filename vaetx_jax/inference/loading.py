@@ -1,8 +1,11 @@
 """Loading a trained model: from a run, an export, an object store or the hub."""
 
+import copyreg
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -10,6 +13,7 @@ from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.errors import DamagedError, UserError
 from vaetx_jax.inference import exported, hub
 from vaetx_jax.inference.arguments import check_integer
+from vaetx_jax.inference.latent_prior import LatentPrior
 from vaetx_jax.inference.prior_file import load_prior
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.models import text_vae
@@ -80,3 +84,28 @@ def init_untrained(run: Run, *, seed: int) -> TextModel:
     make = functools.partial(text_vae.init, run.model)
     variables = jax.jit(make, out_shardings=replicated(run.mesh))(jax.random.key(seed))
     return TextModel(run, variables, 0, "untrained")
+
+
+def reopen(folder: str, step: int, source: str, prior: LatentPrior | None) -> TextModel:
+    """The model that a pickle refers to."""
+    model = load(folder, checkpoint=step)
+    return dataclasses.replace(model, source=source, prior=prior)
+
+
+def _reduce(model: TextModel) -> tuple[Callable[..., TextModel], tuple[Any, ...]]:
+    """How a model is pickled: by where it is read again.
+
+    Raises:
+      UserError: it is in a temporary folder.
+    """
+    if model.temporary:
+        raise UserError(
+            "this model was fitted without a workdir: its folder is temporary, so that neither a "
+            "file nor another process can refer to it; give fit a workdir, or export the model "
+            "and load the export"
+        )
+    folder = work_folder.url_of(model.run.folder) or str(model.run.folder.resolve())
+    return reopen, (folder, model.step, model.source, model.prior)
+
+
+copyreg.pickle(TextModel, _reduce)  # not a method of it: `load` needs its module

@@ -52,12 +52,16 @@ class TextModel:
     and `score`, and refuses the rest. The `stream_` methods take and yield one result after the
     other, in constant memory; they read a few thousand sentences ahead.
 
+    A pickle of a model holds its folder's path, its step and its prior, but no parameters: these
+    are read from the folder again (`inference.loading`).
+
     Attributes:
       run: its config, tokenizer and model.
       variables: its parameters, and the other collections that it may have.
       step: the number of updates that made them.
       source: which checkpoint it is, in words: 'best', 'last' or 'untrained', for example.
       prior: what `sample` draws latents from; None: N(0, I).
+      temporary: whether its folder is deleted with it, as after `fit` without a `workdir`.
     """
 
     run: Run
@@ -65,14 +69,18 @@ class TextModel:
     step: int
     source: str
     prior: LatentPrior | None = None
+    temporary: bool = False
 
     def __repr__(self) -> str:
         latent = f"latent {self.latent_dim}" if self.latent_dim else "a language model"
         name, folder = self.run.config.model.name, str(self.run.folder)
         return f"<TextModel {name}, {latent}, step {self.step} ({self.source}) of {folder!r}>"
 
+    def __copy__(self) -> "TextModel":
+        return self  # it never changes
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "TextModel":
-        return self  # it never changes; scikit-learn copies what its estimators are given
+        return self  # scikit-learn copies what its estimators are given
 
     def on_local_devices(self) -> "TextModel":
         """The same model on this process's devices alone: using it waits for no other process."""

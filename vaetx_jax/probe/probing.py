@@ -19,7 +19,7 @@ from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.probe.baselines import text_features
 from vaetx_jax.probe.classifiers import Latents
 from vaetx_jax.probe.label_field import ProbeInputs, probe_field
-from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.runtime.atomic import check_writable, write_text
 from vaetx_jax.runtime.console import Progress
 from vaetx_jax.settings import closest
 
@@ -47,9 +47,11 @@ def run_probe(
     Raises:
       UserError: a language model, a corpus without labels or without this one, or latents that are
         not finite.
+      OSError: the folder cannot be written; said before anything is computed.
     """
     run, settings = model.run, model.run.config.probe
     fields = _select_fields(model, fields)
+    check_writable(result_path(model, data))
     inputs = _collect_inputs(model, fields)
     names = run.corpus.label_fields
     result = {

@@ -58,13 +58,13 @@ def claim(folder: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise UserError(f"--workdir={folder}: this is a file; give a folder") from None
+        raise UserError(f"{folder}: this is a file; give a folder") from None
     lock = filelock.FileLock(folder / LOCK)
     try:
         _acquire(lock, folder, wait)
     except filelock.Timeout:
         raise UserError(
-            f"--workdir={folder}: another run is in this folder; wait for it or give another one"
+            f"{folder}: another run is in this folder; wait for it or give another one"
         ) from None
     try:
         yield
@@ -115,8 +115,7 @@ def _check_is_run(folder: pathlib.Path) -> None:
     stored.read_config(folder / CONFIG)
     if (folder / CHECKPOINTS).is_symlink() or any(folder.glob("*.safetensors")):
         raise UserError(
-            f"--workdir={folder}: there is a model in it, but no checkpoint of a run; give another "
-            "folder"
+            f"{folder}: there is a model in it, but no checkpoint of a run; give another folder"
         )
 
 
@@ -138,7 +137,7 @@ def check_config(folder: pathlib.Path, config: ConfigDict) -> list[str]:
         refused = {k: c for k, c in changes.items() if not k.startswith(_MAY_CHANGE)}
         if refused:
             raise UserError(
-                f"--workdir={folder}: the run in this folder has other settings:\n"
+                f"{folder}: the run in this folder has other settings:\n"
                 + "\n".join(
                     f"  config.{k}: {old!r} there, {new!r} now" for k, (old, new) in refused.items()
                 )
@@ -202,10 +201,10 @@ def compare_corpus(
     """
     if before != {"corpus": name, "fingerprint": fingerprint}:
         raise UserError(
-            f"--workdir={folder}: the corpus {name} is not the one this run began with "
+            f"{folder}: the corpus {name} is not the one this run began with "
             f"(fingerprint {before.get('fingerprint', '?')} there, {fingerprint} now); "
-            "restore the old files (and give the command from the same folder, if their "
-            "paths are relative), or give another folder for a new run"
+            "give the old sentences again or restore their files (relative paths count from the "
+            "current folder), or give another folder for a new run"
         )
 
 

@@ -56,6 +56,20 @@ def write_text(path: pathlib.Path, text: str) -> None:
         stream.write(text)
 
 
+def check_writable(path: pathlib.Path) -> None:
+    """Tries to write beside a file, before its content is computed for minutes.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    temporary = _temporary(path)
+    try:
+        temporary.touch()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    temporary.unlink()
+
+
 @contextlib.contextmanager
 def atomic_folder(folder: pathlib.Path, *, replace: bool = False) -> Iterator[pathlib.Path]:
     """A new folder to fill, which takes the name `folder` when the block ends.

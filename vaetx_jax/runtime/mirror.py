@@ -46,6 +46,11 @@ class Mirror:
         self._sent: dict[str, Stamp] = {}  # files, and the manifests of checkpoints
         self.progressed = time.monotonic()  # when the store last took something
 
+    @property
+    def url(self) -> str:
+        """Of the copy in the store."""
+        return self._store.url
+
     def fetch(self, *, keep: bool) -> None:
         """Makes this machine's folder what the store has, before a run starts in it.
 

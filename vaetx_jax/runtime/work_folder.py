@@ -231,6 +231,11 @@ def open_to_read(given: str) -> pathlib.Path:
     return path
 
 
+def url_of(folder: pathlib.Path) -> str:
+    """The URL whose copy `open_to_read` gave; empty for any other folder."""
+    return _READ[folder].url if folder in _READ else ""
+
+
 def complete(checkpoint: pathlib.Path) -> None:
     """Brings the files of a checkpoint of a folder that `open_to_read` gave; does nothing else.
 

@@ -116,7 +116,7 @@ def _cell(config: ConfigDict, corpus: str, row: Row, seed: int) -> Cell:
     run = cell_config(corpus, row.model, row.annealing, study.latent_dim, seed)
     for key, (_, value) in keys.differences(default_config(), config.run).items():
         if _has(row, config.run, key):
-            keys.set_value(run, key, value)
+            set_keys(run, [(key, value)], "config.run")
     if study.epochs[corpus]:
         run.train.epochs, run.train.steps = study.epochs[corpus], 0
     set_keys(run, row.settings, f"the row {row.title} of config.study")

@@ -63,7 +63,7 @@ class Checkpoints:
         for name in ("absl", "asyncio"):
             logging.getLogger(name).addFilter(is_relevant)
         if not writable and not folder.is_dir():
-            raise UserError(f"{folder}: no checkpoints here; train first or give another --workdir")
+            raise UserError(f"{folder}: no checkpoints here; train first or give another folder")
         self.folder = folder.resolve()  # orbax wants absolute paths
         self._writable, self._freeze = writable, freeze
         # The first process looks for all: they must agree, and each file is read once.
@@ -326,4 +326,7 @@ def choose(checkpoints: Checkpoints, wanted: str) -> tuple[int, str]:
     if wanted.isdecimal() and int(wanted) in steps:
         return int(wanted), "chosen"
     available = ", ".join(map(str, steps))
-    raise UserError(f"--checkpoint={wanted}: take best, last or one of the steps {available}")
+    raise UserError(
+        f"{checkpoints.folder}: no checkpoint {wanted!r}; take best, last or one of the steps "
+        f"{available}"
+    )
