@@ -324,6 +324,8 @@ def test_the_cache_is_where_the_config_the_environment_or_the_home_says(monkeypa
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("VAETX_CACHE", raising=False)
     assert stored.cache_dir(default_config()) == tmp_path / ".cache" / "vaetx_jax"
+    monkeypatch.setenv("VAETX_CACHE", "")
+    assert stored.cache_dir(default_config()) == tmp_path / ".cache" / "vaetx_jax"
     monkeypatch.setenv("VAETX_CACHE", str(tmp_path / "environment"))
     assert stored.cache_dir(default_config()) == tmp_path / "environment"
     chosen = changed({"data.cache_dir": "~/chosen"})
