@@ -49,6 +49,13 @@ def parent(config, key):
     return keys.value_of(config, key.rpartition(".")[0]) if "." in key else config
 
 
+def test_none_in_the_place_of_a_number_is_refused_by_its_key():
+    config = changed({"train.steps": None, "seed": None, "model.dim": None, "train.decay": None})
+    assert complaints(config) == [
+        f"config.{key} = None: must be a number" for key in ("model.dim", "seed", "train.steps")
+    ]
+
+
 # Defaults and presets ---------------------------------------------------------------------------
 
 
