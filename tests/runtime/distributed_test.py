@@ -214,6 +214,7 @@ import numpy as np
 from tests.helpers.tiny_run import tiny_config
 from vaetx_jax import command_line
 from vaetx_jax.config.living_latent import keep_latent_alive
+from vaetx_jax.data.corpora.splits import SPLITS
 from vaetx_jax.run.run import create_run
 from vaetx_jax.runtime import distributed
 from vaetx_jax.training.statistics import SplitStatistics
@@ -224,7 +225,7 @@ def main():
     config, folder = tiny_config(pathlib.Path("HOME/cache")), pathlib.Path("HOME/run")
     keep_latent_alive(config)
     config.data.groups, config.train.steps = 1, 4
-    distributed.first_does(lambda: [create_run(config, folder).split(s) for s in ("train", "valid")])
+    distributed.first_does(lambda: [*map(create_run(config, folder).split, SPLITS)])
     run = create_run(config, folder)
     trainer = Trainer(run)
     variables = trainer.run(trainer.start_state()[0]).variables

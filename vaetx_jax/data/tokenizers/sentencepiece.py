@@ -1,9 +1,9 @@
 """Tokenizers trained on the corpus: byte-pair encoding or a unigram model, by sentencepiece.
 
 Nothing is normalised, so that a sentence comes back as it was, double spaces, tabs and the names of
-special tokens included. Three exceptions: a character that the training text lacked becomes `[UNK]`,
-and so does U+2585, which sentencepiece keeps for itself; U+2581, its own mark for a space, comes
-back as a space.
+special tokens included. Three exceptions: a character that the training text lacked becomes
+`[UNK]`, and so does U+2585, which sentencepiece keeps for itself; U+2581, its own mark for a space,
+comes back as a space.
 """
 
 import collections
