@@ -49,6 +49,13 @@ def parent(config, key):
     return keys.value_of(config, key.rpartition(".")[0]) if "." in key else config
 
 
+def test_none_in_the_place_of_a_number_is_refused_by_its_key():
+    config = changed({"train.steps": None, "seed": None, "model.dim": None, "train.decay": None})
+    assert complaints(config) == [
+        f"config.{key} = None: must be a number" for key in ("model.dim", "seed", "train.steps")
+    ]
+
+
 # Defaults and presets ---------------------------------------------------------------------------
 
 
@@ -324,6 +331,8 @@ def test_differences_name_both_values():
 def test_the_cache_is_where_the_config_the_environment_or_the_home_says(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("VAETX_CACHE", raising=False)
+    assert stored.cache_dir(default_config()) == tmp_path / ".cache" / "vaetx_jax"
+    monkeypatch.setenv("VAETX_CACHE", "")
     assert stored.cache_dir(default_config()) == tmp_path / ".cache" / "vaetx_jax"
     monkeypatch.setenv("VAETX_CACHE", str(tmp_path / "environment"))
     assert stored.cache_dir(default_config()) == tmp_path / "environment"

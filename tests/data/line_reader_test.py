@@ -273,6 +273,21 @@ def test_a_line_of_a_million_characters_is_told(tmp_path, name, content, length)
         read(path)
 
 
+def test_a_long_cell_that_is_not_read_does_no_harm(tmp_path):
+    path = write(tmp_path, "a.csv", f'text,html\n"one","{"x" * 140_000}"\ntwo,y\n')
+    assert read(path) == [("one", None), ("two", None)]
+
+
+def test_an_empty_line_of_json_is_the_empty_sentence(tmp_path):
+    path = write(tmp_path, "a.jsonl", '{"text": "one"}\n\n"two"\n \n')
+    assert [(line.number, line.text) for line in read_lines(path)] == [
+        (1, "one"),
+        (2, ""),
+        (3, "two"),
+        (4, ""),
+    ]
+
+
 @pytest.mark.parametrize("character", ["x", "é", "😀"])
 def test_a_line_of_the_longest_length_is_read(tmp_path, character):
     text = character * MAX_CHARACTERS

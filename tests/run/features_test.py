@@ -1,6 +1,7 @@
 """The cached features of a published encoder, and what a run's folder keeps of it."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -134,6 +135,47 @@ def test_a_killed_computation_goes_on_where_it_was(cache_of, monkeypatch):
     np.testing.assert_allclose(found, whole, rtol=1e-6, atol=2e-6)
     assert batches[-1] == 70
     assert batches[before] > batches[2]  # the fourth batch was not kept, the third was
+
+
+class Killed(Exception):
+    """Stands for the kill of a process."""
+
+
+def kill_after(batches, monkeypatch):
+    """Each computation is killed after so many batches; what is done is kept after each."""
+    ticks = itertools.count(1)
+
+    def tick(self, done, text=""):
+        if next(ticks) == batches:
+            raise Killed
+
+    monkeypatch.setattr(features_lib, "_KEEP_SECONDS", -1.0)
+    monkeypatch.setattr(features_lib.Progress, "tick", tick)
+
+
+def test_a_killed_computation_starts_anew_with_other_batches(cache_of, monkeypatch):
+    """As on a machine with another number of devices: batch n is then of other sentences."""
+    whole = np.array(cache_of(corpus="whole").open("train", SPLIT))
+    monkeypatch.setattr(features_lib, "BATCH", 10)
+    kill_after(4, monkeypatch)
+    with pytest.raises(Killed):
+        cache_of().open("train", SPLIT)
+    monkeypatch.setattr(features_lib, "BATCH", 20)
+    found = cache_of().open("train", SPLIT)
+    np.testing.assert_allclose(found, whole, rtol=1e-6, atol=2e-6)
+
+
+def test_a_note_of_an_array_that_was_begun_anew_does_not_count(cache_of, monkeypatch):
+    whole = np.array(cache_of(corpus="whole").open("train", SPLIT))
+    for size, batches in ((10, 4), (20, 1)):  # the second is killed before it keeps anything
+        monkeypatch.setattr(features_lib, "BATCH", size)
+        kill_after(batches, monkeypatch)
+        with pytest.raises(Killed):
+            cache_of().open("train", SPLIT)
+    monkeypatch.setattr(features_lib, "BATCH", 10)
+    kill_after(0, monkeypatch)
+    found = cache_of().open("train", SPLIT)
+    np.testing.assert_allclose(found, whole, rtol=1e-6, atol=2e-6)
 
 
 def test_a_damaged_file_is_computed_again(cache_of, tmp_path):

@@ -66,6 +66,17 @@ def test_the_slower_of_two_processes_leaves_the_tokenizer_of_the_faster(
     assert run.tokenizer.fingerprint == load_tokenizers(tmp_path / "faster").written.fingerprint
 
 
+def test_a_damaged_tokenizer_in_the_cache_is_trained_again(recipe, tmp_path):
+    config = recipe.copy_and_resolve_references()
+    config.data.cache_dir = str(tmp_path)
+    (tmp_path / "first").mkdir()
+    expected = create_run(config, tmp_path / "first").tokenizer.fingerprint
+    (model,) = (tmp_path / "tokenizers").glob("*/sentencepiece.model")
+    model.unlink()
+    (tmp_path / "second").mkdir()
+    assert create_run(config, tmp_path / "second").tokenizer.fingerprint == expected
+
+
 def test_a_decoder_of_the_encoders_kind_has_its_tokens(recipe, tmp_path):
     config = recipe.copy_and_resolve_references()
     config.tokenizer.kind = "wordpiece"

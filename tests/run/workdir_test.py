@@ -11,7 +11,17 @@ from tests.helpers.paths import REPOSITORY
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.stored import read_config
 from vaetx_jax.errors import UserError
-from vaetx_jax.run.workdir import CONFIG, CORPUS, claim, keep_config, keep_corpus
+from vaetx_jax.run.workdir import (
+    CONFIG,
+    CORPUS,
+    DECODER,
+    ENCODER,
+    ENCODER_TOKENIZER,
+    TOKENIZER,
+    claim,
+    keep_config,
+    keep_corpus,
+)
 
 
 def changed(**changes):
@@ -145,7 +155,10 @@ def test_changed_training_is_noticed_and_kept(run_folder):
 def test_a_run_that_saved_nothing_leaves_its_folder_to_another(tmp_path):
     keep_config(tmp_path, default_config())
     keep_corpus(tmp_path, "ptb", "aa")
-    (tmp_path / "tokenizer").mkdir()
+    for name in (TOKENIZER, ENCODER_TOKENIZER):
+        (tmp_path / name).mkdir()
+    for name in (ENCODER, DECODER):  # the sizes of published parts that the other may not have
+        (tmp_path / name).write_text("{}")
     assert keep_config(tmp_path, changed(**{"data.corpus": "ptb"})) == []
     assert [path.name for path in tmp_path.iterdir()] == [CONFIG]
 

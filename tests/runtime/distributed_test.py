@@ -208,6 +208,53 @@ def test_a_state_split_over_two_processes_comes_back_on_machines_with_empty_disk
         assert len(list(work.glob(f"*/{name}/checkpoints/1/manifest.json"))) == 1
 
 
+LIVING_LATENT = """
+import pathlib
+import numpy as np
+from tests.helpers.tiny_run import tiny_config
+from vaetx_jax import command_line
+from vaetx_jax.config.living_latent import keep_latent_alive
+from vaetx_jax.data.corpora.splits import SPLITS
+from vaetx_jax.run.run import create_run
+from vaetx_jax.runtime import distributed
+from vaetx_jax.training.statistics import SplitStatistics
+from vaetx_jax.training.trainer import Trainer
+
+def main():
+    distributed.start()
+    config, folder = tiny_config(pathlib.Path("HOME/cache")), pathlib.Path("HOME/run")
+    keep_latent_alive(config)
+    config.data.groups, config.train.steps = 1, 4
+    distributed.first_does(lambda: [*map(create_run(config, folder).split, SPLITS)])
+    run = create_run(config, folder)
+    trainer = Trainer(run)
+    variables = trainer.run(trainer.start_state()[0]).variables
+    summaries = SplitStatistics.of(run).summaries(variables)
+    assert summaries.any(axis=1).all()  # of every sentence
+    kept = variables["statistics"]
+    np.testing.assert_allclose(kept["mean"], summaries.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(kept["variance"], summaries.var(axis=0), rtol=1e-4)
+
+command_line.run(main, distributed.define_flags)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_with_the_statistics_of_all_sentences(tmp_path):
+    """The recipe for a living latent: a language model first, then a standardised latent."""
+    (tmp_path / "run").mkdir()
+    script = tmp_path / "living.py"
+    script.write_text(LIVING_LATENT.replace("HOME", str(tmp_path)))
+    done = subprocess.run(
+        [sys.executable, str(layouts.LOCAL), "2", "--", sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """Runs a layout for some steps; the first is that of one device."""

@@ -1,6 +1,7 @@
 """Leases: one holder at a time, dead ones found out without a clock that both believe in."""
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -188,7 +189,10 @@ def test_a_lost_lease_is_reported_and_not_given_back(store, monkeypatch):
     assert not later.try_acquire() and later.holder == holder
 
 
-def test_a_store_that_fails_does_not_lose_the_lease(store, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [StoreError("503"), OSError(errno.ENOSPC, "No space left")], ids=["store", "full disk"]
+)
+def test_a_store_that_fails_does_not_lose_the_lease(store, monkeypatch, error):
     monkeypatch.setattr(lease_lib, "RENEW_EVERY", 0.001)
     lease, failed = Lease(store), threading.Event()
     lease.acquire()
@@ -197,7 +201,7 @@ def test_a_store_that_fails_does_not_lose_the_lease(store, monkeypatch):
     def failing(*given, **how):
         tries.append(given)
         if len(tries) < 3:
-            raise StoreError("503")
+            raise error
         failed.set()
         return write(*given, **how)
 

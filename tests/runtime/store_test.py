@@ -124,6 +124,8 @@ def test_a_disk_without_hard_links_gives_a_new_name_to_one_of_several(tmp_path, 
     assert store.write("lease", b"first", new=True)
     assert not store.write("lease", b"second", new=True)
     assert store.read("lease") == b"first" and list(store.list()) == ["lease"]
+    store.delete(["lease"])
+    assert store.write("lease", b"third", new=True)
 
 
 def test_the_end_of_a_file_and_its_time_can_be_asked_for(tmp_path):

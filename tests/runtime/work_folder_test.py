@@ -10,6 +10,7 @@ from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.runtime import uploads, work_folder
 from vaetx_jax.runtime.lease import HeldError, Lease
 from vaetx_jax.runtime.manifest import check_files
+from vaetx_jax.runtime.mirror import Mirror
 from vaetx_jax.runtime.signals import StopSignals
 from vaetx_jax.runtime.store import Store, StoreError
 from vaetx_jax.runtime.work_folder import open_to_write
@@ -76,6 +77,25 @@ def test_the_same_machine_keeps_what_it_could_not_upload(url, machine, monkeypat
     assert Store.put is put and steps_in(Store(url)) == []
     with open_to_write(url):
         pass
+    assert steps_in(Store(url)) == [10]
+
+
+def test_a_start_that_is_interrupted_keeps_what_could_not_be_uploaded(url, machine, monkeypatch):
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(self, **how):
+        raise Interrupted
+
+    with open_to_write(url) as work:
+        pass
+    save(work.path, 10)  # as a kill leaves it: here, and not there
+    with monkeypatch.context() as patch:
+        patch.setattr(Mirror, "fetch", interrupt)
+        with pytest.raises(Interrupted), open_to_write(url):
+            pytest.fail("it never comes so far")
+    with open_to_write(url) as work:
+        check_files(work.path / "checkpoints" / "10")
     assert steps_in(Store(url)) == [10]
 
 

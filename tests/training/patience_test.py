@@ -8,11 +8,12 @@ import pytest
 
 from tests.helpers.interruption import interrupt_at
 from tests.helpers.tiny_run import fit
-from tests.training.trainer_test import comparable
+from tests.training.trainer_test import comparable, unsaved_at
 from vaetx_jax import main
 from vaetx_jax.inference.loading import load
 from vaetx_jax.run.run import create_run
 from vaetx_jax.training import recorder
+from vaetx_jax.training.checkpoint import UnsavedError
 from vaetx_jax.training.patience import Patience
 from vaetx_jax.training.schedule import Schedule
 from vaetx_jax.training.trainer import StoppedError, Trainer, step_settings
@@ -88,6 +89,15 @@ def test_a_run_stops_where_it_no_longer_improves_and_says_why(impatient, tmp_pat
     assert load(tmp_path).step == 10 and load(tmp_path, checkpoint="last").step == 20
     trainer = Trainer(create_run(impatient, tmp_path))  # started again, it has nothing to do
     assert "has stopped already" in trainer.ended(20)
+
+
+def test_the_state_of_an_early_stop_is_tried_again_like_that_of_the_last_step(
+    impatient, tmp_path, monkeypatch
+):
+    tried = unsaved_at(monkeypatch, {20})
+    with pytest.raises(UnsavedError, match="the disk is full; checkpoint 15 is still the latest"):
+        fit(impatient, tmp_path)
+    assert tried == [5, 10, 15, 20, 20, 20]
 
 
 @pytest.mark.slow

@@ -222,6 +222,18 @@ def test_the_last_state_is_tried_thrice_and_the_error_says_what_is_kept(
     assert tried == [10, 20, 30, 40, 40, 40]
 
 
+def test_speeds_after_a_resume_are_of_the_steps_since(monkeypatch):
+    """The sums of the window go on, and with them the tokens of the process before."""
+    clock = iter([100.0, 110.0, 120.0])
+    monkeypatch.setattr(recorder.time, "monotonic", lambda: next(clock))
+    window = recorder._Window(45)
+    assert window.rates(50, 5_000.0, 50.0) == {
+        "perf/steps_per_second": 0.5,
+        "perf/tokens_per_second": 50.0,
+    }
+    assert window.rates(100, 5_000.0, 49.0)["perf/tokens_per_second"] == 500.0  # one was skipped
+
+
 def test_warm_start_takes_the_best_parameters_of_another_run(config, trained, tmp_path):
     warm = config.copy_and_resolve_references()
     warm.train.init_from = str(trained)

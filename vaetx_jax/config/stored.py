@@ -1,7 +1,6 @@
 """A config on disk, and the cache folder that it names."""
 
 import json
-import os
 import pathlib
 
 from ml_collections import ConfigDict
@@ -9,12 +8,12 @@ from ml_collections import ConfigDict
 from vaetx_jax.config.defaults import default_config
 from vaetx_jax.config.validation import validate
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.runtime.paths import cache_root
 
 
 def cache_dir(config: ConfigDict) -> pathlib.Path:
     """`data.cache_dir`, else $VAETX_CACHE, else ~/.cache/vaetx_jax."""
-    chosen = config.data.cache_dir or os.environ.get("VAETX_CACHE", "~/.cache/vaetx_jax")
-    return pathlib.Path(chosen).expanduser().resolve()
+    return cache_root(config.data.cache_dir)
 
 
 def to_json(config: ConfigDict) -> str:

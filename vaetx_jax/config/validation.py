@@ -5,8 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vaetx_jax.config.defaults import SECTIONS, OptimizerSettings
-from vaetx_jax.config.keys import value_of
+from vaetx_jax.config.defaults import SECTIONS, OptimizerSettings, default_config
+from vaetx_jax.config.keys import flatten, value_of
 from vaetx_jax.errors import ConfigError
 from vaetx_jax.losses.elbo import Objective
 from vaetx_jax.models import bert
@@ -32,6 +32,8 @@ def validate(config: ConfigDict) -> None:
     """
     if "data" not in config:
         raise ConfigError("--config: this is not the config of a run; those are in configs/")
+    if unset := _missing_numbers(config):
+        raise ConfigError("\n".join(f"config.{key} = None: must be a number" for key in unset))
     problems: list[str] = []
 
     def rule(key: str, holds: bool, must: str) -> None:
@@ -90,6 +92,14 @@ def validate(config: ConfigDict) -> None:
         _check_model(config, rule)
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _missing_numbers(config: ConfigDict) -> list[str]:
+    """The keys that are None, which no rule can be checked against, and by default a number."""
+    defaults = flatten(default_config().to_dict())
+    numbers = {key for key, value in defaults.items() if type(value) in (int, float)}
+    numbers -= {"model.latent_dim"}  # a language model has none
+    return [k for k, value in flatten(config.to_dict()).items() if value is None and k in numbers]
 
 
 def _check_model(config: ConfigDict, rule: Any) -> None:

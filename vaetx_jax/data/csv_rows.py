@@ -5,8 +5,17 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from vaetx_jax.data.decoded_lines import DecodedLine, LineError, cr_line_ends, too_long
+from vaetx_jax.data.decoded_lines import (
+    MAX_BYTES,
+    DecodedLine,
+    LineError,
+    cr_line_ends,
+    too_long,
+)
 from vaetx_jax.errors import UserError
+
+# Python's own limit, 131,072 characters, would also hold for columns that are not read.
+csv.field_size_limit(max(MAX_BYTES, csv.field_size_limit()))
 
 
 class CsvRow(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from vaetx_jax.errors import UserError
 
 MAX_CHARACTERS = 100_000  # of a sentence; nothing longer is one
-_MAX_BYTES = 4_000_000  # of a line, with whatever it holds besides the sentence
+MAX_BYTES = 4_000_000  # of a line, with whatever it holds besides the sentence
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # The first bytes of files that are given in the place of text; no text in UTF-8 begins so.
 _NO_TEXT = {
@@ -77,11 +77,11 @@ def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
     name, number, start = name_of(source), 0, 0
     try:
         with _open(source) as stream:
-            while raw := stream.readline(_MAX_BYTES + 1):
+            while raw := stream.readline(MAX_BYTES + 1):
                 number += 1
                 if number == 1:
                     _refuse_no_text(name, raw)
-                if len(raw) <= _MAX_BYTES:
+                if len(raw) <= MAX_BYTES:
                     yield _decode(name, number, start, raw)
                     start += len(raw)
                     continue
@@ -90,7 +90,7 @@ def decoded_lines(source: Source) -> Generator[DecodedLine, None, None]:
                 yield DecodedLine(number, "", broken)
                 while not raw.endswith(b"\n"):  # the rest of the line is no line of its own
                     start += len(raw)
-                    if not (raw := stream.readline(_MAX_BYTES)):
+                    if not (raw := stream.readline(MAX_BYTES)):
                         return
                 start += len(raw)
     except (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError) as error:

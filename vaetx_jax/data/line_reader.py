@@ -286,6 +286,9 @@ def _json_lines(
 ) -> Iterator[Line]:
     def values() -> Iterator[tuple[int, Any]]:
         for number, text in lines:
+            if not text.strip():
+                yield number, [""] * len(keys)
+                continue
             try:
                 yield number, json.loads(text)
             except (ValueError, RecursionError) as error:

@@ -137,7 +137,8 @@ class FeatureCache:
             progress.tick(done, f"{folder.name}: sentences encoded")
             if time.monotonic() - kept > _KEEP_SECONDS:
                 out_NxE.flush()
-                write_text(partial / _DONE, json.dumps({"batches": i + 1, "shape": shape}))
+                note = {"batches": i + 1, "batch_size": _batch_size(), "shape": shape}
+                write_text(partial / _DONE, json.dumps(note))
                 kept = time.monotonic()
         progress.clear()
         out_NxE.flush()
@@ -155,10 +156,13 @@ def _partial(folder: pathlib.Path, shape: tuple[int, int]) -> tuple["np.memmap[A
     try:
         done = json.loads((folder / _DONE).read_text(encoding="utf-8"))
         array = np.lib.format.open_memmap(path, mode="r+")
-        if done["shape"] == list(shape) == list(array.shape) and array.dtype == np.float32:
+        fits = done["shape"] == list(shape) == list(array.shape) and array.dtype == np.float32
+        # With another number of devices the same number of batches are other sentences.
+        if fits and done["batch_size"] == _batch_size():
             return array, int(done["batches"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
+    (folder / _DONE).unlink(missing_ok=True)  # it is of an array that is overwritten
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape), 0
 
 

@@ -9,15 +9,18 @@ corpus, and `WORKDIR/encoder_tokenizer/` keeps the encoder's beside `WORKDIR/tok
 import dataclasses
 import pathlib
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from vaetx_jax.config import stored
 from vaetx_jax.data.corpora.base import Corpus
 from vaetx_jax.data.tokenizers.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from vaetx_jax.data.tokenizers.vocabulary_files import wordpiece_from_file
+from vaetx_jax.errors import UserError
 from vaetx_jax.models import bert, gpt2
 from vaetx_jax.run import workdir as workdir_lib
 from vaetx_jax.run.pretrained import PretrainedEncoder
+from vaetx_jax.runtime.atomic import remove
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +82,14 @@ def _own_tokenizer(config: ConfigDict, corpus: Corpus) -> Tokenizer:
     # The 2: before, tabs and the names of special tokens were not in the vocabulary.
     name = f"{corpus.fingerprint[:24]}-{kind}-{size}-2"
     path = stored.cache_dir(config) / "tokenizers" / name
-    if not path.is_dir():
-        tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
-        tokenizer.save(path, replace=False)  # another process may be faster, and a third may read
+    if path.is_dir():
+        try:
+            return load_tokenizer(path)
+        except UserError as error:
+            logging.warning("%s: training it again", error)
+            remove(path)
+    tokenizer = build_tokenizer(kind, size, corpus.split("train").texts, "")
+    tokenizer.save(path, replace=False)  # another process may be faster, and a third may read
     return load_tokenizer(path)
 
 

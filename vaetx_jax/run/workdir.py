@@ -100,8 +100,9 @@ def has_checkpoint(folder: pathlib.Path) -> bool:
 
 def _forget(folder: pathlib.Path) -> None:
     """Frees a folder whose run never saved a step, so that it may start with other settings."""
-    shutil.rmtree(folder / TOKENIZER, ignore_errors=True)
-    for name in (CORPUS, ENCODER):
+    for name in (TOKENIZER, ENCODER_TOKENIZER):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (CORPUS, ENCODER, DECODER):
         (folder / name).unlink(missing_ok=True)
     (folder / CONFIG).unlink()
 

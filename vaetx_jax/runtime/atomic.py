@@ -132,10 +132,14 @@ def _name_once(temporary: pathlib.Path, path: pathlib.Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        path.with_name(f".{path.name}.taken").touch(exist_ok=False)  # by one of several
-        if path.exists():
-            raise FileExistsError(path) from None
-        temporary.replace(path)
+        mark = path.with_name(f".{path.name}.taken")
+        mark.touch(exist_ok=False)  # by one of several
+        try:
+            if path.exists():
+                raise FileExistsError(path) from None
+            temporary.replace(path)
+        finally:
+            mark.unlink(missing_ok=True)  # or the name could never be given again
     else:
         temporary.unlink()
 

@@ -82,6 +82,9 @@ def start() -> None:
             f"({' '.join(str(error).split())[:300]}). Start all of them with the same command "
             "within --connect_timeout seconds; --distributed=off runs this one alone"
         ) from error
+    # Their connections are made by the first message, for which CPU processes wait 30 s at most;
+    # the first process may soon be busy for minutes, fetching a folder.
+    processes.barrier("the start")
     if not processes.is_first():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # to the end
 

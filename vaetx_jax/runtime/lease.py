@@ -215,12 +215,13 @@ class Lease:
         def renew() -> None:
             try:
                 while not end.wait(RENEW_EVERY):
-                    with contextlib.suppress(StoreError):  # the mirror says so; it is tried again
+                    # The mirror says so; it is tried again. A full disk is no StoreError.
+                    with contextlib.suppress(StoreError, OSError):
                         self.renew()
             except LostError as error:
                 on_lost(error)
             else:
-                with contextlib.suppress(StoreError):  # it will run out
+                with contextlib.suppress(StoreError, OSError):  # it will run out
                     self.release()
 
         thread = threading.Thread(target=renew, name="lease", daemon=True)

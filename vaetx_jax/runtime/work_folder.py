@@ -27,7 +27,7 @@ from vaetx_jax.runtime.console import notify
 from vaetx_jax.runtime.lease import Holder, Lease, LostError
 from vaetx_jax.runtime.manifest import MANIFEST
 from vaetx_jax.runtime.mirror import Mirror
-from vaetx_jax.runtime.paths import scheme_of
+from vaetx_jax.runtime.paths import cache_root, scheme_of
 from vaetx_jax.runtime.store import Store, StoreError, check_url, patiently
 from vaetx_jax.runtime.uploads import Uploads
 
@@ -152,6 +152,8 @@ def take_over(mirror: Mirror, folder: pathlib.Path, before: Holder | None, token
     """
     mark = folder / _HOLDER
     own = before is not None and before.token != "" and before.token == _read(mark)
+    if own:  # at once: who is interrupted here goes on from this folder, too
+        write_text(mark, token)
     patiently(lambda: mirror.fetch(keep=own))
     patiently(mirror.discard_incomplete)
     write_text(mark, token)
@@ -292,8 +294,7 @@ def _leave_nothing(store: Store) -> None:
 
 
 def _scratch_root() -> pathlib.Path:
-    cache = os.environ.get("VAETX_CACHE", "~/.cache/vaetx_jax")
-    return pathlib.Path(cache).expanduser().resolve() / "work"
+    return cache_root() / "work"
 
 
 def _scratch(url: str) -> pathlib.Path:

@@ -116,8 +116,10 @@ class Recorder:
         candidate = self._schedule.may_be_best(done)
         if self._patience and candidate and perplexity is not None:
             self._patience.add(done, perplexity)
-        pauses = SAVE_AGAIN if stopping or done == self._settings.total_steps else ()
-        self._save(state, CheckpointInfo(done, perplexity, candidate=candidate), pauses)
+        exhausted = self._patience is not None and self._patience.exhausted
+        last = stopping or exhausted or done == self._settings.total_steps
+        info = CheckpointInfo(done, perplexity, candidate=candidate)
+        self._save(state, info, SAVE_AGAIN if last else ())
         self._window.leave_out(time.monotonic() - began)
 
     def _log(self, done: int, metrics: StepMetrics) -> None:
@@ -126,7 +128,7 @@ class Recorder:
         if self._settings.skip_nonfinite:
             steps = (done - 1) % self._settings.window + 1
             row["train/skipped"] = steps - int(metrics.sums.steps)
-        row |= self._window.rates(done, float(metrics.sums.tokens))
+        row |= self._window.rates(done, float(metrics.sums.tokens), float(metrics.sums.steps))
         row["perf/padding"] = batches.padding
         if self._together > 1:
             row["perf/together"] = self._together
@@ -272,10 +274,15 @@ class _Window:
     def leave_out(self, seconds: float) -> None:
         self._left_out += seconds
 
-    def rates(self, done: int, tokens: float) -> dict[str, float]:
+    def rates(self, done: int, tokens: float, of_steps: float) -> dict[str, float]:
+        """The rates up to now; `tokens` are those of so many steps.
+
+        After a resume these are more steps than this process has taken, since the sums go on.
+        """
         now = time.monotonic()
         seconds = max(now - self._began - self._left_out, 1e-9)
         steps = done - self._done
+        tokens *= min(steps / max(of_steps, 1.0), 1.0)
         self._done, self._began, self._left_out = done, now, 0.0
         return {
             "perf/steps_per_second": steps / seconds,

@@ -61,8 +61,10 @@ class SplitStatistics:
         pending: list[tuple[jax.Array, jax.Array]] = []
         for i in range(len(batches)):
             batch = batches[i]
-            arrays = put_batch(device_arrays(batch), self._run.mesh)
-            rows_B = jax.device_put(batch["index"], replicated(self._run.mesh))
+            index = batch["index"].astype(np.int32)
+            arrays = put_batch({**device_arrays(batch), "index": index}, self._run.mesh)
+            # Of all processes: each has read its own share of the batch alone.
+            rows_B = jax.device_put(arrays.pop("index"), replicated(self._run.mesh))
             pending.append((self._encode(variables, arrays), rows_B))
             if len(pending) > 1:  # one batch late, so that the devices are never idle
                 _store(summary_NxZ, *pending.pop(0))

@@ -18,6 +18,7 @@ from vaetx_jax.data.tokenizers.tokenizers import (
     build_tokenizer,
     load_tokenizer,
     sample_texts,
+    vocabulary_for,
 )
 from vaetx_jax.data.tokenizers.vocabulary_files import gpt2_from_files, wordpiece_from_file
 from vaetx_jax.errors import ConfigError, UserError
@@ -186,6 +187,23 @@ def test_a_vocabulary_too_small_says_the_smallest(kind, size):
     with pytest.raises(ConfigError, match=f"at least {smallest}"):
         train_sentencepiece(kind, texts, size)
     assert train_sentencepiece(kind, texts, smallest).size == smallest
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_a_chosen_size_has_room_for_every_character(kind, tmp_path):
+    """Chinese has more characters than so few sentences have words."""
+    texts = ["".join(chr(0x4E00 + 40 * row + i) for i in range(40)) for row in range(12)]
+    assert vocabulary_for(texts) == 4 + 2 + 480 + 300
+    made = build_tokenizer(kind, 0, lambda: texts, tmp_path)
+    assert [made.decode(ids) for ids in made.encode(texts)] == texts
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_a_character_that_sentencepiece_reserves_costs_no_other(kind):
+    """It leaves out every sentence that holds U+2585."""
+    made = train_sentencepiece(kind, ["sun \u2584\u2585\u2586 rise"] * 3 + ["other words"] * 3, 60)
+    (ids,) = made.encode(["sun \u2584\u2585\u2586 rise"])
+    assert made.decode(ids) == "sun \u2584[UNK]\u2586 rise"
 
 
 @pytest.mark.parametrize("texts", [[], ["", "  "]])

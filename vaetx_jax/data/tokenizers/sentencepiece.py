@@ -1,8 +1,9 @@
 """Tokenizers trained on the corpus: byte-pair encoding or a unigram model, by sentencepiece.
 
 Nothing is normalised, so that a sentence comes back as it was, double spaces, tabs and the names of
-special tokens included. Two exceptions: a character that the training text lacked becomes `[UNK]`,
-and U+2581, sentencepiece's own mark for a space, comes back as a space.
+special tokens included. Three exceptions: a character that the training text lacked becomes
+`[UNK]`, and so does U+2585, which sentencepiece keeps for itself; U+2581, its own mark for a space,
+comes back as a space.
 """
 
 import collections
@@ -20,6 +21,8 @@ MODEL_FILE = "sentencepiece.model"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # ids 0..3
 # The corpora spell a rare word so: one token, not the letters of "unk".
 RARE_WORD = "<unk>"
+# sentencepiece leaves out whole sentences that hold this character, in silence.
+_RESERVED = "\u2585"
 # sentencepiece leaves longer sentences out of training, in silence; ours are at most
 # 100,000 characters, which is 400,000 bytes.
 MAX_SENTENCE_BYTES = 1_000_000
@@ -61,6 +64,12 @@ class SentencePieceTokenizer(FileTokenizer):
         return self._processor.DecodeIds(ids)
 
 
+def smallest_vocabulary(characters: set[str]) -> int:
+    """The size of a vocabulary of these characters and the special tokens alone."""
+    # The 2: RARE_WORD, and the space's mark, which is in every vocabulary.
+    return len(SPECIAL_TOKENS) + 2 + len(characters - {" "})
+
+
 def train_sentencepiece(kind: str, texts: Iterable[str], vocab_size: int) -> SentencePieceTokenizer:
     """Trains a vocabulary of at most `vocab_size` tokens; the same texts give the same model.
 
@@ -76,7 +85,7 @@ def train_sentencepiece(kind: str, texts: Iterable[str], vocab_size: int) -> Sen
         ConfigError: a vocabulary too small for the characters.
         UserError: there is no text at all.
     """
-    smallest = len(SPECIAL_TOKENS) + 3  # and RARE_WORD, the space's mark, one character
+    smallest = smallest_vocabulary({"a"})
     feed = _Feed(texts)
     model = io.BytesIO()
     try:
@@ -108,7 +117,7 @@ def _train(kind: str, feed: Iterable[str], vocab_size: int, model: io.BytesIO) -
     # tokens, in half the time and a fraction of the memory. `unigram` looks at whole sentences.
     count_words = kind == "bpe"
     words = _count_words(feed) if count_words else {}
-    sentences = [] if count_words else list(feed)
+    sentences = [] if count_words else [text.replace(_RESERVED, " ") for text in feed]
     overlooked = _overlooked_characters(words or sentences)
     needed: dict[str, Any] = {"required_chars": overlooked} if overlooked else {}
     sentencepiece.SentencePieceTrainer.Train(
@@ -145,7 +154,7 @@ def _count_words(texts: Iterable[str]) -> dict[str, int]:
     tabs = 0
     for text in texts:
         tabs += text.count("\t")
-        counts.update(text.replace("\t", " ").split(" "))
+        counts.update(text.replace("\t", " ").replace(_RESERVED, " ").split(" "))
     del counts[""]  # between two spaces
     return {**counts, "\t": tabs} if tabs else counts
 

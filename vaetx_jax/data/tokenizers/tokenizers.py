@@ -18,6 +18,7 @@ from vaetx_jax.data.tokenizers.base import read_folder
 from vaetx_jax.data.tokenizers.sentencepiece import (
     MODEL_FILE,
     SentencePieceTokenizer,
+    smallest_vocabulary,
     train_sentencepiece,
 )
 from vaetx_jax.data.tokenizers.vocabulary_files import (
@@ -133,10 +134,16 @@ def vocabulary_for(texts: Iterable[str]) -> int:
     """The size of vocabulary that suits a corpus: 4,000 for 130,000 words, 10,400 for 890,000.
 
     Fewer tokens than the usual 30,000 make a better model of a small corpus, and quicker steps.
+    Where it has no room for every character, as in Chinese, they come on top of it.
     """
-    words = sum(len(text.split()) for text in texts)
+    words, characters = 0, set[str]()
+    for text in texts:
+        words += len(text.split())
+        characters.update(text)
     size = round(WORDS_FACTOR * math.sqrt(words) / 100) * 100
-    return min(max(size, LEAST_VOCABULARY), MOST_VOCABULARY)
+    size = min(max(size, LEAST_VOCABULARY), MOST_VOCABULARY)
+    needed = smallest_vocabulary(characters)
+    return size if size >= needed else needed + size
 
 
 def sample_texts(texts: Callable[[], Iterable[str]], limit: int = SAMPLE_LIMIT) -> Iterator[str]:
