@@ -221,7 +221,17 @@ def test_a_click_together_with_new_buttons_is_answered(client, session):
     button = {"id": pick, "property": "n_clicks", "value": None}
     changed = [f"{json.dumps(pick, separators=(',', ':'))}.n_clicks", "show.n_clicks"]
     answer = ask(client, "sentence-result", *changed, picks=[button], text__value="a storm")
-    assert answer["text"]["value"] == "a storm"
+    assert answer["chosen"]["data"] == {"row": None, "text": "a storm"}
+
+
+def test_words_that_are_being_typed_stay_in_their_field(client, session):
+    shown = ask(client, "sentence-result", "show.n_clicks", text__value="a storm")
+    assert "text" not in shown, "the answer may come when there are more words"
+    kept = {"row": 3, "text": session.sentences.texts[3]}
+    anew = ask(client, "sentence-result", "metric.value", text__value="a st", chosen__data=kept)
+    assert "text" not in anew and anew["chosen"]["data"] == kept
+    cut = ask(client, "sentence-result", "show.n_clicks", text__value=" a storm ")
+    assert cut["text"]["value"] == "a storm"
 
 
 def test_a_sentence_with_markup_is_text_on_the_page(client):

@@ -25,3 +25,8 @@ def test_the_table_has_a_row_per_label(capsys):
     printed = capsys.readouterr().out
     for text in ("topic", "0.500", "0.250", "tense", "0.750", "0.625"):
         assert text in printed
+
+
+def test_brackets_of_a_label_s_name_are_printed(capsys):
+    print_probes([ProbeResult("[/topic]", 6, 0.5, 0.25)])
+    assert "[/topic]" in capsys.readouterr().out

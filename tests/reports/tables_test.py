@@ -49,3 +49,10 @@ def test_results_are_written_whole(tmp_path):
     assert json.loads(paths[0].read_text())["rows"] == [{"name": "x", "n": 1}]
     assert paths[1].read_text().startswith("# A title\n\n| name | n |\n| --- | ---: |\n| x | 1 |")
     assert "\n\nA note.\n\nMade on " in paths[1].read_text()
+
+
+def test_brackets_and_colons_of_a_name_are_no_marks_on_the_screen(capsys):
+    names = ("[draft]", "[/b]", ":smile:")
+    print_table(StudyTable(" ".join(names), names, [], [names]))
+    printed = capsys.readouterr().out
+    assert all(printed.count(name) == 3 for name in names)

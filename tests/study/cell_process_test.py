@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,6 +46,20 @@ def test_any_error_of_a_cell_is_sent_and_its_traceback_kept(monkeypatch, plain, 
     assert sent[0].error == "ZeroDivisionError: of a kind that nobody thought of"
     assert sent[0].outcome is Outcome.FAILED
     assert "in train\n" in (tmp_path / "a" / "error.txt").read_text()
+
+
+def test_a_cell_s_duration_includes_its_evaluation(monkeypatch, plain, tmp_path):
+    clock = [0.0]
+
+    def work(run):
+        clock[0] += 60.0
+
+    monkeypatch.setattr(cell_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(cell_process, "train_alone", work)
+    monkeypatch.setattr(CellRun, "finish", work)
+    sent = Sent()
+    execute(order_of(tmp_path / "a", config=plain), EventWriter(sent))
+    assert [event.seconds for event in sent] == [120.0]
 
 
 def test_a_stopped_cell_leaves_with_75(monkeypatch, plain, tmp_path):

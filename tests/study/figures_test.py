@@ -105,3 +105,49 @@ def test_language_models_alone_have_no_rate(tmp_path):
     assert (
         figures_lib.plot_rate_distortion([result_of(tmp_path, *LM)], tmp_path / "rate.png") is None
     )
+
+
+def test_a_sum_that_was_not_finite_has_no_point(tmp_path, saved_figures):
+    results = [result_of(tmp_path, *CYCLIC, nll=80.0, kl=4.0), result_of(tmp_path, *LM, nll=None)]
+    results.append(result_of(tmp_path, *CYCLIC, seed=1, kl=None))
+    figures_lib.plot_rate_distortion(results, tmp_path / "rate.png")
+    (axes,) = saved_figures[0].axes
+    names = [line.get_label() for line in axes.lines if not line.get_label().startswith("_")]
+    assert names == ["vae_transformer, cyclic"]
+
+
+@pytest.mark.parametrize("limit", ["patience", "max_steps"])
+def test_cells_that_may_end_before_their_last_epoch_are_drawn_by_steps(
+    tmp_path, saved_figures, limit
+):
+    results = [with_metrics(result_of(tmp_path, *CYCLIC, seed=seed), 10) for seed in (0, 1)]
+    results[1].cell.config.train[limit] = 100
+    figures_lib.plot_learning_curves(results, tmp_path / "curves.png", "ptb")
+    nats = saved_figures[0].axes[0]
+    assert nats.get_xlabel() == "step"
+    np.testing.assert_allclose(nats.lines[0].get_xdata(), np.arange(10, 101, 10))
+
+
+def test_many_names_stand_beside_the_panels_and_hide_no_point(tmp_path, saved_figures):
+    rows = [Row(*CYCLIC, f"row {number}") for number in range(9)]
+    results = [in_row(result_of(tmp_path, *CYCLIC, seed=n), row) for n, row in enumerate(rows)]
+    results += [
+        in_row(result_of(tmp_path, *CYCLIC, seed=n, corpus="air"), row)
+        for n, row in enumerate(rows[:2])
+    ]
+    figures_lib.plot_rate_distortion(results, tmp_path / "rate.png")
+    figure = saved_figures[0]
+    assert [axes.get_legend() for axes in figure.axes] == [None, None]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [row.name for row in rows]
+    right = max(axes.get_window_extent().x1 for axes in figure.axes)
+    assert right < legend.get_window_extent().x0 and legend.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize(("name", "shown"), [("US$_$", r"US\$_\$"), ("_one", " _one")])
+def test_a_name_is_no_formula_and_is_not_left_out(tmp_path, saved_figures, name, shown):
+    result = in_row(with_metrics(result_of(tmp_path, *CYCLIC), 10), Row(*CYCLIC, name))
+    figures_lib.plot_learning_curves([result], tmp_path / "curves.png", "ptb")
+    figures_lib.plot_rate_distortion([result], tmp_path / "rate.png")
+    for figure in saved_figures:
+        assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == [shown]

@@ -42,3 +42,9 @@ def test_the_page_is_one_file_that_needs_nothing_else(tmp_path):
 def test_the_page_of_a_language_model_names_no_latent_figures(tmp_path):
     page = write_html(tmp_path / "r.html", "T", [TABLE], [], [result_of(tmp_path, *LM)])
     assert "ppl_elbo 75.00</summary>" in page.read_text()
+
+
+def test_a_figure_that_was_not_finite_is_a_dash(tmp_path):
+    result = result_of(tmp_path, *CYCLIC, kl=None, mi=None, ppl_elbo=None)
+    page = write_html(tmp_path / "r.html", "T", [TABLE], [], [result])
+    assert "ppl_rec 70.00, ppl_elbo –, KL –, MI –, 5 active units</summary>" in page.read_text()

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from vaetx_jax.config.defaults import default_config
+from vaetx_jax.inference.reference import OWN
 from vaetx_jax.study.seal import (
     EVALUATION,
     PROBE,
@@ -143,3 +144,25 @@ def test_a_cell_set_aside_takes_no_others_place(sealed):
     second = sealed.with_name(names[2])
     assert (second / "number").read_text() == "1"
     assert (sealed.with_name(names[0]) / SEAL).exists()
+
+
+def test_text_that_is_asked_for_later_is_evaluated_later(sealed):
+    def wanted(metrics):
+        (sealed / EVALUATION).write_text(json.dumps(metrics))
+        seal(sealed, {})
+        return condition(sealed, iw_samples=50, protocol=None, text=True)[0]
+
+    brief = {"iw_samples": 50, "text": {"distinct_1": 0.5}}
+    assert wanted({"iw_samples": 50}) is wanted(brief) is Condition.STALE_METRICS
+    assert wanted({"iw_samples": 50, "text": {"sentences": 40}}) is Condition.FINISHED
+    assert wanted_of(sealed, protocol=None) is Condition.FINISHED
+
+
+def test_a_reference_that_is_named_later_is_measured_against_later(sealed):
+    def wanted(metrics):
+        (sealed / EVALUATION).write_text(json.dumps({"iw_samples": 50} | metrics))
+        seal(sealed, {})
+        return condition(sealed, iw_samples=50, protocol=None, reference=True)[0]
+
+    assert wanted({}) is wanted({"reference": OWN}) is Condition.STALE_METRICS
+    assert wanted({"reference": "gru_lm, step 10 (best)"}) is Condition.FINISHED

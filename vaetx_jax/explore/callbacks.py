@@ -95,7 +95,7 @@ def _connect_map(app: dash.Dash, session: Session) -> None:
 def _connect_sentence(app: dash.Dash, session: Session) -> None:
     def select(*values: Any) -> Any:
         _, _, _, _, metric, view, text, kept, page = values
-        row, typed = _requested(text, kept or {}, bool(session.sentences.texts))
+        row, typed, shown_anew = _requested(text, kept or {}, bool(session.sentences.texts))
         control = f"{page} sentence"
         if row is None:
             description = session.describe_text(typed, metric=metric, control=control)
@@ -104,9 +104,11 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
         figure = Patch()
         figure["layout"]["shapes"] = rings(description, session, view)
         result = render_description(description, _labels(session, description))
+        # What is being typed stays: while the answer came, or where another metric was asked for.
+        words = no_update if shown_anew or description.text == text else description.text
         kept = {"row": description.row, "text": description.text}
         line = ["Chosen: ", html.A(description.text, href="#sentence-section")]
-        return result, description.text, kept, figure, line
+        return result, words, kept, figure, line
 
     app.callback(
         Output("sentence-result", "children"),
@@ -138,27 +140,28 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
 
 def _requested(
     text: str | None, kept: dict[str, Any], has_sentences: bool
-) -> tuple[int | None, str | None]:
-    """(row, None) of a mapped sentence or (None, text), by the input that triggered the callback.
+) -> tuple[int | None, str | None, bool]:
+    """(row of a mapped sentence, None, ..) or (None, text, ..), by the input that triggered this.
 
+    The third is whether the last choice is only shown anew, by another metric or in another view.
     Dash counts new buttons as triggered, too; one that was pressed has a number of clicks.
     """
     triggered = {str(one["prop_id"]): one["value"] for one in ctx.triggered or ()}
     for name, value in triggered.items():
         if name.startswith("{") and value:
-            return int(json.loads(name.rpartition(".")[0])["row"]), None
+            return int(json.loads(name.rpartition(".")[0])["row"]), None, False
     if click := triggered.get("map.clickData"):
         row = click["points"][0].get("customdata")
         if row is None:
             raise PreventUpdate
-        return int(row), None
+        return int(row), None, False
     if {"show.n_clicks", "text.n_submit"} & triggered.keys():
-        return None, text
+        return None, text, False
     if {"metric.value", "view.value"} & triggered.keys() and kept:
-        return kept["row"], kept["text"]
+        return kept["row"], kept["text"], True
     if ctx.triggered or not has_sentences:
         raise PreventUpdate
-    return 0, None  # the page has just been loaded
+    return 0, None, False  # the page has just been loaded
 
 
 def _labels(session: Session, description: Description) -> dict[str, str]:

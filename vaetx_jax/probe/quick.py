@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vaetx_jax.inference.sentences import encode_split
@@ -92,6 +93,9 @@ def print_probes(results: Sequence[ProbeResult]) -> None:
         table.add_column(column, justify="right")
     for result in results:
         table.add_row(
-            result.field, f"{result.classes}", f"{result.accuracy:.3f}", f"{result.majority:.3f}"
+            escape(result.field),
+            f"{result.classes}",
+            f"{result.accuracy:.3f}",
+            f"{result.majority:.3f}",
         )
-    Console().print(table)
+    Console(emoji=False).print(table)

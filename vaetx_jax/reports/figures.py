@@ -12,6 +12,11 @@ from vaetx_jax.runtime.atomic import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_CLASSES = 20  # that have a colour of their own
+_LONGEST = 40  # characters of a class's name in a legend
+_MOST_INSIDE = 6  # names of a legend that leave room for a panel's points
+_LINES = 22  # of a legend beside the panels, in one column
+
 
 def new_figure(width: float, height: float) -> "Figure":
     """An empty figure of a size in inches, laid out without overlaps."""
@@ -26,6 +31,40 @@ def colour_map(name: str) -> Any:
     import matplotlib
 
     return matplotlib.colormaps[name]
+
+
+def plain(text: str) -> str:
+    """A name that a figure shows as it is: `$` begins a formula, and a legend leaves out `_x`."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def draw_legend(figure: "Figure", panels: Sequence[Any]) -> None:
+    """Names what the panels show: a few names in each of them, many once, beside them all.
+
+    A legend of many names would hide a panel; the figure becomes wider instead.
+    """
+    found = [axes.get_legend_handles_labels() for axes in panels]
+    if max(len(names) for _, names in found) <= _MOST_INSIDE:
+        for axes, (handles, names) in zip(panels, found, strict=True):
+            if names:
+                axes.legend(handles, names, frameon=False, fontsize="small")
+        return
+    handle_of: dict[str, Any] = {}
+    for handles, names in found:
+        for name, handle in zip(names, handles, strict=True):
+            handle_of.setdefault(name, handle)
+    columns = -(-len(handle_of) // _LINES)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + columns * (0.6 + 0.075 * max(map(len, handle_of))), height)
+    figure.legend(
+        handle_of.values(),
+        handle_of.keys(),
+        frameon=False,
+        fontsize="small",
+        ncols=columns,
+        loc="outside right center",
+    )
 
 
 def plot_learning_curves(folder: pathlib.Path) -> pathlib.Path:
@@ -76,7 +115,8 @@ def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
     rows = [r for r in rows if "train/kl_weight" in r]
     steps = [r["step"] for r in rows]
     axes.set_title("KL weight α and learning rate", loc="left", fontsize=10)
-    axes.set_ylim(-0.05, 1.1)
+    highest = max([1.0, *(r["train/kl_weight"] or 0.0 for r in rows)])  # more with a beta above 1
+    axes.set_ylim(-0.05 * highest, 1.1 * highest)
     other = axes.twinx()
     other.yaxis.set_major_formatter("{x:g}")
     for side, colour, name, label in (
@@ -98,6 +138,8 @@ def plot_latents(
 ) -> pathlib.Path:
     """Plots sentences of the latent space, coloured by a label, in several views of it.
 
+    The `MOST_CLASSES` most frequent classes have a colour each, and the others one together.
+
     Args:
       path: the PNG file to write.
       views: (title, points [N, 2]) of each.
@@ -112,7 +154,7 @@ def plot_latents(
     panels = figure.subplots(1, len(views), squeeze=False)[0]
     for axes, (view, points_Nx2) in zip(panels, views, strict=True):
         _scatter(axes, points_Nx2, labels_N, names)
-        axes.set_title(view, loc="left", fontsize=10)
+        axes.set_title(plain(view), loc="left", fontsize=10)
     handles, texts = panels[0].get_legend_handles_labels()
     if len(texts) > 1:
         figure.legend(handles, texts, frameon=False, markerscale=2, loc="outside right center")
@@ -123,15 +165,21 @@ def plot_latents(
 def _scatter(
     axes: Any, points_Nx2: np.ndarray, labels_N: np.ndarray, names: tuple[str, ...]
 ) -> None:
-    colours = colour_map("tab10" if len(names) <= 10 else "tab20")
-    if np.any(labels_N < 0):
-        points = points_Nx2[labels_N < 0]
-        axes.scatter(points[:, 0], points[:, 1], s=9, alpha=0.4, color="0.7", label="no label")
-    for value, name in enumerate(names):
-        points = points_Nx2[labels_N == value]
-        axes.scatter(
-            points[:, 0], points[:, 1], s=9, alpha=0.7, color=colours(value % colours.N), label=name
-        )
+    counts_C = np.bincount(labels_N[labels_N >= 0], minlength=len(names))
+    shown = np.sort(np.argsort(-counts_C, kind="stable")[:MOST_CLASSES]).tolist()
+    colours = colour_map("tab10" if len(shown) <= 10 else "tab20")
+    others_N = (labels_N >= 0) & ~np.isin(labels_N, shown)
+    for rows_N, colour, name in (
+        (labels_N < 0, "0.7", "no label"),
+        (others_N, "0.5", f"{len(names) - len(shown)} other classes"),
+    ):
+        if np.any(rows_N):
+            points = points_Nx2[rows_N]
+            axes.scatter(points[:, 0], points[:, 1], s=9, alpha=0.4, color=colour, label=name)
+    for index, value in enumerate(shown):
+        points, name = points_Nx2[labels_N == value], names[value]
+        name = plain(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…")
+        axes.scatter(points[:, 0], points[:, 1], s=9, alpha=0.7, color=colours(index), label=name)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -56,12 +56,13 @@ def _escape_markdown(cell: str) -> str:
 
 def print_table(table: StudyTable) -> None:
     """Prints a table and its notes."""
-    screen = Table(title=table.title, title_justify="left")
+    # Titles and heads hold names of the user's, in which brackets and colons are no marks.
+    screen = Table(title=escape(table.title), title_justify="left")
     for index, column in enumerate(table.columns):
-        screen.add_column(column, justify="left" if index == 0 else "right")
+        screen.add_column(escape(column), justify="left" if index == 0 else "right")
     for row in table.shown:
         screen.add_row(*map(_to_rich, row))
-    console = Console(width=max(Console().width, _width(table)))
+    console = Console(width=max(Console().width, _width(table)), emoji=False)
     console.print(screen)
     for note in table.notes:
         console.print(note, markup=False)

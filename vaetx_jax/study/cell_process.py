@@ -237,13 +237,15 @@ def _train(runs: Sequence[CellRun]) -> Mapping[str, Exception]:
 
 
 def _finish(run: CellRun, error: Exception | None, seconds: float, events: EventWriter) -> None:
+    """Ends the attempt at a cell that took these seconds so far."""
+    began = time.monotonic()
     if error is None:
         try:
             run.finish()
         except Exception as late:
             error = late
     if error is None:
-        events.done(run, seconds)
+        events.done(run, seconds + time.monotonic() - began)
     else:
         events.failed(run, error)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vaetx_jax.losses.annealing import ANNEALINGS
-from vaetx_jax.reports.figures import colour_map, new_figure, save_figure
+from vaetx_jax.reports.figures import colour_map, draw_legend, new_figure, plain, save_figure
 from vaetx_jax.run.metric_log import METRICS, read_metrics
 from vaetx_jax.study.cells import Cell
 from vaetx_jax.study.results import Result
@@ -26,7 +26,7 @@ def plot_learning_curves(
     """Plots cross entropy and KL of a corpus's cells against the epoch, as means over seeds.
 
     A colour is a model or a named row and a line style an annealing; points are on the validation
-    split.
+    split. Against the step where a cell counts steps or may end before its last epoch.
 
     Args:
       results: of all corpora.
@@ -42,25 +42,27 @@ def plot_learning_curves(
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
         groups.setdefault(result.cell.key, []).append(result)
-    colour_of = _colours(results)
+    colour_of, by_epoch = _colours(results), all(map(_trains_all_epochs, results))
     figure = new_figure(11, 4.6)
-    for axes, (name, title, scale) in zip(figure.subplots(1, 2), _PANELS, strict=True):
+    panels = figure.subplots(1, 2)
+    for axes, (name, title, scale) in zip(panels, _PANELS, strict=True):
         for (_, annealing, _), group in groups.items():
             colour = colour_of(group[0].cell)
             for part, style in (("train", ANNEALINGS[annealing].line), ("valid", "")):
-                epochs, values = _mean_curve(group, f"{part}/{name}", scale)
-                if not len(epochs) or not np.any(values):
+                steps, values = _mean_curve(group, f"{part}/{name}", scale)
+                if not len(steps) or not np.any(values):
                     continue  # a language model has no KL
+                times = steps / _steps_per_epoch(group[0]) if by_epoch else steps
                 if part == "valid":
-                    axes.plot(epochs, values, "o", color=colour, markersize=3, alpha=0.6)
+                    axes.plot(times, values, "o", color=colour, markersize=3, alpha=0.6)
                 else:
-                    label = group[0].cell.title
-                    axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.4)
+                    label = plain(group[0].cell.title)
+                    axes.plot(times, values, style, color=colour, label=label, linewidth=1.4)
         axes.set_title(title, loc="left", fontsize=10)
-        axes.set_xlabel("step" if results[0].cell.config.train.steps else "epoch")
+        axes.set_xlabel("epoch" if by_epoch else "step")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize="small")
+    draw_legend(figure, panels[:1])  # the other has the same names, or fewer
     figure.suptitle(f"{corpus}: lines training, points validation", fontsize=11)
     return save_figure(figure, path)
 
@@ -79,22 +81,24 @@ def _colours(results: Sequence[Result]) -> Callable[[Cell], Any]:
 def _mean_curve(
     group: Sequence[Result], name: str, scale: Callable[[Any], Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(epochs, mean over the cells), at the steps that all of them have logged."""
+    """(steps, mean over the cells), at the steps that all of them have logged."""
     curves: list[dict[int, float]] = []
     for result in group:
         rows = read_metrics(result.folder / METRICS)
         curves.append({row["step"]: row[name] for row in rows if row.get(name) is not None})
     steps = sorted(set.intersection(*(set(curve) for curve in curves)))
     mean = np.array([np.mean(scale([curve[step] for curve in curves])) for step in steps])
-    return np.array(steps) / _steps_per_epoch(group[0]), mean
+    return np.array(steps), mean
+
+
+def _trains_all_epochs(result: Result) -> bool:
+    """Whether the last step of the run is the end of its last epoch, and no limit came before."""
+    train: Any = result.cell.config.train
+    return not (train.steps or train.max_steps or train.patience)
 
 
 def _steps_per_epoch(result: Result) -> float:
-    train: Any = result.cell.config.train
-    rows = read_metrics(result.folder / METRICS)
-    if train.steps or not rows:
-        return 1.0  # the run counts steps, and so does the figure
-    return rows[-1]["step"] / train.epochs
+    return read_metrics(result.folder / METRICS)[-1]["step"] / result.cell.config.train.epochs
 
 
 def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathlib.Path | None:
@@ -110,14 +114,15 @@ def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathl
     Returns:
       The path; None where no cell has a latent.
     """
+    # A sum that was not finite has no point.
+    results = [r for r in results if r.metrics["nll"] is not None and not _lacks_rate(r)]
     corpora = list(dict.fromkeys(result.cell.corpus for result in results))
     if not any(result.cell.latent_dim for result in results):
         return None
     colour_of = _colours(results)
     figure = new_figure(5.2 * len(corpora), 4.4)
-    for axes, corpus in zip(
-        figure.subplots(1, len(corpora), squeeze=False)[0], corpora, strict=True
-    ):
+    panels = figure.subplots(1, len(corpora), squeeze=False)[0]
+    for axes, corpus in zip(panels, corpora, strict=True):
         named: set[str] = set()
         of_corpus = [result for result in results if result.cell.corpus == corpus]
         for result in of_corpus:
@@ -127,7 +132,7 @@ def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathl
                 result.metrics["kl"] or 0.0,
                 ANNEALINGS[cell.annealing].marker if cell.latent_dim else "x",
                 color=colour_of(cell),
-                label=None if cell.title in named else cell.title,
+                label=None if cell.title in named else plain(cell.title),
             )
             named.add(cell.title)
         _draw_equal_elbo(axes)
@@ -136,8 +141,12 @@ def plot_rate_distortion(results: Sequence[Result], path: pathlib.Path) -> pathl
         axes.set_xlabel("distortion: reconstruction, nats per sentence")
         axes.set_ylabel("rate: KL, nats per sentence")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="x-small")
+    draw_legend(figure, panels)
     return save_figure(figure, path)
+
+
+def _lacks_rate(result: Result) -> bool:
+    return bool(result.cell.latent_dim) and result.metrics["kl"] is None
 
 
 def _draw_language_model(axes: Any, results: Sequence[Result]) -> None:
@@ -156,7 +165,7 @@ def _draw_language_model(axes: Any, results: Sequence[Result]) -> None:
         color="0.3",
         linewidth=1.2,
         zorder=0,
-        label=f"as good as {best.cell.title}",
+        label=f"as good as {plain(best.cell.title)}",
     )
 
 

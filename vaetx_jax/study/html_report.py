@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vaetx_jax.reports.tables import StudyTable, provenance
 from vaetx_jax.runtime.atomic import write_text
-from vaetx_jax.study.results import Result
+from vaetx_jax.study.results import Result, metric_text
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
@@ -102,11 +102,13 @@ def _image(path: pathlib.Path, text: str) -> str:
 
 def _cell(result: Result) -> str:
     metrics = result.metrics
-    line = f"ppl_rec {metrics['ppl_rec']:.2f}, ppl_elbo {metrics['ppl_elbo']:.2f}"
+    shown = [f"{name} {metric_text(metrics[name])}" for name in ("ppl_rec", "ppl_elbo")]
     if result.cell.latent_dim:
-        line += f", KL {metrics['kl']:.2f}, MI {metrics['mi']:.2f}, {metrics['au']} active units"
+        shown += [f"{name.upper()} {metric_text(metrics[name])}" for name in ("kl", "mi")]
+        shown.append(f"{metrics['au']} active units")
         if metrics.get("use") is not None:
-            line += f", use {metrics['use']:.2f}"
+            shown.append(f"use {metrics['use']:.2f}")
+    line = ", ".join(shown)
     parts = [f"<summary>{html.escape(result.cell.label)}: {line}</summary>"]
     figures = (
         ("latent.png", "posterior means of the test split"),

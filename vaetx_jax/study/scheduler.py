@@ -134,6 +134,8 @@ class Scheduler:
             self._folder / cell.name,
             iw_samples=cell.config.evaluation.iw_samples,
             protocol=cell.config.probe.to_dict() if self._is_probed(cell) else None,
+            text=cell.config.evaluation.text,
+            reference=bool(cell.config.evaluation.reference and cell.latent_dim),
             partial=self._shared.is_remote,
         )
 

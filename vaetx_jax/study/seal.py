@@ -8,6 +8,8 @@ import json
 import pathlib
 from typing import Any
 
+from vaetx_jax.inference.reference import OWN
+from vaetx_jax.reports.text_table import is_full
 from vaetx_jax.run.metric_log import METRICS
 from vaetx_jax.run.workdir import CHECKPOINTS, CONFIG, EVALUATION, SEAL, TOKENIZER
 from vaetx_jax.runtime.atomic import write_text
@@ -60,6 +62,8 @@ def condition(
     *,
     iw_samples: int,
     protocol: dict[str, Any] | None,
+    text: bool = False,
+    reference: bool = False,
     partial: bool = False,
 ) -> tuple[Condition, str]:
     """The condition of a cell's folder, and the reason.
@@ -68,6 +72,8 @@ def condition(
       folder: the cell's folder; it may be missing.
       iw_samples: the samples that its evaluation must have used.
       protocol: `config.probe` of the probe that it must have; None: it needs no probe.
+      text: whether its text must have been evaluated in full.
+      reference: whether it must have been measured against a language model of another folder.
       partial: the files of its checkpoints may be elsewhere.
     """
     if not (folder / SEAL).exists():
@@ -93,6 +99,10 @@ def condition(
     metrics = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
     if metrics.get("iw_samples") != iw_samples:
         return Condition.STALE_METRICS, f"evaluated with {metrics.get('iw_samples')} samples"
+    if text and not is_full(metrics.get("text")):
+        return Condition.STALE_METRICS, "its text was not evaluated in full"
+    if reference and metrics.get("reference") in (None, OWN):
+        return Condition.STALE_METRICS, "not measured against config.evaluation.reference yet"
     if protocol is not None:
         if PROBE not in sealed:
             return Condition.STALE_METRICS, "not probed yet"
