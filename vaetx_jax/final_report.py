@@ -61,16 +61,36 @@ def _plot_posteriors(model: TextModel, estimates: Estimates) -> pathlib.Path:
         (f"two principal axes ({shares} of the variance)", plane.points_Nx2),
         ("t-SNE: neighbours lie together, axes mean nothing", neighbour_map(mu_NxZ)),
     ]
-    known = labels_N >= 0
-    if 2 < len(np.unique(labels_N[known])) < np.sum(known) and model.latent_dim > 1:
-        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-        # Principal axes show what varies most; these show whether the label is encoded at all.
-        separate = LinearDiscriminantAnalysis(n_components=2)
-        separate.fit(mu_NxZ[known], labels_N[known])
-        views.append((f"the two axes that separate {field} best", separate.transform(mu_NxZ)))
+    # Principal axes show what varies most; these show whether the label is encoded at all.
+    separated_Nx2 = separating_axes(mu_NxZ, labels_N)
+    if separated_Nx2 is not None:
+        views.append((f"the two axes that separate {field} best", separated_Nx2))
     title = f"posterior means of {len(shown):,} sentences of the test split"
     return plot_latents(run.folder / "latent.png", views, labels_N, names, title)
+
+
+def separating_axes(mu_NxZ: np.ndarray, labels_N: np.ndarray) -> np.ndarray | None:
+    """Latents on the two axes that separate their classes best, [N, 2].
+
+    Args:
+      mu_NxZ: the latents.
+      labels_N: their classes; -1: none.
+
+    Returns:
+      None where there are no two such axes: two classes, a class for each row, or classes whose
+      rows are spread along fewer than two dimensions.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    known = labels_N >= 0
+    classes = np.unique(labels_N[known])
+    spread = any(np.ptp(mu_NxZ[labels_N == label], axis=0).any() for label in classes)
+    if not 2 < len(classes) < np.sum(known) or mu_NxZ.shape[1] < 2 or not spread:
+        return None
+    separate = LinearDiscriminantAnalysis(n_components=2)
+    separate.fit(mu_NxZ[known], labels_N[known])
+    points_NxK: np.ndarray = separate.transform(mu_NxZ)
+    return points_NxK if points_NxK.shape[1] == 2 else None
 
 
 def _posterior_means(model: TextModel, sources: list[str]) -> np.ndarray:
