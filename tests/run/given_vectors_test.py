@@ -93,6 +93,16 @@ def test_another_number_of_rows_is_refused(place, tmp_path):
         run.split("train")
 
 
+def test_a_run_resumes_with_the_vectors_that_it_began_with_wherever_they_lie(place, tmp_path):
+    create_run(config_of(place), tmp_path)
+    moved, other = tmp_path / "moved.npy", tmp_path / "other.npy"
+    np.save(moved, np.load(place / "vectors.npy"))
+    create_run(config_of(place, **{"data.vectors": str(moved)}), tmp_path)
+    np.save(other, 2 * np.load(place / "vectors.npy"))
+    with pytest.raises(UserError, match=r"other\.npy is not what this run began with"):
+        create_run(config_of(place, **{"data.vectors": str(other)}), tmp_path)
+
+
 def test_a_file_for_each_split_is_told_by_its_name(place, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

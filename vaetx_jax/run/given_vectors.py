@@ -23,6 +23,7 @@ from vaetx_jax.errors import UserError
 from vaetx_jax.models.presets import encoder_of
 from vaetx_jax.run.workdir import ENCODER
 from vaetx_jax.runtime.atomic import write_text
+from vaetx_jax.runtime.manifest import sha256_of
 
 SPLIT_MARK = "{split}"
 CHUNK = 4096  # rows looked at together
@@ -83,8 +84,12 @@ class GivenVectors:
             )
         return Rows(array, index_N)
 
+    def file(self, name: str) -> pathlib.Path:
+        """The file with the vectors of a split."""
+        return pathlib.Path(self.path.replace(SPLIT_MARK, name)).expanduser()
+
     def _open(self, name: str) -> npt.NDArray[Any]:
-        array = open_vectors(pathlib.Path(self.path.replace(SPLIT_MARK, name)).expanduser())
+        array = open_vectors(self.file(name))
         if array.shape[1] != self.dim:
             raise UserError(
                 f"config.data.vectors = {self.path!r}: {array.shape[1]:,} numbers a row, and the "
@@ -112,9 +117,27 @@ def find_vectors(config: ConfigDict, folder: pathlib.Path) -> GivenVectors | Non
 
 
 def keep_vectors(folder: pathlib.Path, vectors: GivenVectors) -> None:
-    """Writes their width into the folder of a run, which can then be opened without them."""
-    if not (folder / ENCODER).exists():
-        write_text(folder / ENCODER, json.dumps({"dim": vectors.dim}) + "\n")
+    """Writes their width and a digest into the folder of a run that begins.
+
+    It can then be opened without them, and resumed with the same vectors alone.
+
+    Raises:
+      UserError: the run began with others, or the file cannot be read.
+    """
+    note, file = folder / ENCODER, vectors.file("train")
+    try:
+        digest = sha256_of(file)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror or error})") from error
+    if not note.exists():
+        write_text(note, json.dumps({"dim": vectors.dim, "sha256": digest}) + "\n")
+    elif (
+        json.loads(note.read_text("utf-8")).get("sha256", digest) != digest
+    ):  # old notes: no digest
+        raise UserError(
+            f"config.data.vectors = {vectors.path!r}: {file.name} is not what this run began with; "
+            "give the old vectors again, or another folder for a new run"
+        )
 
 
 def open_vectors(path: pathlib.Path) -> npt.NDArray[Any]:
