@@ -131,9 +131,9 @@ def keep_vectors(folder: pathlib.Path, vectors: GivenVectors) -> None:
         raise UserError(f"{file}: cannot be read ({error.strerror or error})") from error
     if not note.exists():
         write_text(note, json.dumps({"dim": vectors.dim, "sha256": digest}) + "\n")
-    elif (
-        json.loads(note.read_text("utf-8")).get("sha256", digest) != digest
-    ):  # old notes: no digest
+        return
+    before = json.loads(note.read_text("utf-8")).get("sha256", digest)  # older notes have none
+    if before != digest:
         raise UserError(
             f"config.data.vectors = {vectors.path!r}: {file.name} is not what this run began with; "
             "give the old vectors again, or another folder for a new run"
