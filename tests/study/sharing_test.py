@@ -60,7 +60,7 @@ def test_a_cell_that_another_host_holds_is_left_to_it_and_said(
     assert fake.ordered == LABELS[:1] + LABELS[2:] and len(beats) <= 2
     printed = capsys.readouterr().out
     assert f"{LABELS[1]}: held by process 7 on other" in printed
-    assert "the last of which writes the tables" in printed
+    assert "other hosts hold 1 cell, and the last of them writes the tables" in printed
     assert not (tmp_path / "made.json").exists()
 
 
