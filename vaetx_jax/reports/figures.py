@@ -48,7 +48,8 @@ def draw_legend(figure: "Figure", panels: Sequence[Any]) -> None:
     if max(len(names) for _, names in found) <= _MOST_INSIDE:
         for axes, (handles, names) in zip(panels, found, strict=True):
             if names:
-                axes.legend(handles, names, frameon=False, fontsize="small")
+                # Framed, so that a marker of the legend is not taken for a point.
+                axes.legend(handles, names, fontsize="small", edgecolor="0.8")
         return
     handle_of: dict[str, Any] = {}
     for handles, names in found:
