@@ -87,12 +87,11 @@ stop_if_asked() {
 }
 
 pause() {
-  trap '[ -z "$child" ] || kill "$child"; exit 75' TERM HUP INT
+  # `jobs` knows the sleep from its first moment on, and a variable would only a moment later.
+  trap 'kill $(jobs -p) 2>/dev/null; exit 75' TERM HUP INT
   stop_if_asked
-  sleep "$1" >/dev/null 2>&1 &
-  child=$!
-  wait "$child"
-  child=''
+  sleep "$1" >/dev/null 2>&1 3<&- 4>&- & # nobody's pipe is held open by it
+  wait "$!"
   pass_signals_on
 }
 
