@@ -7,7 +7,6 @@ corpus.
 """
 
 from vaetx_jax.runtime import signals
-from vaetx_jax.runtime.console import counted
 
 if __name__ == "__main__":
     signals.exit_immediately()
@@ -31,6 +30,7 @@ from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.run.run import Run
 from vaetx_jax.run.workdir import CORPUS
 from vaetx_jax.runtime.atomic import atomic_folder, write_text
+from vaetx_jax.runtime.console import counted
 from vaetx_jax.runtime.paths import scheme_of
 from vaetx_jax.training.state import count_parameters
 from vaetx_jax.version import __version__

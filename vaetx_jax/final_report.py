@@ -80,13 +80,14 @@ def separating_axes(mu_NxZ: np.ndarray, labels_N: np.ndarray) -> np.ndarray | No
       None where there are no two such axes: two classes, a class for each row, or classes whose
       rows are spread along fewer than two dimensions.
     """
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
     known = labels_N >= 0
     classes = np.unique(labels_N[known])
-    spread = any(np.ptp(mu_NxZ[labels_N == label], axis=0).any() for label in classes)
-    if not 2 < len(classes) < np.sum(known) or mu_NxZ.shape[1] < 2 or not spread:
+    if not 2 < len(classes) < np.sum(known) or mu_NxZ.shape[1] < 2:
         return None
+    if not any(np.ptp(mu_NxZ[labels_N == label], axis=0).any() for label in classes):
+        return None
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
     separate = LinearDiscriminantAnalysis(n_components=2)
     separate.fit(mu_NxZ[known], labels_N[known])
     points_NxK: np.ndarray = separate.transform(mu_NxZ)

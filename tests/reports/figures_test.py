@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.helpers.saved_figures import keep_figures
 from vaetx_jax.reports import figures as figures_lib
 from vaetx_jax.reports.figures import MOST_CLASSES, plot_latents, plot_learning_curves
 
@@ -12,14 +13,7 @@ from vaetx_jax.reports.figures import MOST_CLASSES, plot_latents, plot_learning_
 @pytest.fixture
 def saved_figures(monkeypatch):
     """The figures as they are saved to files."""
-    kept, save = [], figures_lib.save_figure
-
-    def keep(figure, path):
-        kept.append(figure)
-        return save(figure, path)
-
-    monkeypatch.setattr(figures_lib, "save_figure", keep)
-    return kept
+    return keep_figures(monkeypatch, figures_lib)
 
 
 def test_a_kl_weight_above_1_stays_in_the_figure(tmp_path, saved_figures):

@@ -119,6 +119,20 @@ def test_whatever_the_first_process_raises_the_others_are_told(monkeypatch):
 
 # Processes of their own -------------------------------------------------------------------------
 
+
+def run_by_two(tmp_path, code, **environment):
+    """Runs a script by two processes of this machine; HOME in it is `tmp_path`."""
+    script = tmp_path / "script.py"
+    script.write_text(code.replace("HOME", str(tmp_path)))
+    return subprocess.run(
+        [sys.executable, str(layouts.LOCAL), "2", "--", sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 TWO_SETTINGS = """
 import sys
 from absl import flags
@@ -137,15 +151,7 @@ command_line.run(main, distributed.define_flags)
 
 @pytest.mark.slow
 def test_two_processes_with_different_settings_both_stop_and_say_which(tmp_path):
-    script = tmp_path / "two.py"
-    script.write_text(TWO_SETTINGS)
-    done = subprocess.run(
-        [sys.executable, str(layouts.LOCAL), "2", "--", sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_by_two(tmp_path, TWO_SETTINGS)
     assert done.returncode == 2, done.stdout
     told = [line for line in done.stdout.splitlines() if "config.seed: 0 in process 0" in line]
     assert len(told) == 2 and told[0].endswith("1 in process 1")
@@ -192,15 +198,7 @@ command_line.run(main, distributed.define_flags)
 
 @pytest.mark.slow
 def test_a_state_split_over_two_processes_comes_back_on_machines_with_empty_disks(tmp_path):
-    script = tmp_path / "split.py"
-    script.write_text(SPLIT_STATE.replace("HOME", str(tmp_path)))
-    done = subprocess.run(
-        [sys.executable, str(layouts.LOCAL), "2", "--", sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_by_two(tmp_path, SPLIT_STATE, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "bucket" / "run" / "checkpoints" / "1" / "manifest.json").exists()
     for number, name in enumerate(("run", "process-1")):
@@ -243,15 +241,7 @@ command_line.run(main, distributed.define_flags)
 def test_two_processes_train_with_the_statistics_of_all_sentences(tmp_path):
     """The recipe for a living latent: a language model first, then a standardised latent."""
     (tmp_path / "run").mkdir()
-    script = tmp_path / "living.py"
-    script.write_text(LIVING_LATENT.replace("HOME", str(tmp_path)))
-    done = subprocess.run(
-        [sys.executable, str(layouts.LOCAL), "2", "--", sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_by_two(tmp_path, LIVING_LATENT, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.finished_cells import CYCLIC, LM, in_row, result_of
+from tests.helpers.saved_figures import keep_figures
 from vaetx_jax.config.study_rows import Row
 from vaetx_jax.study import figures as figures_lib
 
@@ -14,14 +15,7 @@ from vaetx_jax.study import figures as figures_lib
 @pytest.fixture
 def saved_figures(monkeypatch):
     """The figures as they are saved to files."""
-    kept, save = [], figures_lib.save_figure
-
-    def keep(figure, path):
-        kept.append(figure)
-        return save(figure, path)
-
-    monkeypatch.setattr(figures_lib, "save_figure", keep)
-    return kept
+    return keep_figures(monkeypatch, figures_lib)
 
 
 def with_metrics(result, nats):

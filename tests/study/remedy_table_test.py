@@ -27,7 +27,7 @@ def shown(table, name):
 
 
 def test_gain_and_behind_lm_are_taken_from_the_language_model_of_the_grid(tmp_path):
-    # 40 sentences of 10 tokens: ln 72 * 10 nats a sentence.
+    # 40 sentences of 10 tokens: ln 72 * 10 nats per sentence.
     results = [free(tmp_path, nll=80.0, ppl_iw=72.0, kl=6.0), result_of(tmp_path, *LM, nll=42.0)]
     (table,) = tables(results)
     ours = shown(table, "free bits")

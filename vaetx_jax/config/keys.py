@@ -22,8 +22,8 @@ def value_of(config: ConfigDict, key: str) -> Any:
 
 def type_of(config: ConfigDict, key: str) -> type:
     """The type of the values at a dotted key."""
-    section, _, name = key.rpartition(".")
-    kind: type = (value_of(config, section) if section else config).get_type(name)
+    section, name = _section_of(config, key)
+    kind: type = section.get_type(name)
     return kind
 
 
@@ -35,8 +35,14 @@ def set_value(config: ConfigDict, key: str, value: Any) -> None:
     """
     if isinstance(value, bool) and type_of(config, key) in (int, float):
         raise TypeError(f"{value} is no number")  # a ConfigDict takes it for 1 or 0
+    section, name = _section_of(config, key)
+    section[name] = value
+
+
+def _section_of(config: ConfigDict, key: str) -> tuple[ConfigDict, str]:
+    """The section that a dotted key is in, and the key's name there."""
     section, _, name = key.rpartition(".")
-    (value_of(config, section) if section else config)[name] = value
+    return (value_of(config, section) if section else config), name
 
 
 def expand_paths(config: ConfigDict) -> None:

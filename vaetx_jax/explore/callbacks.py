@@ -95,7 +95,7 @@ def _connect_map(app: dash.Dash, session: Session) -> None:
 def _connect_sentence(app: dash.Dash, session: Session) -> None:
     def select(*values: Any) -> Any:
         _, _, _, _, metric, view, text, kept, page = values
-        row, typed, shown_anew = _requested(text, kept or {}, bool(session.sentences.texts))
+        row, typed, shown_again = _requested(text, kept or {}, bool(session.sentences.texts))
         control = f"{page} sentence"
         if row is None:
             description = session.describe_text(typed, metric=metric, control=control)
@@ -105,7 +105,7 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
         figure["layout"]["shapes"] = rings(description, session, view)
         result = render_description(description, _labels(session, description))
         # What is being typed stays: while the answer came, or where another metric was asked for.
-        words = no_update if shown_anew or description.text == text else description.text
+        words = no_update if shown_again or description.text == text else description.text
         kept = {"row": description.row, "text": description.text}
         line = ["Chosen: ", html.A(description.text, href="#sentence-section")]
         return result, words, kept, figure, line
@@ -143,7 +143,7 @@ def _requested(
 ) -> tuple[int | None, str | None, bool]:
     """(row of a mapped sentence, None, ..) or (None, text, ..), by the input that triggered this.
 
-    The third is whether the last choice is only shown anew, by another metric or in another view.
+    The third is whether the last choice is only shown again, by another metric or in another view.
     Dash counts new buttons as triggered, too; one that was pressed has a number of clicks.
     """
     triggered = {str(one["prop_id"]): one["value"] for one in ctx.triggered or ()}

@@ -208,16 +208,14 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         trained = self._without_frozen(step, like.params)
-        own = to_tree(like.with_params(trained))
+        own, handler = to_tree(like.with_params(trained)), ocp.StandardCheckpointHandler()
 
-        def read(state: pathlib.Path) -> Any:
-            handler = ocp.StandardCheckpointHandler()
-            stored = in_parts_of(own, dict(handler.metadata(state)))
+        def args(folder: pathlib.Path) -> Any:
+            stored = in_parts_of(own, dict(handler.metadata(folder)))
             abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, stored)
-            with ocp.Checkpointer(handler) as reader:
-                return reader.restore(state, args=ocp.args.StandardRestore(abstract))
+            return ocp.args.StandardRestore(abstract)
 
-        state = from_tree(in_parts_of(self._read(step, read), own))
+        state = from_tree(in_parts_of(self._read(step, handler, args), own))
         return state.with_params(self._with_frozen(step, state.params, like.params))
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
@@ -234,12 +232,7 @@ class Checkpoints:
         )
         shardings = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding), tree)
         args = ocp.args.PyTreeRestore(tree, restore_args=shardings, partial_restore=True)
-
-        def read(state: pathlib.Path) -> Any:
-            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-                return reader.restore(state, args=args)
-
-        tree = self._read(step, read)
+        tree = self._read(step, ocp.PyTreeCheckpointHandler(), lambda _: args)
         params = self._with_frozen(step, tree[PARAMS], like[PARAMS])
         return {PARAMS: params, **tree.get(COLLECTIONS, {})}
 
@@ -252,13 +245,16 @@ class Checkpoints:
     def _with_frozen(self, step: int, trained: Any, like: Any) -> Any:
         return join(trained, frozen_file.load(self.folder / str(step), self.folder, like))
 
-    def _read(self, step: int, read: Callable[[pathlib.Path], Any]) -> Any:
-        """What `read` makes of the folder that holds a step's state."""
+    def _read(self, step: int, handler: Any, args: Callable[[pathlib.Path], Any]) -> Any:
+        """Restores a step's state by the arguments that go with its folder."""
+        import orbax.checkpoint as ocp
+
         path = self.folder / str(step)
         try:
             if not self._writable and processes.is_first():
                 check_files(path)
-            return read(path / _STATE)
+            with ocp.Checkpointer(handler) as reader:
+                return reader.restore(path / _STATE, args=args(path / _STATE))
         except Exception as error:
             what = error if isinstance(error, DamagedError) else f"{path}: {reason(error)}"
             others = ", ".join(str(s) for s in self.steps() if s != step)
