@@ -80,10 +80,13 @@ def test_a_sample_is_reparameterised():
     np.testing.assert_allclose(by_logvar, np.diag(0.5 * np.asarray(z - mu)), atol=1e-6)
 
 
-def test_log_density_is_scipys():
-    z, mu, logvar = posteriors(7, 5)
-    expected = stats.norm.logpdf(z, mu, np.exp(0.5 * np.float64(logvar))).sum(axis=1)
-    np.testing.assert_allclose(gaussian.log_density(z, mu, logvar), expected, rtol=2e-6)
+@pytest.mark.parametrize("narrower", [0.0, 30.0])
+def test_log_density_of_a_draw_is_scipys_however_narrow_the_posterior(narrower):
+    eps, mu, logvar = posteriors(7, 5)
+    std = np.exp(0.5 * (np.float64(logvar) - narrower))
+    expected = stats.norm.logpdf(mu + std * np.float64(eps), mu, std).sum(axis=1)
+    got = gaussian.log_density_of_draw(eps, logvar - np.float32(narrower))
+    np.testing.assert_allclose(got, expected, rtol=2e-6)
 
 
 def test_log_prior_is_scipys():

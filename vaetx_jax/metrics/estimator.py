@@ -234,9 +234,10 @@ def _importance_weighted(
     mu, logvar = text_vae.encode(model, variables, batch["ids"], **text_vae.encoder_inputs(batch))
 
     def log_weight(stream: jax.Array) -> jax.Array:
-        z = mu + jnp.exp(0.5 * logvar) * _noise(key, batch["index"], model.latent_dim, stream)
+        eps = _noise(key, batch["index"], model.latent_dim, stream)
+        z = mu + jnp.exp(0.5 * logvar) * eps
         nll = elbo_lib.sentence_nll(model, variables, batch["ids"], z, mask, mesh)
-        return gaussian.log_prior(z) - gaussian.log_density(z, mu, logvar) - nll
+        return gaussian.log_prior(z) - gaussian.log_density_of_draw(eps, logvar) - nll
 
     log_weight_KxB = jax.lax.map(log_weight, jnp.arange(1, samples + 1, dtype=jnp.int32))
     return jax.nn.logsumexp(log_weight_KxB, axis=0) - math.log(samples)

@@ -1,8 +1,7 @@
 """Diagonal Gaussians: the posterior q(z|x) = N(mu, exp(logvar)) and the prior N(0, I).
 
-Functions on `jax.Array` are pure and used inside compiled steps. The estimators over a whole split
-(`mutual_information`, `active_units`) run on the host in float64: they see every sentence once and
-their sums of exponentials deserve the digits.
+The functions are pure and used inside compiled steps; the estimators over a whole split are those
+of `metrics.latent`.
 """
 
 import math
@@ -23,10 +22,12 @@ def sample(key: jax.Array, mu: jax.Array, logvar: jax.Array) -> jax.Array:
     return mu + jnp.exp(0.5 * logvar) * jax.random.normal(key, mu.shape, mu.dtype)
 
 
-def log_density(z: jax.Array, mu: jax.Array, logvar: jax.Array) -> jax.Array:
-    """log N(z; mu, exp(logvar)), summed over the last axis, nats."""
-    square = jnp.square(z - mu) * jnp.exp(-logvar)
-    return -0.5 * jnp.sum(square + logvar + LOG_2PI, axis=-1)
+def log_density_of_draw(eps: jax.Array, logvar: jax.Array) -> jax.Array:
+    """log N(z; mu, exp(logvar)) at z = mu + sigma * eps, summed over the last axis, nats.
+
+    By eps and not by z, since z - mu is mostly rounding where sigma is small beside mu.
+    """
+    return -0.5 * jnp.sum(jnp.square(eps) + logvar + LOG_2PI, axis=-1)
 
 
 def log_prior(z: jax.Array) -> jax.Array:
