@@ -42,12 +42,13 @@ class NearestRows:
     def add(self, part_MxZ: np.ndarray) -> None:
         """Adds the next rows of the corpus."""
         part = self._scale(np.asarray(part_MxZ, np.float64))
-        if self._metric == "cosine":
-            far_QxM = -(self._query_QxZ @ part.T)
-        else:
-            # From the differences themselves: |a|² + |b|² - 2ab loses near neighbours to rounding.
-            far_QxM = np.zeros((len(self._query_QxZ), len(part)))
-            for row, query_Z in zip(far_QxM, self._query_QxZ, strict=True):
+        far_QxM = np.zeros((len(self._query_QxZ), len(part)))
+        for row, query_Z in zip(far_QxM, self._query_QxZ, strict=True):
+            if self._metric == "cosine":
+                # Not a matrix product, which rounds equal rows otherwise at another place.
+                row[:] = -np.einsum("mz,z->m", part, query_Z)
+            else:
+                # From the differences themselves: |a|² + |b|² - 2ab loses near neighbours.
                 row[:] = np.linalg.norm(part - query_Z[None], axis=1)
         rows_M = np.arange(self._seen, self._seen + len(part))
         self._seen += len(part)
