@@ -1,5 +1,7 @@
 """What the explorer computes, of which sentences, and its pictures; without a page."""
 
+import copy
+import dataclasses
 import threading
 
 import numpy as np
@@ -14,12 +16,14 @@ from vaetx_jax.explore.sentences import Label, Sentences, read_sentences
 from vaetx_jax.explore.session import (
     DIRECTIONS,
     NEIGHBOURS,
+    SAMPLES,
     STEPS,
     VIEWS,
     Session,
     SupersededError,
     Turns,
 )
+from vaetx_jax.inference.latent_prior import LatentPrior
 from vaetx_jax.inference.loading import load
 
 MARKUP = "<b>bold</b> & <img src=x onerror=alert(1)>"
@@ -58,6 +62,17 @@ def test_a_sentence_is_reconstructed_as_the_model_does(model, session):
     chosen = session.describe_text("i love this soup", metric="cosine")
     assert [chosen.reconstruction] == model.reconstruct(["i love this soup"])
     assert chosen.row is None
+
+
+def test_samples_are_those_of_the_models_own_prior(session):
+    far = LatentPrior(np.ones(1), np.full((1, 4), 50.0), np.eye(4)[None])
+    model = dataclasses.replace(session.model, prior=far)
+    fitted = copy.copy(session)
+    fitted.model = model
+    for one in (session, fitted):
+        expected = one.model.sample(SAMPLES, seed=4, temperature=0.5)
+        assert one.sample(temperature=0.5, seed=4) == expected
+    assert fitted.sample(temperature=0.5, seed=4) != session.sample(temperature=0.5, seed=4)
 
 
 def test_a_typed_sentence_lies_where_the_same_one_of_the_map_lies(session):

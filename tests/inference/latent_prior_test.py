@@ -1,12 +1,13 @@
 """Priors fitted to the training split: a mixture, and a Gaussian of each class."""
 
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from vaetx_jax.errors import ConfigError, DamagedError
+from vaetx_jax.errors import ConfigError, DamagedError, UserError
 from vaetx_jax.export import export
 from vaetx_jax.inference.latent_prior import LatentPrior, fit_class, fit_mixture
 from vaetx_jax.inference.loading import load
@@ -29,6 +30,20 @@ def test_draws_have_the_means_and_covariances_of_their_components():
     assert z.dtype == np.float32
 
 
+def test_a_draw_takes_its_component_and_no_matrix_for_each_latent():
+    width = 128
+    mean = np.stack([np.full(width, -5.0), np.full(width, 7.0)])
+    prior = LatentPrior(np.array([0.25, 0.75]), mean, np.zeros((2, width, width)))
+    tracemalloc.start()
+    z = prior.draw(np.random.default_rng(1), 500)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * z.nbytes
+    values, counts = np.unique(z[:, 0], return_counts=True)
+    assert values.tolist() == [-5.0, 7.0] and np.all(z == z[:, :1])
+    assert counts[0] / 500 == pytest.approx(0.25, abs=0.08)
+
+
 def test_a_mixture_finds_the_clouds_and_their_shares():
     prior = fit_mixture(CLOUDS, NONE, components=2, seed=0)
     order = np.argsort(prior.weight_K)
@@ -49,6 +64,21 @@ def test_a_class_has_its_mean_and_the_variance_of_means_and_posteriors():
     np.testing.assert_allclose(
         prior.factor_KxZxZ[0] @ prior.factor_KxZxZ[0].T, covariance, rtol=1e-4
     )
+
+
+def test_a_class_of_few_rows_far_from_the_middle_has_its_covariance():
+    """Fewer rows than dimensions: in float32 the covariance was not positive definite."""
+    noise = np.random.default_rng(3)
+    mean = (30 * noise.standard_normal((5, 64))).astype(np.float32)
+    prior = fit_class(mean, np.full((5, 64), 1e-3, np.float32))
+    covariance = np.cov(mean.astype(np.float64).T, bias=True) + 2e-6 * np.eye(64)
+    factor = prior.factor_KxZxZ[0]
+    np.testing.assert_allclose(factor @ factor.T, covariance, atol=1e-9)
+
+
+def test_a_single_sentence_has_no_prior():
+    with pytest.raises(UserError, match="fitted to at least 2 training sentences"):
+        fit_mixture(CLOUDS[:1], NONE[:1], components=1, seed=0)
 
 
 @pytest.mark.parametrize("components", [0, 401])

@@ -14,6 +14,7 @@ from vaetx_jax.explore.sentences import Sentences
 from vaetx_jax.inference.interpolation import PATHS, PrincipalAxes, principal_axes
 from vaetx_jax.inference.neighbour_map import nearest_rows, neighbour_map
 from vaetx_jax.inference.neighbours import NearestRows
+from vaetx_jax.inference.sampling import draw_latents
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.latent import active_units
 from vaetx_jax.runtime.console import Progress
@@ -246,12 +247,11 @@ class Session:
             return self.model.decode(z[None].astype(np.float32))[0], notes
 
     def sample(self, *, temperature: float, seed: int, control: str | None = None) -> list[str]:
-        """SAMPLES sentences from the prior."""
-        noise = np.random.default_rng(seed).standard_normal((SAMPLES, self.model.latent_dim))
+        """SAMPLES sentences from the model's prior, as its `sample` draws them."""
+        model, noise = self.model, np.random.default_rng(seed)
+        z = draw_latents(model.run, model.prior, noise, SAMPLES)
         with self._turns.turn(control):
-            return self.model.decode(
-                noise.astype(np.float32), seed=seed, temperature=temperature, batch=SAMPLES
-            )
+            return model.decode(z, seed=seed, temperature=temperature, batch=SAMPLES)
 
     def warm_up(self) -> None:
         """Compiles all programs that requests need, so that no answer waits for that."""

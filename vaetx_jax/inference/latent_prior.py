@@ -18,7 +18,7 @@ from vaetx_jax.run.run import Run
 from vaetx_jax.runtime.console import counted
 from vaetx_jax.settings import choices
 
-LEAST_ROWS = 2  # of a class, to have a variance
+LEAST_ROWS = 2  # of a split or a class, to have a variance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +39,12 @@ class LatentPrior:
         """Latents [count, Z], float32."""
         component_N = noise.choice(len(self.weight_K), size=count, p=self.weight_K)
         eps_NxZ = noise.standard_normal((count, self.mean_KxZ.shape[1]))
-        moved_NxZ = np.einsum("nij,nj->ni", self.factor_KxZxZ[component_N], eps_NxZ)
-        return np.asarray(self.mean_KxZ[component_N] + moved_NxZ, np.float32)
+        z_NxZ = np.zeros(eps_NxZ.shape, np.float32)
+        for component in np.unique(component_N):  # not all at once: that is a matrix for each draw
+            rows = np.flatnonzero(component_N == component)
+            moved_MxZ = eps_NxZ[rows] @ self.factor_KxZxZ[component].T
+            z_NxZ[rows] = self.mean_KxZ[component][None] + moved_MxZ
+        return z_NxZ
 
     def log_density(self, z_NxZ: np.ndarray) -> np.ndarray:
         """The log-density of latents, [N] nats."""
@@ -60,10 +64,13 @@ def fit_mixture(
     """A Gaussian mixture over the aggregated posterior, fitted by EM to one draw of each sentence.
 
     Raises:
+      UserError: there is a single sentence.
       ConfigError: there are fewer sentences than components.
     """
     from sklearn.mixture import GaussianMixture  # here, because it is slow to import
 
+    if len(mean_NxZ) < LEAST_ROWS:
+        raise UserError(f"a prior is fitted to at least {LEAST_ROWS} training sentences")
     if not 1 <= components <= len(mean_NxZ):
         raise ConfigError(
             f"components = {components}: must be at least 1 and at most the {len(mean_NxZ):,} "
@@ -79,18 +86,20 @@ def fit_mixture(
 
 def fit_class(mean_NxZ: np.ndarray, std_NxZ: np.ndarray) -> LatentPrior:
     """The Gaussian with the mean and the covariance of a class's posteriors."""
-    centred_NxZ = mean_NxZ - mean_NxZ.mean(axis=0)
+    # In float64: of few rows the covariance is nearly singular, and rounded it is none.
+    mean_NxZ, std_NxZ = (np.asarray(x, np.float64) for x in (mean_NxZ, std_NxZ))
+    centre_Z = mean_NxZ.mean(axis=0)
+    centred_NxZ = mean_NxZ - centre_Z[None]
     covariance_ZxZ = centred_NxZ.T @ centred_NxZ / len(mean_NxZ)
     covariance_ZxZ += np.diag(np.square(std_NxZ).mean(axis=0) + 1e-6)
-    factor_ZxZ = np.linalg.cholesky(covariance_ZxZ.astype(np.float64))
-    return LatentPrior(np.ones(1), mean_NxZ.mean(axis=0)[None], factor_ZxZ[None])
+    return LatentPrior(np.ones(1), centre_Z[None], np.linalg.cholesky(covariance_ZxZ)[None])
 
 
 def mixture_prior(run: Run, variables: Variables, components: int, *, seed: int) -> LatentPrior:
     """A Gaussian mixture over the aggregated posterior of a run's training split.
 
     Raises:
-      UserError: the corpus is not here.
+      UserError: the corpus is not here, or has a single training sentence.
       ConfigError: there are fewer sentences than components.
     """
     mean_NxZ, std_NxZ = encode_split(run, variables, "train")

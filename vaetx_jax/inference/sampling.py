@@ -14,6 +14,15 @@ from vaetx_jax.models.language_model import Variables
 from vaetx_jax.run.run import Run
 
 
+def draw_latents(
+    run: Run, prior: LatentPrior | None, noise: np.random.Generator, count: int
+) -> np.ndarray:
+    """Latents [count, Z] of a prior, float32; None: of N(0, I)."""
+    if prior is not None:
+        return prior.draw(noise, count)
+    return noise.standard_normal((count, run.model.latent_dim)).astype(np.float32)
+
+
 def stream_samples(
     run: Run,
     variables: Variables,
@@ -36,11 +45,7 @@ def stream_samples(
     def draw() -> Iterator[str]:
         for start in range(0, n, WINDOW):
             count = min(WINDOW, n - start)
-            if prior is None:
-                shape = (count, run.model.latent_dim)
-                z_NxZ = noise.standard_normal(shape).astype(np.float32)
-            else:
-                z_NxZ = prior.draw(noise, count)
+            z_NxZ = draw_latents(run, prior, noise, count)
             yield from decode_latents(run, variables, z_NxZ, seed=seed, how=chosen, first_row=start)
 
     return draw()

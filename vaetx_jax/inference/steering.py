@@ -1,7 +1,6 @@
 """Steering: the difference between two sets of sentences, added to a latent."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,5 +21,6 @@ def shift_between(encode: Encode, start: Sequence[str], end: Sequence[str]) -> n
     for name, sentences in (("start", start), ("end", end)):
         if not len(sentences):
             raise UserError(f"{name}: no sentence; give at least one to take the mean of")
-    step_Z: Any = encode(end)[0].mean(axis=0) - encode(start)[0].mean(axis=0)
-    return np.asarray(step_Z, np.float32)
+    # Row after row in float32, the sum of a large set would lose its last digits.
+    from_Z, to_Z = (encode(one)[0].mean(axis=0, dtype=np.float64) for one in (start, end))
+    return np.asarray(to_Z - from_Z, np.float32)

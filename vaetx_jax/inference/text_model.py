@@ -157,7 +157,7 @@ class TextModel:
           verbose: print how much better it fits the latents of the validation split than N(0, I).
 
         Raises:
-          UserError: the folder cannot be written.
+          UserError: the folder cannot be written, or there is a single training sentence.
         """
         self.check_has_latent("fit_prior")
         components, seed = check_integer("components", components, 1), check_seed(seed)
