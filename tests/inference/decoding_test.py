@@ -215,7 +215,7 @@ def kept_by_numpy(logits_V, top_k=0, top_p=1.0):
     return order[:enough].tolist()
 
 
-@pytest.mark.parametrize("p", [1e-6, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("p", [1e-46, 1e-6, 0.1, 0.5, 0.9, 0.999])
 def test_the_nucleus_is_numpys(p):
     logits_BxV = np.random.default_rng(3).standard_normal((5, 300)).astype(np.float32) * 3
     kept = np.isfinite(np.asarray(keep_top_p(jnp.asarray(logits_BxV), jnp.float32(p))))

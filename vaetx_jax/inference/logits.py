@@ -82,7 +82,7 @@ def keep_top_p(logits_BxV: jax.Array, p: jax.Array) -> jax.Array:
         low_B, high_B = ends  # low is low enough, high is not
         middle_B = low_B + (high_B - low_B) // 2
         above_B = jnp.sum(jnp.where(bits_BxV >= middle_B[:, None], prob_BxV, 0), axis=-1)
-        enough_B = above_B >= p
+        enough_B = (above_B >= p) & (above_B > 0)  # a tiny p may have become 0 in float32
         return jnp.where(enough_B, middle_B, low_B), jnp.where(enough_B, high_B, middle_B)
 
     batch = logits_BxV.shape[0]

@@ -24,7 +24,8 @@ def kernel(a_AxZ: jax.Array, b_BxZ: jax.Array) -> jax.Array:
 def mmd(z_BxZ: jax.Array, prior_BxZ: jax.Array, weight_B: jax.Array) -> jax.Array:
     """The unbiased estimate of MMD^2 between the latents and draws from the prior (Gretton, 2012).
 
-    It is 0 on average where the latents have the prior's distribution, so it can be negative.
+    It is 0 on average where the latents have the prior's distribution, so it can be negative. A
+    single sentence has no such estimate: it is 0.
 
     Args:
       z_BxZ: one draw from each sentence's posterior.
@@ -37,4 +38,5 @@ def mmd(z_BxZ: jax.Array, prior_BxZ: jax.Array, weight_B: jax.Array) -> jax.Arra
     within = (kernel(z_BxZ, z_BxZ) + kernel(prior_BxZ, prior_BxZ)) * others_BxB
     between = kernel(z_BxZ, prior_BxZ) * pairs_BxB
     mean_within = jnp.sum(within) / jnp.maximum(count * (count - 1.0), 1.0)
-    return mean_within - 2.0 * jnp.sum(between) / jnp.maximum(jnp.square(count), 1.0)
+    mean_between = jnp.sum(between) / jnp.maximum(jnp.square(count), 1.0)
+    return jnp.where(count > 1.0, mean_within - 2.0 * mean_between, 0.0)
