@@ -1,6 +1,7 @@
 """Starts from a training split, against numpy."""
 
 import numpy as np
+import pytest
 import scipy.sparse
 
 from tests.helpers import tiny
@@ -66,8 +67,10 @@ def test_dimensions_that_a_small_corpus_does_not_have_stay_at_zero():
     assert np.all(found.table_VxZ[:, 19:] == 0) and np.all(found.singular_Z[19:] == 0)
 
 
-def test_equal_sentences_have_no_dimension_and_stay_finite():
-    counts = scipy.sparse.csr_array(np.tile([0.0, 1.0, 2.0], (4, 1)))
+@pytest.mark.parametrize("rows", [4, 50])
+def test_equal_sentences_have_no_dimension_and_stay_finite(rows):
+    """The deviation of 50 equal coordinates is rounding, and not 0."""
+    counts = scipy.sparse.csr_array(np.tile([0.0, 1.0, 2.0, 3.0], (rows, 1)))
     found = latent_semantics(counts, 2, seed=0)
     assert np.all(found.table_VxZ == 0)
 

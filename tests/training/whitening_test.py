@@ -33,6 +33,13 @@ def test_rows_on_disk_a_chunk_at_a_time_give_the_same(monkeypatch, tmp_path):
     np.testing.assert_allclose(chunked.kernel_ExZ, whole.kernel_ExZ, rtol=1e-6, atol=1e-9)
 
 
+def test_equal_features_have_no_dimension_but_rounding():
+    equal = np.tile(np.float32([0.1, 0.3, -0.7]), (40, 1))
+    rounded = np.where(NOISE.random(equal.shape) < 0.5, equal, np.nextafter(equal, np.float32(1)))
+    with pytest.raises(UserError, match=r"latent_dim = 1: .*whiten finds at most 0 dimensions"):
+        whitening(rounded, 1)
+
+
 def test_more_dimensions_than_there_are_is_refused():
     flat = FEATURES.copy()
     flat[:, 5] = flat[:, 4]

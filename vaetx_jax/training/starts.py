@@ -201,8 +201,12 @@ def latent_semantics(counts: scipy.sparse.csr_array, dim: int, *, seed: int) -> 
     rows = scipy.sparse.diags_array(1.0 / length_N) @ counts @ scipy.sparse.diags_array(weight_V)
     found = min(dim, dimensions(counts))
     _, singular_F, axes_FxV = randomized_svd(rows.tocsr(), found, random_state=seed)
-    deviation_F = np.std(rows @ axes_FxV.T, axis=0)
-    scale_F = np.where(deviation_F > 1e-6 * deviation_F.max(), 1.0 / (deviation_F + 1e-30), 0.0)
+    points_NxF = rows @ axes_FxV.T
+    deviation_F = np.std(points_NxF, axis=0)
+    # Beside the size of the points and not beside the largest deviation: that of equal sentences
+    # is rounding, too.
+    least = 1e-6 * np.sqrt(np.mean(np.square(points_NxF), axis=0)).max()
+    scale_F = np.where(deviation_F > least, 1.0 / (deviation_F + 1e-30), 0.0)
     table_VxF = weight_V[:, None] * axes_FxV.T * scale_F
     missing = dim - found
     table_VxZ = np.pad(table_VxF, ((0, 0), (0, missing)))

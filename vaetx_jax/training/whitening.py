@@ -9,6 +9,7 @@ from vaetx_jax.errors import UserError
 
 CHUNK = 4096  # rows in memory at once
 LEAST_SHARE = 1e-7  # of the largest variance: below it a component is rounding
+ROUNDING = 1e-14  # of the mean square of the features, which are float32: the variance of rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,9 @@ def whitening(features_NxE: Any, dim: int) -> Whitening:
     variance_E, axes_ExE = np.linalg.eigh(covariance_ExE)
     order = np.argsort(variance_E)[::-1]
     variance_E, axes_ExE = variance_E[order], axes_ExE[:, order]
-    found = int(np.count_nonzero(variance_E > LEAST_SHARE * max(variance_E[0], 1e-30)))
+    square = np.sum(variance_E) + np.sum(np.square(mean_E))
+    least = max(LEAST_SHARE * variance_E[0], ROUNDING * square)
+    found = int(np.count_nonzero(variance_E > least))
     if dim > found:
         raise UserError(
             f"config.model.latent_dim = {dim}: model.encoder_start=whiten finds at most {found:,} "
