@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from tests.helpers.finished_cells import metrics_of
-from vaetx_jax.evaluate import evaluate, print_evaluation
+from vaetx_jax.data.tokenized import TokenizedSplit
+from vaetx_jax.evaluate import behind_entropy, evaluate, print_evaluation
 from vaetx_jax.inference.loading import load
-from vaetx_jax.metrics.estimator import Estimator
+from vaetx_jax.metrics.estimator import Estimates, Estimator
 
 
 @pytest.fixture
@@ -31,6 +33,21 @@ def test_use_and_gain_stand_with_their_errors(printed):
     assert "use 3.25 nats per sentence" in text and "its own (± 0.50)" in text
     assert "gain -0.25 nats per sentence nll of the reference minus nll with z behind_lm" in text
     assert "behind the reference (± 0.10)" in text
+
+
+def test_what_is_a_little_below_zero_by_chance_is_printed_as_zero(printed):
+    assert "marginal_kl 0.00 nats" in printed(marginal_kl=-0.004)
+
+
+def test_a_single_sentence_is_behind_its_entropy_without_an_error(printed):
+    one = {"nll_N": np.array([4.0]), "kl_N": np.array([1.0]), "iw_N": None}
+    one |= dict.fromkeys(("mu_NxZ", "logvar_NxZ", "z_NxZ"), np.zeros((1, 2)))
+    empty = np.zeros(1, np.int32)
+    split = TokenizedSplit(empty, np.array([0, 1]), empty, empty > 0, log_prob=np.array([-3.0]))
+    found = behind_entropy(Estimates(**one), split)
+    assert found == {"entropy": 3.0, "behind_entropy": 2.0, "behind_entropy_se": None}
+    assert "behind_entropy 2.00 nats per sentence" in printed(**found)
+    assert "behind the entropy (± 0.25)" in printed(**found | {"behind_entropy_se": 0.25})
 
 
 def test_a_mutual_information_near_its_limit_is_noted_below_the_table(printed):

@@ -14,7 +14,6 @@ if __name__ == "__main__":
 # isort: split
 import dataclasses
 import json
-import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -155,20 +154,20 @@ def behind_entropy(estimates: Estimates, split: TokenizedSplit) -> dict[str, Any
 
     Returns:
       In nats per sentence, `entropy` of the corpus, `behind_entropy` (the mean difference of its
-      log-probabilities and the bound) and `behind_entropy_se` (its standard error). Nothing unless
-      the corpus has exact log-probabilities (`grammar`) and no sentence was cut.
+      log-probabilities and the bound) and `behind_entropy_se` (its standard error; a single
+      sentence has none). Nothing unless the corpus has exact log-probabilities (`grammar`) and no
+      sentence was cut.
     """
     if split.log_prob is None or split.cut.any():
         return {}
     difference_N = np.asarray(split.log_prob) - usage.bound(estimates)
-    mean = float(np.mean(difference_N))
-    error = float(np.std(difference_N, ddof=1) / math.sqrt(len(difference_N)))
+    mean, error = usage.mean_and_error(difference_N)
     metrics: dict[str, Any] = {
         "entropy": -float(np.mean(split.log_prob)),
         "behind_entropy": mean,
         "behind_entropy_se": error,
     }
-    if mean < -2.0 * error:
+    if error is not None and mean < -2.0 * error:
         metrics["evaluation_warning"] = (
             f"the bound beats the corpus's known entropy by {-mean:.3f} nats per sentence, more "
             f"than two standard errors ({error:.3f}): no model can, so a metric is wrong"
@@ -235,18 +234,21 @@ _ROWS = (
     (
         "behind_entropy",
         "nats per sentence",
-        "how far the bound is behind the entropy (± {behind_entropy_se:.2f})",
+        "how far the bound is behind the entropy{behind_entropy_error}",
     ),
 )
 
 
+_WITH_ERROR = ("use", "gain", "behind_lm", "behind_entropy")
+
+
 def _shown(metrics: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """The rows of the table: name, value, unit, meaning."""
-    errors = {f"{name}_error": _error(metrics, name) for name in ("use", "gain", "behind_lm")}
+    errors = {f"{name}_error": _error(metrics, name) for name in _WITH_ERROR}
     for name, unit, meaning in _ROWS:
         value = metrics.get(name)
         if value is not None:
-            shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:z,.2f}"
             label = with_samples(name, metrics["iw_samples"])
             yield label, shown, unit, meaning.format(**metrics, **errors)
     text = metrics.get("text") or {}

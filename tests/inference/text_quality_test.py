@@ -18,15 +18,17 @@ from vaetx_jax.inference.text_quality import text_quality
 
 @dataclasses.dataclass(frozen=True)
 class Parrot(TextModel):
-    """Says what it is told to: rows of the test split back, and training sentences as samples."""
+    """Says what it is told to: rows of the test split back, and training sentences as samples,
+    with a space at the end, which is no part of a sentence.
+    """
 
     def sample(self, n, **how):
         rows = self.run.corpus.split("train")
-        return [rows[i].text for i in range(n)]
+        return [rows[i].text + " " for i in range(n)]
 
     def decode(self, z, **how):
         rows = self.run.corpus.split("test")
-        return [rows[round(float(z_Z[0]))].text for z_Z in z]
+        return [rows[round(float(z_Z[0]))].text + " " for z_Z in z]
 
 
 @pytest.fixture(scope="module")

@@ -67,3 +67,7 @@ def test_the_grids_language_model_comes_before_a_runs_own(tmp_path):
 )
 def test_a_count_has_digits_where_its_mean_is_no_whole_number(values, expected):
     assert summary_text(summary_over_seeds(values), digits_of("au")) == expected
+
+
+def test_what_is_a_little_below_zero_by_chance_is_shown_as_zero():
+    assert summary_text(summary_over_seeds([-0.004])) == "0.00"

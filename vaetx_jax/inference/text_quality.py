@@ -10,7 +10,7 @@ import numpy as np
 
 from vaetx_jax.data.grammar import grammar
 from vaetx_jax.data.tokenized import TokenizedSplit
-from vaetx_jax.inference.batching import windows
+from vaetx_jax.inference.batching import truncated_tokens, windows
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.reference import open_reference
 from vaetx_jax.inference.text_model import TextModel
@@ -71,8 +71,10 @@ def text_quality(
 
 
 def _samples(model: TextModel, count: int) -> list[str]:
+    """Sentences drawn as `config.samples` says; spaces at the ends are no part of a sentence."""
     settings = model.run.config.samples
-    return model.sample(count, temperature=settings.temperature, seed=settings.seed)
+    drawn = model.sample(count, temperature=settings.temperature, seed=settings.seed)
+    return [text.strip() for text in drawn]
 
 
 def _order(model: TextModel, count: int) -> np.ndarray:
@@ -97,8 +99,8 @@ def _ids(split: TokenizedSplit, rows_B: np.ndarray) -> list[list[int]]:
 
 
 def _encode(model: TextModel, sentences: list[str]) -> list[list[int]]:
-    ids = model.run.tokenizer.encode(sentences)
-    return [line[: model.run.config.data.max_len - 2] for line in ids]
+    """The tokens of sentences that a model has written, as those of a split are."""
+    return truncated_tokens(model.run.tokenizer, sentences, model.run.config.data.max_len)
 
 
 def _against_training(

@@ -82,11 +82,12 @@ def summary_over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
 def metric_text(value: float | None, digits: int = 2) -> str:
     """A metric as tables show it, a dash where there is none.
 
-    A count has 0 digits, and two where it is a mean over seeds and no whole number.
+    A count has 0 digits, and two where it is a mean over seeds and no whole number. An estimate of
+    something near 0 may be below it, and is no -0.00.
     """
     if value is None:
         return "–"
-    return f"{value:.{digits}f}" if digits or value == int(value) else f"{value:.2f}"
+    return f"{value:z.{digits}f}" if digits or value == int(value) else f"{value:z.2f}"
 
 
 def summary_text(summary: dict[str, Any] | None, digits: int = 2) -> str:

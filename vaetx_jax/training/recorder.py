@@ -293,7 +293,7 @@ class _Window:
 def _train_line(done: int, row: dict[str, float], steps_per_epoch: int) -> str:
     return (
         f"epoch {done / steps_per_epoch:6.2f}  loss {row['train/loss']:7.2f}  "
-        f"ppl_rec {row['train/ppl_rec']:8.2f}  kl {row['train/kl']:6.2f}  "
+        f"ppl_rec {row['train/ppl_rec']:8.2f}  kl {row['train/kl']:z6.2f}  "
         f"α {row['train/kl_weight']:4.2f}  {row['perf/tokens_per_second']:7,.0f} tok/s"
     )
 
@@ -302,5 +302,5 @@ def _valid_line(metrics: dict[str, Any]) -> str:
     line = f"valid: nll {metrics['nll']:.2f}  ppl_elbo {metrics['ppl_elbo']:.2f}  "
     line += f"ppl_rec {metrics['ppl_rec']:.2f}"
     if metrics["latent_dim"]:
-        line += f"  kl {metrics['kl']:.2f}  mi {metrics['mi']:.2f}  au {metrics['au']}"
+        line += f"  kl {metrics['kl']:z.2f}  mi {metrics['mi']:z.2f}  au {metrics['au']}"
     return line
