@@ -118,8 +118,8 @@ def main() -> None:
 KINDS = {
     "nll": "reconstruction, nats per sentence, one z drawn from the posterior",
     "kl": "rate, nats per sentence: KL of the posterior to the prior",
-    "ppl_rec": "exp(nll / tokens); falls as the KL rises, so never quote it without",
-    "ppl_elbo": "exp((nll + kl) / tokens), an upper bound on perplexity",
+    "ppl_rec": "exp(nll / tokens per sentence); falls as the KL rises, so never quote it without",
+    "ppl_elbo": "exp((nll + kl) / tokens per sentence), an upper bound on perplexity",
     "ppl_iw": "the importance-weighted bound on perplexity, with {iw_samples} samples",
     "ppl_iw_word": "the same per word",
     "use": "nll with another sentence's z minus nll with its own, nats per sentence",
