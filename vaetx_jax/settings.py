@@ -14,6 +14,9 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+# The largest seed: JAX would repeat the draws of 0 at the next, and scikit-learn refuses it.
+MAX_SEED = 2**32 - 1
+
 _BOUNDS = "bounds"
 
 

@@ -56,6 +56,15 @@ def test_none_in_the_place_of_a_number_is_refused_by_its_key():
     ]
 
 
+@pytest.mark.parametrize(
+    "key", ["seed", "data.seed", "evaluation.seed", "probe.seed", "samples.seed"]
+)
+def test_a_seed_that_would_repeat_a_smaller_one_is_refused(key):
+    assert complaints(changed({key: 2**32 - 1})) == []
+    (problem,) = complaints(changed({key: 2**32}))
+    assert problem == f"config.{key} = 4294967296: must be at least 0 and at most 4294967295"
+
+
 # Defaults and presets ---------------------------------------------------------------------------
 
 

@@ -74,6 +74,7 @@ def test_the_settings_of_another_kind_are_refused(kind):
         ("schedules", {"cycles": 0}, "study.cycles = 0: must be at least 1"),
         ("schedules", {"ratio": 0.0}, "study.ratio = 0.0: must be above 0 and at most 1"),
         ("grid", {"seeds": (0, 1, 0)}, "study.seeds .* twice"),
+        ("grid", {"seeds": (0, 2**32)}, "study.seeds .* from 0 to 4294967295"),
         ("grid", {"rows": (("vae_gru", "none"),) * 2}, "study.rows .* twice"),
         ("grid", {"rows": (("gru_lm", "cyclic"),)}, "gru_lm has no KL to anneal"),
         ("grid", {"rows": (("vae_gur", "none"),)}, "study.rows: .*vae_gur"),

@@ -136,10 +136,10 @@ def test_what_are_no_vectors_is_refused(model, method, given):
         VECTORS[method](model, given)
 
 
-@pytest.mark.parametrize("number", [-1, 1.5, "1", None, True, 2**63])
+@pytest.mark.parametrize("number", [-1, 1.5, "1", None, True, 2**32])
 @pytest.mark.parametrize("method", NUMBERS)
 def test_a_number_that_cannot_be_is_refused_by_every_method(model, method, number):
-    if number == 2**63 and "seed" not in method:
+    if number == 2**32 and "seed" not in method:
         pytest.skip("of seeds alone")
     with pytest.raises(ConfigError, match=f"{method.split()[1]} = "):
         NUMBERS[method](model, number)

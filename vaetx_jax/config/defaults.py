@@ -26,7 +26,7 @@ from vaetx_jax.models.presets import (
     PRESET_FIELDS,
     has_latent,
 )
-from vaetx_jax.settings import choices, setting
+from vaetx_jax.settings import MAX_SEED, choices, setting
 
 # What the layers compute in while training. Parameters, sums, latents and all of evaluation are
 # float32 in any case.
@@ -45,7 +45,7 @@ class Data:
     # Tokens per sentence, [CLS] and [SEP] included; longer ones are cut.
     max_len: int = setting(64, least=3, most=POSITIONS)
     batch_size: int = setting(32, least=1)  # sentences per step, over all devices
-    seed: int = setting(0, least=0)  # the order of the batches
+    seed: int = setting(0, least=0, most=MAX_SEED)  # the order of the batches
     # By length; "pad": every row is max_len long, as the paper's.
     batching: str = setting("groups", choices=("groups", "pad"))
     groups: int = setting(8, least=1)  # lengths that are compiled; fewer leave more padding
@@ -137,7 +137,7 @@ class EvaluationSettings:
 
     batch_size: int = setting(32, least=1)
     iw_samples: int = setting(50, least=0)  # of the importance-weighted bound; 0: leave it out
-    seed: int = setting(0, least=0)
+    seed: int = setting(0, least=0, most=MAX_SEED)
     # Sentences drawn from the prior for the metrics of sampled text; 0: leave them out.
     text_samples: int = setting(200, least=0)
     # Compute all metrics of text, as `evaluate --text` does; it takes minutes.
@@ -159,7 +159,7 @@ class ProbeSettings:
     epochs: int = setting(20, least=1)  # these three are for the paper's fit only
     learning_rate: float = setting(1e-4, above=0)
     batch_size: int = setting(32, least=1)
-    seed: int = setting(0, least=0)
+    seed: int = setting(0, least=0, most=MAX_SEED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +168,7 @@ class SampleSettings:
 
     count: int = setting(10, least=0)  # 0: none
     temperature: float = setting(1.0, above=0)
-    seed: int = setting(0, least=0)
+    seed: int = setting(0, least=0, most=MAX_SEED)
 
 
 # Section -> the dataclasses that declare its keys.

@@ -15,7 +15,7 @@ from vaetx_jax.config.study_rows import row_problems, rows_of, sweep_problems
 from vaetx_jax.data.corpora.corpus import CORPORA, UNLABELLED
 from vaetx_jax.data.tokenizers.base import KINDS as TOKENIZERS
 from vaetx_jax.models.presets import MODELS
-from vaetx_jax.settings import broken_rules, choices, setting
+from vaetx_jax.settings import MAX_SEED, broken_rules, choices, setting
 
 SHOWN = ("language", "probe", "curves", "remedies")
 # The keys of a run that a grid's rows, corpora and seeds set; `config.run` may not.
@@ -173,8 +173,9 @@ class Grid:
                 for corpus in study.corpora
                 if corpus in UNLABELLED
             ]
-        if not all(isinstance(seed, int) and seed >= 0 for seed in study.seeds):
-            problems.append(f"config.study.seeds = {study.seeds}: must be whole numbers from 0 on")
+        if not all(isinstance(seed, int) and 0 <= seed <= MAX_SEED for seed in study.seeds):
+            must = f"must be whole numbers from 0 to {MAX_SEED}"
+            problems.append(f"config.study.seeds = {study.seeds}: {must}")
         problems += [
             f"config.study.epochs.{corpus} = {epochs}: must be at least 0"
             for corpus, epochs in study.epochs.items()

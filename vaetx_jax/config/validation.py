@@ -21,7 +21,7 @@ from vaetx_jax.models.presets import (
     encoder_of,
     has_latent,
 )
-from vaetx_jax.settings import broken_rules, choices
+from vaetx_jax.settings import MAX_SEED, broken_rules, choices
 
 
 def validate(config: ConfigDict) -> None:
@@ -52,7 +52,7 @@ def validate(config: ConfigDict) -> None:
     rule("tokenizer.vocab_size", vocabulary == 0 or vocabulary >= 5, "must be 0 or at least 5")
     one_of("model.name", MODELS)
     one_of("model.preset", tuple(PRESETS))
-    rule("seed", config.seed >= 0, "must be at least 0")
+    rule("seed", 0 <= config.seed <= MAX_SEED, f"must be at least 0 and at most {MAX_SEED}")
     rule(
         "train.epochs",
         config.train.epochs > 0 or config.train.steps > 0,

@@ -49,7 +49,7 @@ from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.neighbours import METRICS
 from vaetx_jax.inference.text_model import TextModel
-from vaetx_jax.settings import closest
+from vaetx_jax.settings import MAX_SEED, closest
 
 _KINDS = {"text": ".txt", "tsv": ".tsv", "csv": ".csv", "jsonl": ".jsonl"}
 _DECODING = tuple(field.name for field in dataclasses.fields(Decoding))
@@ -103,7 +103,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "score: the number of samples of the importance-weighted bound.",
         lower_bound=0,
     )
-    integer("seed", 0, "The seed of all random numbers.", lower_bound=0)
+    integer("seed", 0, "The seed of all random numbers.", lower_bound=0, upper_bound=MAX_SEED)
     number(
         "temperature", None, "0: take the most probable token, the default except for sample (1)."
     )

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vaetx_jax.errors import ConfigError, UserError
+from vaetx_jax.settings import MAX_SEED
 
 T = TypeVar("T")
 
-MAX_SEED = 2**63 - 1
 _ONE_ARRAY = "they are given as one array, the means, encode(...)[0]"
 
 
