@@ -181,6 +181,7 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_trained(settings
         fit(["a", "b", "c"], **settings)
 
 
+@pytest.mark.slow
 def test_a_published_encoder_is_one_argument(quick, tmp_path):
     folder = tiny_bert.write(tmp_path / "bert")
     settings = {name: value for name, value in quick.items() if name != "tokenizer_vocab_size"}

@@ -90,6 +90,7 @@ def plain_loss(params, ids_BxS, kl_weight):
     return jax.value_and_grad(loss, has_aux=True)(params)
 
 
+@pytest.mark.slow
 def test_loss_terms_and_gradients_are_those_of_a_plain_softmax(certain):
     (loss, (nll, kl)), gradient = plain_loss(certain, batch()["ids"], 0.3)
     terms, got = terms_and_gradient(certain, batch(), 0.3)

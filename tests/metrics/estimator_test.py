@@ -213,6 +213,7 @@ def assert_same_estimates(a, b):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5, err_msg=field.name)
 
 
+@pytest.mark.slow
 def test_batch_size_order_and_length_of_rows_change_no_figure(variables, estimator):
     run = functools.partial(estimator.run, variables, sentences=13, iw_samples=3)
     by_length = sorted(range(13), key=lambda i: -len(PIECES[i]))

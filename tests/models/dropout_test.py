@@ -39,6 +39,7 @@ def test_masks_of_different_keys_are_independent():
         assert abs(4 * np.mean(one * other)) < 4 / 512
 
 
+@pytest.mark.slow
 def test_each_position_is_kept_as_often_over_many_keys():
     count, rate = 2000, 0.3
     kept_64 = masks(rate, (64,), count).sum(axis=0)

@@ -21,6 +21,7 @@ def leaves(tree):
     return {tuple(str(key.key) for key in path): np.array(leaf) for path, leaf in flat}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freeze", ["encoder", "embeddings"])
 def test_steps_leave_frozen_parameters_and_train_the_others(freeze):
     model, settings = tiny.vae(layers=1, freeze=freeze), tiny.step_settings(weight_decay=0.5)

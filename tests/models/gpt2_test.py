@@ -225,6 +225,7 @@ def start(run, folder):
     return trainer, *trainer.start_state()
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_it_is_given(gpt2_run, tmp_path):
     run, folder = gpt2_run
     run.model.weights = str(tiny_gpt2.write(tmp_path / "weights"))

@@ -164,6 +164,7 @@ def summary_gradient(model, params, ids, mask):
     return jax.grad(loss, has_aux=True)(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_summaries_and_gradients_of_padded_sentences_are_those_of_each_alone(cell):
     model = encoder(cell)

@@ -42,6 +42,7 @@ ENCODERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vae_transformer", "vae_lstm"])
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_encoder_goes_with_every_decoder(name, encoder):

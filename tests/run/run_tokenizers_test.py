@@ -100,6 +100,7 @@ def test_a_batch_has_each_sentence_in_both_kinds_of_tokens(recipe, tmp_path):
             assert ids.tolist() == line + [tokenizer.pad_id] * (len(ids) - len(line))
 
 
+@pytest.mark.slow
 def test_the_encoder_reads_its_tokens_in_training_and_not_the_decoders(recipe, tmp_path):
     trainer = Trainer(create_run(recipe, tmp_path))
     arrays = device_arrays(trainer.batches.at(0), "weight")
@@ -134,6 +135,7 @@ def test_an_exported_model_has_both_tokenizers(trained, tmp_path):
     assert again.run.encoder_tokenizer.fingerprint == model.run.encoder_tokenizer.fingerprint
 
 
+@pytest.mark.slow
 def test_cached_features_of_a_frozen_encoder_are_of_its_own_tokens(recipe, tmp_path):
     config = recipe.copy_and_resolve_references()
     config.model.update({"freeze": "encoder", "encoder_start": "whiten", "channel_rate": 2.0})
