@@ -28,7 +28,8 @@ def write_final_report(model: TextModel) -> None:
     began = time.monotonic()
     metrics, estimates = evaluate(model, "test")
     print_evaluation(metrics)
-    written = [model.run.folder / "evaluation.json", plot_learning_curves(model.run.folder)]
+    curves = plot_learning_curves(model.run.folder, has_latent=bool(model.latent_dim))
+    written = [model.run.folder / "evaluation.json", curves]
     if model.latent_dim and model.run.corpus.label_fields:
         print_probes(probe_labels(model, estimates.mu_NxZ))
     if model.latent_dim:

@@ -16,15 +16,33 @@ def saved_figures(monkeypatch):
     return keep_figures(monkeypatch, figures_lib)
 
 
-def test_a_kl_weight_above_1_stays_in_the_figure(tmp_path, saved_figures):
+@pytest.fixture
+def logged(tmp_path):
+    """A folder with the metrics of ten steps."""
     rows = [
-        {"step": step, "train/kl_weight": 0.4 * step, "train/learning_rate": 1e-3}
+        {
+            "step": step,
+            "train/nll": 30.0 - step,
+            "train/kl_weight": 0.4 * step,
+            "train/learning_rate": 1e-3,
+        }
         for step in range(11)
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plot_learning_curves(tmp_path)
+    return tmp_path
+
+
+def test_a_kl_weight_above_1_stays_in_the_figure(logged, saved_figures):
+    plot_learning_curves(logged, has_latent=True)
     (schedules,) = [a for a in saved_figures[0].axes if a.get_ylabel() == "α"]
     assert schedules.get_ylim()[1] > 4.0
+
+
+def test_the_curves_of_a_language_model_show_no_kl_and_no_weight_of_it(logged, saved_figures):
+    plot_learning_curves(logged, has_latent=False)
+    titles = [axes.get_title(loc="left") for axes in saved_figures[0].axes]
+    assert titles == ["nll, nats per sentence", "perplexity per token", "learning rate"]
+    assert [len(axes.lines) for axes in saved_figures[0].axes] == [1, 0, 1]
 
 
 def legend_of(saved_figures, tmp_path, names, labels_N):

@@ -55,6 +55,13 @@ def test_learning_curves_are_means_over_seeds_against_epochs(tmp_path, saved_fig
     assert names == ["vae_transformer, cyclic", "transformer_lm"]
 
 
+def test_language_models_alone_have_no_panel_of_the_kl(tmp_path, saved_figures):
+    results = [with_metrics(result_of(tmp_path, *LM), 50)]
+    figures_lib.plot_learning_curves(results, tmp_path / "curves.png", "ptb")
+    (nats,) = saved_figures[0].axes
+    assert len(nats.lines) == 2
+
+
 def test_a_corpus_without_cells_has_no_learning_curves(tmp_path):
     results = [result_of(tmp_path, *CYCLIC)]
     assert figures_lib.plot_learning_curves(results, tmp_path / "curves.png", "air") is None

@@ -68,24 +68,28 @@ def draw_legend(figure: "Figure", panels: Sequence[Any]) -> None:
     )
 
 
-def plot_learning_curves(folder: pathlib.Path) -> pathlib.Path:
+def plot_learning_curves(folder: pathlib.Path, *, has_latent: bool) -> pathlib.Path:
     """Plots reconstruction, KL, perplexity and the schedules against the step.
 
     Args:
       folder: the run's folder, where `learning-curves.png` is written.
+      has_latent: whether there is a KL and its weight to plot: a language model has neither.
 
     Returns:
       The path of the figure.
     """
     rows = read_metrics(folder / METRICS)
-    figure = new_figure(10, 6.5)
-    panels = figure.subplots(2, 2, sharex=True)
-    curves = (
-        (panels[0, 0], "nll", "reconstruction, nats per sentence"),
-        (panels[0, 1], "kl", "KL, nats per sentence"),
-        (panels[1, 0], "ppl_elbo", "perplexity per token, by the ELBO"),
-    )
-    for axes, name, title in curves:
+    curves = {
+        "nll": "reconstruction, nats per sentence" if has_latent else "nll, nats per sentence",
+        "kl": "KL, nats per sentence",
+        "ppl_elbo": "perplexity per token, by the ELBO" if has_latent else "perplexity per token",
+    }
+    if not has_latent:
+        del curves["kl"]
+    wide = 2 if has_latent else 3  # four panels in two rows, or three in one
+    figure = new_figure(5 * wide, 6.5 if has_latent else 3.6)
+    panels = figure.subplots((len(curves) + 1) // wide, wide, sharex=True, squeeze=False)
+    for axes, (name, title) in zip(panels.flat, curves.items(), strict=False):
         for part, style in (("train", "-"), ("valid", "o-")):
             points = [(r["step"], r[f"{part}/{name}"]) for r in rows if r.get(f"{part}/{name}")]
             if points:
@@ -93,12 +97,13 @@ def plot_learning_curves(folder: pathlib.Path) -> pathlib.Path:
         axes.set_title(title, loc="left", fontsize=10)
         if axes.lines:
             axes.legend(frameon=False)
-    _scale_by_logarithm(panels[1, 0])
-    _draw_schedules(panels[1, 1], rows)
+        if name == "ppl_elbo":
+            _scale_by_logarithm(axes)
+    _draw_schedules(panels.flat[-1], rows, has_latent=has_latent)
     for axes in panels.flat:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[1]:
+    for axes in panels[-1]:
         axes.set_xlabel("step")
     return save_figure(figure, folder / "learning-curves.png")
 
@@ -112,22 +117,23 @@ def _scale_by_logarithm(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(LogFormatter())
 
 
-def _draw_schedules(axes: Any, rows: list[dict[str, Any]]) -> None:
+def _draw_schedules(axes: Any, rows: list[dict[str, Any]], *, has_latent: bool) -> None:
+    """Draws the learning rate and, on a scale of its own, the weight of the KL if there is one."""
     rows = [r for r in rows if "train/kl_weight" in r]
-    steps = [r["step"] for r in rows]
-    axes.set_title("KL weight α and learning rate", loc="left", fontsize=10)
-    highest = max([1.0, *(r["train/kl_weight"] or 0.0 for r in rows)])  # more with a beta above 1
-    axes.set_ylim(-0.05 * highest, 1.1 * highest)
-    other = axes.twinx()
-    other.yaxis.set_major_formatter("{x:g}")
-    for side, colour, name, label in (
-        (axes, "tab:blue", "train/kl_weight", "α"),
-        (other, "tab:red", "train/learning_rate", "learning rate"),
-    ):
-        side.plot(steps, [r[name] for r in rows], color=colour)
+    drawn = [(axes, "tab:red", "train/learning_rate", "learning rate")]
+    axes.set_title("learning rate", loc="left", fontsize=10)
+    if has_latent:
+        rate_axes = axes.twinx()
+        rate_axes.spines[["top"]].set_visible(False)
+        drawn = [(rate_axes, *drawn[0][1:]), (axes, "tab:blue", "train/kl_weight", "α")]
+        axes.set_title("KL weight α and learning rate", loc="left", fontsize=10)
+        highest = max([1.0, *(r["train/kl_weight"] or 0.0 for r in rows)])  # a beta may be above 1
+        axes.set_ylim(-0.05 * highest, 1.1 * highest)
+    drawn[0][0].yaxis.set_major_formatter("{x:g}")
+    for side, colour, name, label in drawn:
+        side.plot([r["step"] for r in rows], [r[name] for r in rows], color=colour)
         side.set_ylabel(label, color=colour)
         side.tick_params(axis="y", labelcolor=colour)
-    other.spines[["top"]].set_visible(False)
 
 
 def plot_latents(

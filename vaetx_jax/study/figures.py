@@ -26,7 +26,8 @@ def plot_learning_curves(
     """Plots cross entropy and KL of a corpus's cells against the epoch, as means over seeds.
 
     A colour is a model or a named row and a line style an annealing; points are on the validation
-    split. Against the step where a cell counts steps or may end before its last epoch.
+    split. Against the step where a cell counts steps or may end before its last epoch. There is no
+    panel of the KL where all cells are language models.
 
     Args:
       results: of all corpora.
@@ -43,9 +44,10 @@ def plot_learning_curves(
     for result in results:
         groups.setdefault(result.cell.key, []).append(result)
     colour_of, by_epoch = _colours(results), all(map(_trains_all_epochs, results))
-    figure = new_figure(11, 4.6)
-    panels = figure.subplots(1, 2)
-    for axes, (name, title, scale) in zip(panels, _PANELS, strict=True):
+    shown = _PANELS if any(result.cell.latent_dim for result in results) else _PANELS[:1]
+    figure = new_figure(5.5 * len(shown), 4.6)
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (name, title, scale) in zip(panels, shown, strict=True):
         for (_, annealing, _), group in groups.items():
             colour = colour_of(group[0].cell)
             for part, style in (("train", ANNEALINGS[annealing].line), ("valid", "")):
