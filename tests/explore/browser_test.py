@@ -22,6 +22,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from vaetx_jax.explore import server as server_lib
 
+# What a page does in a browser is the same with every Python.
+pytestmark = pytest.mark.slow
+
 WAIT = 30  # seconds until a page that does not answer is a failure
 WIDE, NARROW = 1280, 390
 MARKUP = "<b>bold</b> <img src=x onerror=alert(1)>"
@@ -198,6 +201,29 @@ def test_bad_input_is_told_and_the_page_goes_on(page):
     page.until(lambda: page.text("between-problem") == "Type the first sentence first.")
     page.write("between-a", "a storm")
     page.until(lambda: page.text("between-problem") == "")
+
+
+def test_what_is_being_computed_is_dim(page):
+    opacity = "return getComputedStyle(document.getElementById('drawn')).opacity"
+    with page.session._turns.turn(None):  # nobody else gets an answer
+        page.click(page.part("draw"))
+        page.until(lambda: float(page.run(opacity)) < 0.5)
+    page.until(lambda: page.run(opacity) == "1")
+
+
+def test_a_server_that_does_not_answer_is_told_until_it_does(page):
+    network = {"latency": 0, "throughput": -1}
+    page.driver.set_network_conditions(offline=True, **network)
+    try:
+        page.click(page.part("draw"))
+        page.until(lambda: page.text("unanswered").startswith("The explorer does not answer."))
+    finally:
+        page.driver.delete_network_conditions()
+    page.run("fetch('/_dash-update-component', {method: 'POST', body: 'no JSON'})")
+    page.until(lambda: page.text("unanswered").endswith("(HTTP 415)"))
+    page.click(page.part("draw"))
+    page.until(lambda: not page.text("unanswered"))
+    page.driver.get_log("browser")  # which has both
 
 
 def test_long_input_is_cut_and_said_so(page):

@@ -17,7 +17,8 @@ from vaetx_jax import command_line
 from vaetx_jax.explore import __main__
 from vaetx_jax.explore.__main__ import open_session
 from vaetx_jax.explore.figures import PANELS
-from vaetx_jax.explore.session import STEPS, VIEWS, SupersededError
+from vaetx_jax.explore.sentences import Sentences
+from vaetx_jax.explore.session import STEPS, VIEWS, Session, SupersededError
 from vaetx_jax.export import export
 from vaetx_jax.inference.loading import load
 from vaetx_jax.run.metric_log import METRICS, read_metrics
@@ -123,6 +124,13 @@ def test_an_exported_folder_goes_along_the_directions_of_the_prior(exported):
     assert session.move_along("", [0.0, 1.5])[0] == exported.decode(z)[0]
 
 
+def test_sentences_of_one_latent_have_no_directions(model):
+    session = Session(model, Sentences(["i love this soup"] * 3, {}, ""))
+    page = words_of(get(client_of(session), "/_dash-layout").get_json())
+    assert "All sentences on the map have the same latent." in page
+    assert "Direction 1" not in page
+
+
 def test_an_exported_folder_maps_the_sentences_of_a_file(exported, tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("i love this soup\nthe chefs were happy\na bad storm\n", encoding="utf-8")
@@ -165,6 +173,11 @@ def test_an_own_page_is_answered(client):
 def test_a_huge_request_is_refused(client):
     answer = client.post("/_dash-update-component", base_url=HOME, json="x" * 2_000_000)
     assert answer.status_code == 413
+
+
+def test_no_field_holds_more_than_a_request_may_have(client):
+    layout = get(client, "/_dash-layout").get_data(as_text=True)
+    assert layout.count('"type":"text"') == layout.count('"maxLength":10000') == 5
 
 
 @pytest.mark.parametrize("path", ["/", "/_dash-layout", "/_dash-dependencies"])
@@ -295,6 +308,38 @@ def test_the_view_moves_the_points_and_the_rings(client, session):
     assert rings[-1]["xanchor"] == pytest.approx(float(session.points(view)[3, 0]))
 
 
+def test_a_view_is_not_zoomed_as_the_last_one_was_and_a_colour_is(client):
+    def axes_reset(changed):
+        answer = ask(client, "map.figure", changed, view__value=VIEWS[1], colour__value="")
+        places = [tuple(op["location"]) for op in answer["map"]["figure"]["operations"]]
+        return [("layout", axis, "autorange") in places for axis in ("xaxis", "yaxis")]
+
+    assert axes_reset("view.value") == [True, True]
+    assert axes_reset("colour.value") == [False, False]
+
+
+def test_a_path_that_lacks_an_end_is_told_in_the_place_of_the_last_one(client):
+    changed, ends = "between-b-entered.data", {"between_kind__value": "linear"}
+    answer = ask(client, "between-problem", changed, **ends, between_a_entered__data="a storm")
+    problem = words_of(answer["between-problem"]["children"])
+    assert (problem, answer["path"]["data"]) == ("Type the second sentence first.", None)
+    answer = ask(client, "between-problem", changed, **ends)
+    assert words_of(answer["between-problem"]["children"]) == "Type the first sentence first."
+    empty = ask(client, "between-now", "path.data")
+    assert [empty[part]["children"] for part in ("between-now", "between-all")] == [[], []]
+
+
+def test_a_page_that_has_less_than_two_sentences_starts_without_a_problem(client):
+    assert ask(client, "between-problem", between_a_entered__data="a storm") is None
+
+
+def test_many_finds_are_counted(client, session):
+    texts = [text for text in session.sentences.texts if "e" in text]
+    answer = ask(client, "found", "find.value", find__value="e")
+    said = words_of(answer["found"]["children"])
+    assert said.startswith(f"The first 12 of {len(texts)}; more words find fewer. | ")
+
+
 def test_words_that_no_sentence_has_are_told(client):
     answer = ask(client, "found", "find.value", find__value="xylophone")
     assert words_of(answer["found"]["children"]) == "No sentence on the map has these words."
@@ -335,6 +380,7 @@ def test_a_taken_port_is_one_line(command):
     ("words", "message"),
     [
         (["--split=test", "--sentences=a.txt"], "give one of them"),
+        (["--text_column=a"], "--text_column and --label_column go with --sentences=FILE"),
         (["--limit=0"], "--limit"),
         (["--port=70000"], "--port"),
     ],

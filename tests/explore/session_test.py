@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ from tests.inference.text_model_test import language_model  # noqa: F401  # a fi
 from vaetx_jax.errors import UserError
 from vaetx_jax.explore import session as session_lib
 from vaetx_jax.explore.__main__ import open_session
-from vaetx_jax.explore.figures import PANELS, axis_names, curve_figure, map_traces
+from vaetx_jax.explore.figures import (
+    CLASS_WIDTH,
+    PANELS,
+    TEXT_WIDTH,
+    axis_names,
+    curve_figure,
+    map_traces,
+    rings,
+)
 from vaetx_jax.explore.sentences import Label, Sentences, read_sentences
 from vaetx_jax.explore.session import (
     DIRECTIONS,
@@ -116,13 +125,13 @@ def test_samples_are_the_same_for_a_seed_and_differ_for_another(session):
 def test_words_are_found_whatever_their_case_and_order(model):
     texts = ["The soup is hot", "hot storm", "a soup, hot", "nothing"]
     session = Session(model, Sentences(texts, {}, ""))
-    assert session.search("HOT soup") == [0, 2]
-    assert session.search("  ") == []
+    assert session.search("HOT soup") == ([0, 2], 2)
+    assert session.search("  ") == ([], 0)
 
 
-def test_only_the_first_of_many_finds_are_given(model):
+def test_only_the_first_of_many_finds_are_given_and_all_are_counted(model):
     session = Session(model, Sentences(["soup"] * 40, {}, ""))
-    assert session.search("soup") == list(range(session_lib.MAX_FOUND))
+    assert session.search("soup") == (list(range(session_lib.MAX_FOUND)), 40)
 
 
 def test_long_input_is_cut_and_said_so(session):
@@ -130,6 +139,24 @@ def test_long_input_is_cut_and_said_so(session):
     assert len(text) == session_lib.MAX_CHARACTERS
     assert "characters" in notes[0]
     assert "tokens" in notes[1]
+
+
+def test_what_the_vocabulary_lacks_is_said(session):
+    assert session.clean("i love this soup", "a sentence")[1] == []
+    _, (note,) = session.clean("i love this \u6c64 \u6c64", "a sentence")
+    assert note.startswith("Not in the vocabulary, and read as [UNK]: 2 of ")
+
+
+def test_the_tokens_that_are_counted_are_those_that_the_encoder_reads(model):
+    letters = SimpleNamespace(encode=lambda texts: [list(range(len(texts[0])))], unk_id=0)
+    tokenizers = dataclasses.replace(model.run.tokenizers, read=letters)
+    run = dataclasses.replace(model.run, tokenizers=tokenizers)
+    session = Session(dataclasses.replace(model, run=run), Sentences((), {}, ""))
+    _, notes = session.clean("s" * 50, "a sentence")
+    assert notes == [
+        "50 tokens, and the model reads 38: the rest was cut.",
+        "Not in the vocabulary, and read as [UNK]: 1 of 38 tokens.",
+    ]
 
 
 @pytest.mark.parametrize(("text", "words"), [(None, "first"), ("  ", "first"), ("\ud800", "again")])
@@ -177,6 +204,13 @@ def test_a_sample_of_a_split_is_bounded_and_the_same_every_time(model):
     assert here.origin == "20 of the 200 sentences of grammar's train split, drawn at random."
 
 
+def test_one_sentence_is_not_called_many(model, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("i love this soup\n", encoding="utf-8")
+    open_session(model, split="test", file=f"{tmp_path}/mine.txt", limit=5)
+    said = capsys.readouterr().out
+    assert said == f"The only sentence of {tmp_path}/mine.txt.\nencoding 1 sentence ...\n"
+
+
 def test_a_sentence_keeps_its_labels(model):
     rows = model.run.corpus.split("test")
     there = {row.text: row.labels for row in rows}
@@ -213,10 +247,10 @@ def test_a_file_that_cannot_be_read_is_told(model, tmp_path):
 
 def test_a_corpus_that_has_gone_can_be_replaced_by_a_file(model, monkeypatch):
     def gone(self):
-        raise UserError("sentences.txt is missing")
+        raise UserError("sentences.txt is missing. Check the path.")
 
     monkeypatch.setattr(type(model.run), "corpus", property(gone))
-    with pytest.raises(UserError, match=r"sentences\.txt is missing .*give --sentences=FILE"):
+    with pytest.raises(UserError, match=r"Check the path \(or give --sentences=FILE"):
         read_sentences(model.run, split="test", file=None, limit=5)
 
 
@@ -250,8 +284,16 @@ def test_in_the_second_view_a_typed_sentence_lies_where_its_nearest_lies(session
     typed = session.describe_text(session.sentences.texts[3], metric="cosine")
     mapped = session.describe_row(3, metric="cosine")
     for view in VIEWS:
-        np.testing.assert_allclose(session.point(typed, view), session.point(mapped, view))
+        typed_2, mapped_2 = session.point(typed, view), session.point(mapped, view)
+        np.testing.assert_allclose(typed_2, mapped_2, atol=1e-6)
     np.testing.assert_array_equal(session.point(mapped, VIEWS[1]), session.points(VIEWS[1])[3])
+
+
+def test_the_ring_of_a_mapped_sentence_is_round_its_point_exactly(session):
+    mapped = session.describe_row(3, metric="cosine")
+    rounded = mapped._replace(point_2=mapped.point_2 + 1e-6)  # it was encoded in another batch
+    np.testing.assert_array_equal(session.point(rounded, VIEWS[0]), session.points_Nx2[3])
+    assert rings(rounded, session, VIEWS[0])[-1]["xanchor"] == session.points_Nx2[3, 0]
 
 
 def test_sentences_without_a_label_are_a_class_of_their_own(model):
@@ -271,9 +313,47 @@ def test_rare_classes_of_very_many_are_one(model):
 def test_markup_in_a_sentence_is_shown_as_text_on_the_map(model):
     session = Session(model, Sentences([MARKUP, "a"], {}, ""))
     (trace,) = map_traces(session, "")
-    assert (
-        trace["hovertext"][0] == "&lt;b&gt;bold&lt;/b&gt; &amp; &lt;img src=x onerror=alert(1)&gt;"
-    )
+    shown = "&lt;b&gt;bold&lt;/b&gt; &amp; &lt;img src=x<br>onerror=alert(1)&gt;"
+    assert trace["hovertext"][0] == shown
+
+
+def test_long_names_and_texts_leave_room_for_the_map(model):
+    texts, names = ["word " * 200, "\u6c64" * 100], ("a class " * 9, "\u7c7b" * 30)
+    session = Session(model, Sentences(texts, {"kind": Label(names, np.arange(2))}, ""))
+    latin, chinese = map_traces(session, "kind")
+    assert latin["name"] == "a class a class a class…" and len(latin["name"]) <= CLASS_WIDTH
+    assert chinese["name"] == "\u7c7b" * (CLASS_WIDTH // 2 - 1) + "…"  # twice as wide
+    assert max(map(len, latin["hovertext"][0].split("<br>"))) <= TEXT_WIDTH
+    assert chinese["hovertext"][0].split("<br>") == ["\u6c64" * (TEXT_WIDTH // 2)] * 5
+
+
+def test_two_classes_of_one_colour_are_told_apart_by_their_symbols(model):
+    label = Label(tuple("abcdefgh"), np.arange(8))
+    traces = map_traces(Session(model, Sentences(list("abcdefgh"), {"kind": label}, "")), "kind")
+    first, last = traces[0]["marker"], traces[7]["marker"]
+    assert first["color"] == last["color"]
+    assert (first["symbol"], last["symbol"]) == ("circle", "x")
+
+
+def test_one_sentence_has_no_share_of_a_variance(model):
+    assert axis_names(Session(model, Sentences(["a"], {}, "")), VIEWS[0]) == ("axis 1", "axis 2")
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ((4.0, 39.0), None),  # of one order of magnitude
+        ((5.1, 90.0), [10, 20, 50]),
+        ((2.0, 3e6), [10, 100, 1e3, 1e4, 1e5, 1e6]),
+        ((1.0, 1e20), [1, 1e3, 1e6, 1e9, 1e12, 1e15, 1e18]),
+    ],
+)
+def test_the_ticks_of_a_logarithmic_scale_do_not_lie_on_each_other(values, ticks):
+    (panel,) = [panel for panel in PANELS if panel.log]
+    rows = [{"step": step, "train/ppl_elbo": value} for step, value in enumerate(values)]
+    axis = curve_figure(panel, rows)["layout"]["yaxis"]
+    assert axis.get("tickvals") == (ticks and pytest.approx(ticks))
+    assert axis.get("type") == (ticks and "log")
 
 
 def test_long_curves_are_thinned():

@@ -95,5 +95,7 @@ def test_axes_that_few_points_lack_are_zero():
     found = principal_axes(np.asarray([[0.0, 0], [2.0, 0]]), 3)
     np.testing.assert_allclose(found.spread_K, [1, 0, 0], atol=1e-12)
     assert not found.axes_KxZ[2].any()
+    rounding = np.random.default_rng(0).standard_normal((5, 2)) * 1e-7
+    assert not any(map(np.any, principal_axes(3 + rounding, 2)[1:]))
     nothing = principal_axes(np.zeros((0, 2)), 2)
     assert not nothing.spread_K.any() and nothing.centre_Z.tolist() == [0, 0]

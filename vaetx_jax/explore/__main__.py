@@ -30,6 +30,7 @@ from vaetx_jax.explore.session import Session
 from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.run.metric_log import METRICS, read_metrics
+from vaetx_jax.runtime.console import counted
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -65,6 +66,8 @@ def main() -> None:
     folder = pathlib.Path(command_line.require("workdir"))
     if values.sentences and values.split:
         raise ConfigError("--split and --sentences both say which sentences; give one of them")
+    if command_line.fields() and not values.sentences:
+        raise ConfigError("--text_column and --label_column go with --sentences=FILE")
     server_lib = _server()
     with server_lib.reserve(values.port) as reserved:
         model = load(folder, checkpoint=values.checkpoint)
@@ -99,7 +102,7 @@ def open_session(
     sentences = read_sentences(model.run, split=split, file=file, limit=limit, fields=fields)
     print(sentences.origin, flush=True)
     if sentences.texts:
-        print(f"encoding {len(sentences.texts):,} sentences ...", flush=True)
+        print(f"encoding {counted(len(sentences.texts), 'sentence')} ...", flush=True)
     return Session(model, sentences)
 
 

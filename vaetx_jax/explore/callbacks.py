@@ -24,12 +24,28 @@ from vaetx_jax.explore.page import entered
 from vaetx_jax.explore.session import STEPS, Description, Neighbour, Session, SupersededError
 
 _PAGE = State("page", "data")
-# Runs in the browser: the words of a field, where they are not what it last sent.
+# These run in the browser. The words of a field, where they are not what it last sent:
 _ENTERED = "(_enters, _leaves, words, sent) => words === sent ? dash_clientside.no_update : words"
+# Shows a notice where the server does not answer, until it does: Dash itself says nothing.
+_WATCH = """(_page) => {
+  const ask = window.fetch;
+  const say = words => dash_clientside.set_props("unanswered", {children: words, hidden: !words});
+  window.fetch = (...given) => ask(...given).then(
+    answer => {
+      say(answer.ok ? "" : FAULT + " (HTTP " + answer.status + ")");
+      return answer;
+    },
+    error => { say(GONE); throw error; });
+  return dash_clientside.no_update;
+}"""
+_GONE = "The explorer does not answer. If it was stopped, start it again and reload this page."
+_FAULT = "Something went wrong; the terminal may have the details."
 
 
 def connect(app: dash.Dash, session: Session) -> None:
     """Connects every control of the page."""
+    watch = _WATCH.replace("GONE", json.dumps(_GONE)).replace("FAULT", json.dumps(_FAULT))
+    app.clientside_callback(watch, Output("unanswered", "children"), Input("page", "data"))
     _connect_map(app, session)
     _connect_sentence(app, session)
     _connect_between(app, session)
@@ -37,11 +53,11 @@ def connect(app: dash.Dash, session: Session) -> None:
     _connect_sampling(app, session)
 
 
-def _guarded(callback: Callable[..., Any], others: int = 0) -> Callable[..., Any]:
+def _guarded(callback: Callable[..., Any], others: Sequence[Any] = ()) -> Callable[..., Any]:
     """A callback that shows its error on the page, in its first output.
 
     Args:
-      others: the number of its other outputs, which stay as they are.
+      others: what its other outputs then get.
     """
 
     @functools.wraps(callback)
@@ -58,7 +74,7 @@ def _guarded(callback: Callable[..., Any], others: int = 0) -> Callable[..., Any
             traceback.print_exc()
             message = "Something went wrong; the terminal has the details."
         problem = render_problem(message)
-        return (problem, *([no_update] * others)) if others else problem
+        return (problem, *others) if others else problem
 
     return guarded
 
@@ -69,17 +85,23 @@ def _connect_map(app: dash.Dash, session: Session) -> None:
         figure["data"] = map_traces(session, field or "", view)
         for axis, name in zip(("xaxis", "yaxis"), names, strict=True):
             figure["layout"][axis]["title"]["text"] = name
-        figure["layout"]["uirevision"] = view  # another view is not zoomed as the last one was
+            if ctx.triggered_id == "view":  # another view is not zoomed as the last one was
+                figure["layout"][axis]["autorange"] = True
+        figure["layout"]["uirevision"] = view
         return figure
 
     def find(words: str | None) -> Any:
-        rows = session.search(words or "")
-        if rows:
-            texts = session.sentences.texts
-            return render_choices(
-                [Neighbour(row, 0.0, texts[row]) for row in rows], "found", scores=False
-            )
-        return html.P("No sentence on the map has these words.") if (words or "").strip() else []
+        if not (words or "").strip():
+            return []
+        texts, (rows, total) = session.sentences.texts, session.search(words or "")
+        if not rows:
+            return html.P("No sentence on the map has these words.")
+        near = [Neighbour(row, 0.0, texts[row]) for row in rows]
+        choices = render_choices(near, "found", scores=False)
+        if total == len(rows):
+            return choices
+        first = f"The first {len(rows)} of {total:,}; more words find fewer."
+        return [html.P(first, className="soft"), choices]
 
     app.callback(
         Output("map", "figure"),
@@ -126,7 +148,7 @@ def _connect_sentence(app: dash.Dash, session: Session) -> None:
         State("chosen", "data"),
         _PAGE,
         prevent_initial_call="initial_duplicate",
-    )(_guarded(select, others=4))
+    )(_guarded(select, others=[no_update] * 4))
     for letter in "ab":
         app.callback(
             Output(f"between-{letter}", "value"),
@@ -195,14 +217,14 @@ def _connect_entry(app: dash.Dash, name: str) -> None:
 
 def _connect_between(app: dash.Dash, session: Session) -> None:
     def find_path(a: str | None, b: str | None, kind: str, page: str) -> Any:
-        if not (a or b):
+        if not (ctx.triggered or (a and b)):  # the page has just been loaded
             raise PreventUpdate
         steps, notes = session.path(a, b, kind=kind, control=f"{page} between")
         return [], {"steps": steps, "notes": notes}
 
     def show_step(path: dict[str, Any] | None, step: Any) -> Any:
         if not path:
-            raise PreventUpdate
+            return [], []
         steps: Sequence[str] = path["steps"]
         now = min(max(int(float(step or 1)), 1), len(steps))
         caption = html.P(f"Step {now} of {STEPS}", className="soft")
@@ -218,14 +240,14 @@ def _connect_between(app: dash.Dash, session: Session) -> None:
         Input(entered("between-b"), "data"),
         Input("between-kind", "value"),
         _PAGE,
-    )(_guarded(find_path, others=1))
+    )(_guarded(find_path, others=[None]))
     app.callback(
         Output("between-now", "children"),
         Output("between-all", "children"),
         Input("path", "data"),
         Input("between-step", "value"),
         prevent_initial_call=True,
-    )(_guarded(show_step, others=1))
+    )(_guarded(show_step, others=[no_update]))
 
 
 def _connect_directions(app: dash.Dash, session: Session) -> None:

@@ -1,7 +1,9 @@
 """The explorer's figures as Plotly's dictionaries: the map and the learning curves."""
 
 import html
+import math
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,8 +16,12 @@ Figure = dict[str, Any]
 
 # Okabe and Ito's palette for the colour-blind, without its yellow, which is too light on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross")
+# So ordered that two classes of one colour have symbols that look least alike.
+SYMBOLS = ("circle", "x", "square", "triangle-up", "diamond", "cross")
 MOST_CLASSES = 20
+CLASS_WIDTH, TEXT_WIDTH = 24, 40  # columns of a class's name, and of a line beside a point
+MOST_SHOWN = 300  # characters of a text beside a point
+MOST_TICKS = 8  # of a logarithmic scale
 INK, GRID = "#1d2733", "#e3e7eb"
 MOST_POINTS = 1_000  # of a curve
 
@@ -32,11 +38,17 @@ CURVES_GRAPH: Any = GRAPH | {"displayModeBar": False}
 
 
 class Panel(NamedTuple):
-    """One panel of the curves: its title, (metric, name) of its lines, its vertical scale."""
+    """One panel of the curves.
+
+    Attributes:
+      title: above it.
+      lines: (metric, name) of each.
+      log: whether values of several orders of magnitude have a logarithmic scale.
+    """
 
     title: str
     lines: tuple[tuple[str, str], ...]
-    scale: str = "linear"
+    log: bool = False
 
 
 PANELS = (
@@ -48,7 +60,7 @@ PANELS = (
     Panel(
         "Perplexity per token, by the ELBO",
         (("train/ppl_elbo", "training"), ("valid/ppl_elbo", "validation")),
-        "log",
+        log=True,
     ),
     Panel("KL weight", (("train/kl_weight", "KL weight"),)),
     Panel("Learning rate", (("train/learning_rate", "learning rate"),)),
@@ -65,7 +77,7 @@ def map_figure(session: Session, field: str) -> Figure:
     layout = _layout() | {
         "hovermode": "closest",
         "dragmode": False,  # a finger on it scrolls the page; the buttons above it zoom
-        "uirevision": "map",
+        "uirevision": AXES,
         "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": INK, "size": 13}},
         "xaxis": _axis(names[0]),
         "yaxis": _axis(names[1]),
@@ -78,6 +90,8 @@ def axis_names(session: Session, view: str | None) -> tuple[str, str]:
     """The titles of the map's axes; t-SNE's mean nothing."""
     if view == NEIGHBOURS_VIEW:
         return "t-SNE: who lies together matters, not where", ""
+    if not session.has_map:
+        return "axis 1", "axis 2"
     first, second = _shares(session)
     return f"axis 1 ({first:.0%} of the variance)", f"axis 2 ({second:.0%} of the variance)"
 
@@ -137,7 +151,7 @@ def curve_figure(panel: Panel, rows: Sequence[dict[str, Any]]) -> Figure | None:
         return None
     layout = _layout() | {
         "xaxis": _axis(""),
-        "yaxis": _axis("") | {"type": panel.scale, "nticks": 6, "tickformat": "~g"},
+        "yaxis": _axis("") | _scale(panel, traces),
         "margin": {"l": 48, "r": 12, "t": 8, "b": 28},
         "showlegend": len(panel.lines) > 1,
         "dragmode": False,
@@ -145,10 +159,34 @@ def curve_figure(panel: Panel, rows: Sequence[dict[str, Any]]) -> Figure | None:
     return {"data": traces, "layout": layout}
 
 
-def as_text(text: str, width: int = 0) -> str:
-    """A text that Plotly shows as it is: Plotly takes tags in its labels for HTML."""
-    lines = textwrap.wrap(text, width) if width else [text]
-    return "<br>".join(html.escape(line, quote=False) for line in lines)
+def as_text(text: str, width: int, most: int) -> str:
+    """A text that Plotly shows as it is: Plotly takes tags in its labels for HTML.
+
+    Args:
+      width: of a line, in columns; Chinese characters and their like take two.
+      most: characters; the rest is left out.
+    """
+    if any(unicodedata.east_asian_width(character) in "WF" for character in text):
+        width, most = width // 2, most // 2
+    shown = text if len(text) <= most else f"{text[: most - 1]}…"
+    return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(shown, width))
+
+
+def _scale(panel: Panel, traces: Sequence[Figure]) -> Figure:
+    """The vertical scale of a panel: logarithmic from a factor of 10 on, with ticks of its own.
+
+    Plotly's would lie on each other.
+    """
+    values = [value for trace in traces for value in trace["y"]]
+    low, high = min(values), max(values)
+    if not (panel.log and 0 < 10 * low <= high):
+        return {"nticks": 6, "tickformat": "~g"}
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [m * 10.0**e for e in exponents for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    if len(ticks) > MOST_TICKS:
+        ticks = [10.0**e for e in exponents if low <= 10.0**e <= high]
+        ticks = ticks[:: -(-len(ticks) // MOST_TICKS)]
+    return {"type": "log", "tickvals": ticks, "tickformat": "~g"}
 
 
 def _points(
@@ -157,11 +195,13 @@ def _points(
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": as_text(name),
+        "name": as_text(name, CLASS_WIDTH, CLASS_WIDTH),
         "x": points_Nx2[rows, 0].tolist(),
         "y": points_Nx2[rows, 1].tolist(),
         "customdata": rows.tolist(),
-        "hovertext": [as_text(session.sentences.texts[row][:300], 60) for row in rows],
+        "hovertext": [
+            as_text(session.sentences.texts[row], TEXT_WIDTH, MOST_SHOWN) for row in rows
+        ],
         "hoverinfo": "text",
         "marker": {
             "size": 7,
@@ -202,8 +242,9 @@ def _layout() -> Figure:
         "legend": {
             "orientation": "h",
             "x": 0,
-            "y": -0.15,
-            "yanchor": "top",
+            "y": 0,
+            "yref": "container",  # below the axis's title, however high it is
+            "yanchor": "bottom",
             "itemsizing": "constant",
         },
     }

@@ -21,6 +21,9 @@ SECTIONS = (
 )
 LIVE: dict[str, Any] = {"aria-live": "polite"}  # a screen reader reads out what has changed
 MAP_SIZE, CURVE_SIZE = {"height": "min(66vh, 32rem)"}, {"height": "15rem"}
+# Characters that a field holds: the server says what it cuts, but takes no request of any length.
+_MOST_TYPED = 5 * MAX_CHARACTERS
+_NORMAL = "N(0,\u00a0I)"  # on one line
 FARTHEST = 3  # standard deviations that a direction's slider reaches
 
 
@@ -37,6 +40,7 @@ def page(session: Session, metrics: Sequence[dict[str, Any]]) -> Any:
             dcc.Store(id="page", data=secrets.token_hex(8)),
             dcc.Store(id="chosen"),
             dcc.Store(id="path"),
+            html.Div(id="unanswered", className="problem", role="alert", hidden=True),
             html.Header([html.H1(title(session)), *_facts(session)]),
             html.Nav(
                 html.Ul([html.Li(html.A(heading, href=f"#{name}")) for name, heading in SECTIONS]),
@@ -47,7 +51,7 @@ def page(session: Session, metrics: Sequence[dict[str, Any]]) -> Any:
                     html.Div([_map(session), _sentence(session)], className="pair"),
                     _between([*texts[:2], "", ""]),
                     _directions(session),
-                    _sampling(),
+                    _sampling(session),
                     _curves(metrics),
                 ]
             ),
@@ -156,28 +160,34 @@ def _directions(session: Session) -> Any:
         unit = "standard deviations of the sentences on the map"
         start, of = "the middle of the sentences on the map", "of their variance"
     else:
-        unit, start, of = "standard deviations of the prior", "the middle of the prior", ""
+        unit, start, of = f"standard deviations of {_NORMAL}", f"the middle of {_NORMAL}", ""
     sliders = []
     for number in range(session.directions):
         share = f", {session.axes.shares_K[number]:.0%} {of}" if of else ""
         label = f"Direction {number + 1}{share}"
         sliders.append(_slider(f"direction-{number}", label, -FARTHEST, FARTHEST, 0.25, 0))
+    reach = f"Sliders go {FARTHEST} {unit} each way."
+    if not sliders:
+        reach = "All sentences on the map have the same latent."
     return _section(
         3,
-        html.P(f"Sliders go {FARTHEST} {unit} each way.", className="soft"),
+        html.P(reach, className="soft"),
         entry_of("start", "Start from", "", hint=f"A sentence; empty: {start}."),
         html.Div(id="moved", **LIVE),
         html.Div(sliders, className="sliders"),
         html.Div(
-            html.Button("Back to the start", id="back", className="act plain"), className="acts"
+            html.Button("Back to the start", id="back", className="act plain"),
+            className="acts",
+            hidden=not sliders,
         ),
     )
 
 
-def _sampling() -> Any:
+def _sampling(session: Session) -> Any:
+    prior = f"the prior, {_NORMAL}" if session.model.prior is None else "the prior that was fitted"
     return _section(
         4,
-        html.P(f"{SAMPLES} sentences at a time, from the prior.", className="soft"),
+        html.P(f"{SAMPLES} sentences at a time, from {prior}.", className="soft"),
         _slider("temperature", "Temperature, 0 to 1.5", 0, 1.5, 0.1, 1),
         html.Div(html.Button("Draw", id="draw", className="act"), className="acts"),
         html.Div(id="drawn", **LIVE),
@@ -230,7 +240,14 @@ def field_of(name: str, label: str, value: str, *, hint: str = "") -> Any:
     Not `debounce`: Dash then puts the caret back to its place a moment after each key, so that keys
     in quick succession end up in the wrong order.
     """
-    words = dcc.Input(id=name, type="text", value=value, className="words", autoComplete="off")
+    words = dcc.Input(
+        id=name,
+        type="text",
+        value=value,
+        className="words",
+        autoComplete="off",
+        maxLength=_MOST_TYPED,
+    )
     parts = [html.Label(label, htmlFor=name), words]
     if hint:
         parts.append(html.Div(hint, className="soft"))

@@ -12,7 +12,6 @@ from vaetx_jax.data.line_reader import Line, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.inference import exported
 from vaetx_jax.run.run import Run
-from vaetx_jax.runtime.console import counted
 
 NO_LABEL = "no label"
 MAX_CLASSES = 100  # of a file's labels; a column of more is none to colour by
@@ -70,7 +69,8 @@ def read_sentences(
     try:
         return _of_split(run, split, limit)
     except UserError as error:
-        raise UserError(f"{error} (or give --sentences=FILE instead of the corpus)") from error
+        why = str(error).removesuffix(".")
+        raise UserError(f"{why} (or give --sentences=FILE instead of the corpus)") from error
 
 
 def _of_split(run: Run, split: str, limit: int) -> Sentences:
@@ -120,6 +120,8 @@ def _labels(lines: Sequence[Line]) -> dict[str, Label]:
 def _origin(shown: int, total: int, source: str) -> str:
     if not total:
         return f"There is no sentence in {source}."
+    if total == 1:
+        return f"The only sentence of {source}."
     if shown == total:
-        return f"All {counted(total, 'sentence')} of {source}."
+        return f"All {total:,} sentences of {source}."
     return f"{shown:,} of the {total:,} sentences of {source}, drawn at random."

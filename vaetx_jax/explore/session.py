@@ -17,7 +17,7 @@ from vaetx_jax.inference.neighbours import NearestRows
 from vaetx_jax.inference.sampling import draw_latents
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.metrics.latent import active_units
-from vaetx_jax.runtime.console import Progress
+from vaetx_jax.runtime.console import Progress, counted
 
 NEIGHBOURS = 8
 VARIANTS = 3  # reconstructions from draws of the posterior, besides the one from its mean
@@ -38,12 +38,19 @@ class Neighbour(NamedTuple):
     text: str
 
 
+class Found(NamedTuple):
+    """The rows of the first MAX_FOUND sentences that were found, and how many there are in all."""
+
+    rows: list[int]
+    total: int
+
+
 class Description(NamedTuple):
     """One sentence: its reconstructions, its neighbours, its point on the map.
 
     Attributes:
-      text: as the model read it.
-      notes: changes that were made to the text, in words.
+      text: without the spaces at its ends and without what is beyond MAX_CHARACTERS.
+      notes: what of it the model does not read, in words.
       row: its row among the mapped sentences; None for a typed sentence.
       mean_Z: its posterior mean.
       point_2: its point on the map of the principal axes.
@@ -142,13 +149,13 @@ class Session:
         return neighbour_map(self.mean_NxZ)
 
     def point(self, description: "Description", view: str | None) -> np.ndarray:
-        """The point of a described sentence in a view.
+        """The point of a described sentence in a view: of a mapped one, that of its row.
 
         t-SNE has no place for a typed sentence: it lies where the nearest mapped one lies.
         """
-        if view != NEIGHBOURS_VIEW:
-            return description.point_2
         row = description.row
+        if row is None and view != NEIGHBOURS_VIEW:
+            return description.point_2
         if row is None:
             row = int(nearest_rows(description.mean_Z[None], self.mean_NxZ)[0])
         point_2: np.ndarray = self.points(view)[row]
@@ -169,14 +176,13 @@ class Session:
         points_NxK = self.axes.project(mean_NxZ)
         return np.pad(points_NxK, ((0, 0), (0, 2)))[:, :2]
 
-    def search(self, words: str) -> list[int]:
-        """The first MAX_FOUND rows of mapped sentences that hold all the words, in any case."""
+    def search(self, words: str) -> Found:
+        """The mapped sentences that hold all the words, or parts of words, in any case."""
         wanted = words.casefold().split()
-        if not wanted:
-            return []
-        folded = enumerate(self._folded)
+        folded = enumerate(self._folded if wanted else ())
         rows = (row for row, text in folded if all(word in text for word in wanted))
-        return list(itertools.islice(rows, MAX_FOUND))
+        first = list(itertools.islice(rows, MAX_FOUND))
+        return Found(first, len(first) + sum(1 for _ in rows))
 
     def describe_row(self, row: int, *, metric: str, control: str | None = None) -> Description:
         """Describes a mapped sentence.
@@ -266,7 +272,7 @@ class Session:
         self.search("a")
 
     def clean(self, text: str | None, name: str) -> tuple[str, list[str]]:
-        """(a text as the model reads it, notes on what was cut).
+        """(a text without what is too long, notes on what of it the model does not read).
 
         Raises:
           UserError: it is empty, or not a text.
@@ -282,10 +288,15 @@ class Session:
         if len(text) > MAX_CHARACTERS:
             text = text[:MAX_CHARACTERS]
             notes.append(f"Longer than {MAX_CHARACTERS:,} characters: the rest was left out.")
-        tokens = len(self.model.run.tokenizer.encode([text])[0])
+        tokenizer = self.model.run.encoder_tokenizer
+        tokens = tokenizer.encode([text])[0]
         limit = self.model.run.config.data.max_len - 2
-        if tokens > limit:
-            notes.append(f"{tokens:,} tokens, and the model reads {limit}: the rest was cut.")
+        if len(tokens) > limit:
+            notes.append(f"{len(tokens):,} tokens, and the model reads {limit}: the rest was cut.")
+        read = tokens[:limit]
+        if unknown := read.count(tokenizer.unk_id):
+            count = counted(len(read), "token")
+            notes.append(f"Not in the vocabulary, and read as [UNK]: {unknown:,} of {count}.")
         return text, notes
 
     @functools.cached_property

@@ -25,6 +25,7 @@ STYLE = """
   --accent: #0b5cad; }
 html:root { --Dash-Fill-Interactive-Strong: #0b5cad; }
 * { box-sizing: border-box; }
+[hidden] { display: none !important; }
 html { scroll-padding-top: 1rem; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground);
   margin: 0; overflow-wrap: anywhere; }
@@ -37,6 +38,10 @@ a { color: var(--accent); }
 .soft { color: var(--soft); font-size: .9rem; }
 .warning { border-left: 4px solid #b45309; padding: .3rem .7rem; background: #fff7e6; }
 .problem { border-left: 4px solid #b3261e; padding: .3rem .7rem; background: #fdeeee; margin: 0; }
+#unanswered { position: sticky; top: 0; z-index: 2; margin-bottom: .6rem; }
+#map, [aria-live] { transition: opacity .2s; }
+#map[data-dash-is-loading], [aria-live][data-dash-is-loading] { opacity: .4;
+  transition-delay: .5s; }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; padding: 0;
   margin: .6rem 0 1rem; }
 nav a { display: inline-block; padding: .3rem 0; }

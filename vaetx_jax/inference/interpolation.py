@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# A spread below this share of the largest number is rounding, that of encoding in float32 included.
+_ROUNDING = 1e-6
+
 
 class LatentMap(NamedTuple):
     """Points on a plane [N, 2], and the share of their variance along each of its axes."""
@@ -62,7 +65,9 @@ PATHS = {"linear": linear_path, "spherical": spherical_path}
 
 
 def principal_axes(points_NxZ: np.ndarray, count: int) -> PrincipalAxes:
-    """The axes along which points [N, Z] vary most, in order; what few points lack is 0.
+    """The axes along which points [N, Z] vary most, in order; those that they lack are 0.
+
+    Few points lack axes, and so do points that differ by no more than rounding.
 
     An axis points to where its largest weight is positive (scikit-learn's `svd_flip`), so that it
     is the same every time.
@@ -79,10 +84,11 @@ def principal_axes(points_NxZ: np.ndarray, count: int) -> PrincipalAxes:
         found = PCA(min(count, rows, width), svd_solver="full")
         with np.errstate(invalid="ignore"):  # points that are all the same have no variance
             found.fit(points)
-        number = found.n_components_
-        axes_KxZ[:number] = found.components_
-        spread_K[:number] = found.singular_values_ / np.sqrt(rows)
-        shares_K[:number] = np.nan_to_num(found.explained_variance_ratio_)
+        spread = found.singular_values_ / np.sqrt(rows)
+        number = int(np.count_nonzero(spread > _ROUNDING * np.abs(points).max()))
+        axes_KxZ[:number] = found.components_[:number]
+        spread_K[:number] = spread[:number]
+        shares_K[:number] = found.explained_variance_ratio_[:number]
     return PrincipalAxes(centre_Z, axes_KxZ, spread_K, shares_K)
 
 

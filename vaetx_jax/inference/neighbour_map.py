@@ -6,6 +6,8 @@ does.
 
 import numpy as np
 
+from vaetx_jax.inference.interpolation import principal_axes
+
 MOST_POINTS = 2_000  # that are laid out; it takes seconds
 _PERPLEXITY = 30.0  # neighbours that each point looks at, about
 
@@ -36,7 +38,7 @@ def nearest_rows(points_NxZ: np.ndarray, among_MxZ: np.ndarray) -> np.ndarray:
 
 def _lay_out(points_MxZ: np.ndarray, seed: int) -> np.ndarray:
     count = len(points_MxZ)
-    if count < 3 or not np.ptp(points_MxZ, axis=0).any():
+    if count < 3 or not principal_axes(points_MxZ, 1).spread_K.any():
         return np.zeros((count, 2), np.float32)
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
