@@ -159,6 +159,17 @@ def test_the_map_is_coloured_by_the_label_that_is_chosen(page):
     page.until(lambda: set(page.texts_of("#map .legendtext")) == set(fields[field].names))
 
 
+def test_the_legend_lies_below_the_axis_however_long_it_is(page):
+    distance = page.run(
+        "const map = document.querySelector('#map .js-plotly-plot');"
+        "const box = name => map.querySelector(name).getBoundingClientRect();"
+        "const more = Array(16).fill({y: [0], name: 'a name that leaves no room for another'});"
+        "return Plotly.addTraces(map, more.map(one => ({...one})))"
+        ".then(() => box('.legend').top - box('.xtitle').bottom)"
+    )
+    assert distance > -1
+
+
 def test_a_neighbour_is_gone_on_to_by_its_button(page):
     button = page.all("#sentence-result button.pick")[2]
     text = button.text
