@@ -120,17 +120,18 @@ def _scale_by_logarithm(axes: Any) -> None:
 def _draw_schedules(axes: Any, rows: list[dict[str, Any]], *, has_latent: bool) -> None:
     """Draws the learning rate and, on a scale of its own, the weight of the KL if there is one."""
     rows = [r for r in rows if "train/kl_weight" in r]
-    drawn = [(axes, "tab:red", "train/learning_rate", "learning rate")]
-    axes.set_title("learning rate", loc="left", fontsize=10)
+    rate_axes = axes.twinx() if has_latent else axes
+    rate_axes.spines[["top"]].set_visible(False)
+    rate_axes.yaxis.set_major_formatter("{x:g}")
+    curves = [(rate_axes, "tab:red", "train/learning_rate", "learning rate")]
+    title = "learning rate"
     if has_latent:
-        rate_axes = axes.twinx()
-        rate_axes.spines[["top"]].set_visible(False)
-        drawn = [(rate_axes, *drawn[0][1:]), (axes, "tab:blue", "train/kl_weight", "α")]
-        axes.set_title("KL weight α and learning rate", loc="left", fontsize=10)
+        curves.append((axes, "tab:blue", "train/kl_weight", "α"))
+        title = "KL weight α and learning rate"
         highest = max([1.0, *(r["train/kl_weight"] or 0.0 for r in rows)])  # a beta may be above 1
         axes.set_ylim(-0.05 * highest, 1.1 * highest)
-    drawn[0][0].yaxis.set_major_formatter("{x:g}")
-    for side, colour, name, label in drawn:
+    axes.set_title(title, loc="left", fontsize=10)
+    for side, colour, name, label in curves:
         side.plot([r["step"] for r in rows], [r[name] for r in rows], color=colour)
         side.set_ylabel(label, color=colour)
         side.tick_params(axis="y", labelcolor=colour)
