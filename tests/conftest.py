@@ -1,16 +1,26 @@
 """What all tests share: strict JAX, a quiet and private cache, the real corpora where they are."""
 
+import gc
 import os
 import pathlib
 import signal
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-import jax
 import pytest
-from ml_collections import ConfigDict
 
 from tests.helpers.paths import REPOSITORY
+
+# Most of the tests' time is compilation. Half of that makes programs faster that run once; and what
+# one process has compiled, the other workers, the commands that tests start and the next run of the
+# tests need not compile again. JAX reads these when it is imported, and so do the commands.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "compiled"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import jax
+from ml_collections import ConfigDict
+
 from tests.helpers.tiny_run import fit, tiny_config
 from vaetx_jax.config.stored import cache_dir
 from vaetx_jax.runtime.compilation_cache import use_compilation_cache
@@ -18,8 +28,10 @@ from vaetx_jax.runtime.signals import StopSignals
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Most of the tests' time is compilation, and half of that makes programs faster that run once.
-jax.config.update("jax_disable_most_optimizations", True)
+
+# Tracing makes objects by the million that stay: to look for rubbish among them every few hundred
+# costs a tenth of the time.
+gc.set_threshold(50_000)
 
 # A script's background jobs, and all that they start, ignore SIGINT, which tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,7 +1,6 @@
 """The explorer over HTTP and as a command: whom it answers, what, and what it says of bad input."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -415,7 +414,6 @@ def test_the_command_serves_until_ctrl_c_and_ends_well(trained):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
     )
     with process:
         try:

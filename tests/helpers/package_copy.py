@@ -26,7 +26,6 @@ def run_python(folder: pathlib.Path, *arguments: str) -> str:
     """What Python prints with the copy in `folder` as the package."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"VAETX_CACHE": str(folder / "cache"), "JAX_PLATFORMS": "cpu"}
-    environment |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # what is compiled here runs once
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,

@@ -137,7 +137,6 @@ def run_on_four_devices(code: str) -> str:
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_NUMPY_DTYPE_PROMOTION": "strict",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # most of its time is compilation
         "JAX_NUMPY_RANK_PROMOTION": "raise",
         "PYTHONPATH": str(REPOSITORY),
     }

@@ -18,7 +18,7 @@ def tiny_config(cache: pathlib.Path) -> ConfigDict:
     config.data.sentences, config.data.held_out = 200, 40
     config.data.batch_size, config.data.groups, config.data.max_len = 8, 2, 40
     config.tokenizer.vocab_size = 200
-    config.model.dim, config.model.latent_dim = 8, 4
+    config.model.dim, config.model.latent_dim, config.model.layers = 8, 4, 1
     config.objective.cycles = 2
     config.train.steps, config.train.log_every, config.train.validate_every = STEPS, 3, 10
     config.evaluation.iw_samples, config.evaluation.text_samples = 2, 0

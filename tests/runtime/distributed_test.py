@@ -120,13 +120,13 @@ def test_whatever_the_first_process_raises_the_others_are_told(monkeypatch):
 # Processes of their own -------------------------------------------------------------------------
 
 
-def run_by_two(tmp_path, code, **environment):
+def run_by_two(tmp_path, code):
     """Runs a script by two processes of this machine; HOME in it is `tmp_path`."""
     script = tmp_path / "script.py"
     script.write_text(code.replace("HOME", str(tmp_path)))
     return subprocess.run(
         [sys.executable, str(layouts.LOCAL), "2", "--", sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=False,
@@ -198,7 +198,7 @@ command_line.run(main, distributed.define_flags)
 
 @pytest.mark.slow
 def test_a_state_split_over_two_processes_comes_back_on_machines_with_empty_disks(tmp_path):
-    done = run_by_two(tmp_path, SPLIT_STATE, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    done = run_by_two(tmp_path, SPLIT_STATE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "bucket" / "run" / "checkpoints" / "1" / "manifest.json").exists()
     for number, name in enumerate(("run", "process-1")):
@@ -241,7 +241,7 @@ command_line.run(main, distributed.define_flags)
 def test_two_processes_train_with_the_statistics_of_all_sentences(tmp_path):
     """The recipe for a living latent: a language model first, then a standardised latent."""
     (tmp_path / "run").mkdir()
-    done = run_by_two(tmp_path, LIVING_LATENT, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    done = run_by_two(tmp_path, LIVING_LATENT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -249,10 +249,8 @@ def test_two_processes_train_with_the_statistics_of_all_sentences(tmp_path):
 def compared(tmp_path_factory):
     """Runs a layout for some steps; the first is that of one device."""
     home = tmp_path_factory.mktemp("layouts")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        reference = layouts.run("1", home, "reference", 4)
-        yield lambda layout: (layouts.run(layout, home, layout, 4), reference)
+    reference = layouts.run("1", home, "reference", 4)
+    return lambda layout: (layouts.run(layout, home, layout, 4), reference)
 
 
 @pytest.mark.slow

@@ -54,10 +54,6 @@ def test_every_kind_of_study_can_be_run():
     assert __main__.KINDS.keys() == KINDS.keys()
 
 
-# As in conftest.py, for processes of their own.
-QUICK = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
-
-
 @pytest.fixture(scope="module")
 def real_study(config) -> ConfigDict:
     """A text VAE and a language model, a few steps each."""
@@ -76,9 +72,7 @@ def real_study(config) -> ConfigDict:
 def real_folder(real_study, tmp_path_factory) -> pathlib.Path:
     """The folder of that study, done by two processes."""
     folder = tmp_path_factory.mktemp("real")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(*QUICK)
-        assert __main__.run(real_study, folder) == 0
+    assert __main__.run(real_study, folder) == 0
     return folder
 
 
@@ -125,10 +119,7 @@ def test_a_second_call_runs_nothing_and_writes_the_same(real_study, real_folder,
 
 
 @pytest.mark.slow
-def test_a_damaged_evaluation_is_made_again_with_the_same_figures(
-    real_study, real_folder, monkeypatch
-):
-    monkeypatch.setenv(*QUICK)
+def test_a_damaged_evaluation_is_made_again_with_the_same_figures(real_study, real_folder):
     (folder,) = (real_folder / "cells").glob("*vae_transformer*")
     path, metrics = folder / seal.EVALUATION, (folder / "metrics.jsonl").read_bytes()
     facts = json.loads((folder / seal.SEAL).read_text())
