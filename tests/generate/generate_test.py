@@ -106,7 +106,8 @@ def test_analogy_over_sets_moves_each_sentence_by_the_step_between_their_means(
         .strip()
         .endswith("analogy over sets needs both --from=FILE and --to=FILE")
     )
-    assert "--from and --to go with analogy" in command("reconstruct", *ends, LINES[0])[2]
+    words = "--from goes with analogy over sets, not with reconstruct"
+    assert words in command("reconstruct", *ends, LINES[0])[2]
 
 
 def test_the_sets_of_an_analogy_may_be_data_sets_of_the_hub_and_no_other_url(command, monkeypatch):
@@ -293,7 +294,14 @@ MISTAKES = {
     "analogy takes 3 sentences at a time, not 2": ("analogy", "a", "b"),
     "sample takes no sentences": ("sample", "a"),
     "neighbours needs --corpus": ("neighbours", "a"),
-    "--corpus goes with neighbours": ("encode", "a", "--corpus=x"),
+    "--corpus goes with neighbours, not with encode": ("encode", "a", "--corpus=x"),
+    "--label goes with sample, not with reconstruct": ("reconstruct", "a", "--label=x"),
+    "--count goes with sample, not with reconstruct": ("reconstruct", "a", "--count=3"),
+    "--k goes with neighbours, not with sample": ("sample", "--k=3"),
+    "--vectors goes with decode, not with sample": ("sample", "--vectors=x.npy"),
+    "--strength goes with analogy over sets, not with analogy": ("analogy", "--strength=2"),
+    "--beam goes with .*reconstruct.*, not with encode": ("encode", "a", "--beam=3"),
+    "--iw_samples goes with score, not with encode": ("encode", "a", "--iw_samples=3"),
     "give one of them": ("encode", "a", "--input=x"),
     "beam search draws": ("sample", "--beam=3", "--temperature=1"),
     "top_p = 2.0: must be": ("sample", "--top_p=2"),

@@ -26,7 +26,6 @@ if __name__ == "__main__":
     signals.exit_immediately()
 
 # isort: split
-import dataclasses
 import functools
 import json
 import pathlib
@@ -43,8 +42,7 @@ from vaetx_jax.data.fields import Fields
 from vaetx_jax.data.line_reader import JSON_KINDS, Line, kind_of, read_lines
 from vaetx_jax.errors import ConfigError, UserError
 from vaetx_jax.generate import results_file, vector_files
-from vaetx_jax.generate.tasks import SCORE_HEADING, STEER, TASKS, encode_windows
-from vaetx_jax.inference.decoding import Decoding
+from vaetx_jax.generate.tasks import DECODING, SCORE_HEADING, STEER, TASKS, encode_windows
 from vaetx_jax.inference.interpolation import PATHS
 from vaetx_jax.inference.loading import load
 from vaetx_jax.inference.neighbours import METRICS
@@ -52,7 +50,6 @@ from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.settings import MAX_SEED, closest
 
 _KINDS = {"text": ".txt", "tsv": ".tsv", "csv": ".csv", "jsonl": ".jsonl"}
-_DECODING = tuple(field.name for field in dataclasses.fields(Decoding))
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -161,25 +158,16 @@ def _task_name(words: Sequence[str]) -> tuple[str, list[str]]:
 def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
     """The keyword arguments of a task, from the flags."""
     values, task = flags.FLAGS, TASKS[name]
+    _refuse_flags_of_others(name)
     arguments = {option: values[option].value for option in task.options}
-    if values.label is not None and name != "sample":
-        raise ConfigError(f"--label goes with sample, not with {name}")
-    if bool(values.vectors) != (name == "decode"):
-        raise ConfigError(
-            "decode needs --vectors=FILE.npy, the vectors to decode"
-            if name == "decode"
-            else f"--vectors goes with decode, not with {name}"
-        )
-    ends = {"start": values["from"].value, "end": values.to}
+    if name == "decode" and not values.vectors:
+        raise ConfigError("decode needs --vectors=FILE.npy, the vectors to decode")
     if name == STEER:
+        ends = {"start": values["from"].value, "end": values.to}
         if None in ends.values():
             raise ConfigError("analogy over sets needs both --from=FILE and --to=FILE")
         for end, file in ends.items():
             arguments[end] = functools.partial(_read, file)
-    elif any(ends.values()):
-        raise ConfigError(f"--from and --to go with analogy, not with {name}")
-    if values.corpus and name != "neighbours":
-        raise ConfigError(f"--corpus goes with neighbours, not with {name}")
     if name == "neighbours":
         if not values.corpus:
             raise ConfigError("neighbours needs --corpus=FILE, the sentences to search")
@@ -190,12 +178,23 @@ def _arguments(name: str, texts: list[str]) -> dict[str, Any]:
         arguments["corpus"] = functools.partial(_read, values.corpus)
     if task.decodes:
         how: dict[str, Any] = {
-            field: values[field].value for field in _DECODING if values[field].value is not None
+            field: values[field].value for field in DECODING if values[field].value is not None
         }
         if (how.get("top_k") or how.get("top_p", 1) < 1) and name != "sample":
             how.setdefault("temperature", 1.0)
         arguments |= how
     return arguments
+
+
+def _refuse_flags_of_others(name: str) -> None:
+    """Refuses a flag that only other tasks read: it would be given and change nothing.
+
+    --seed goes with all tasks, also with those that draw nothing.
+    """
+    for flag in sorted({flag for task in TASKS.values() for flag in task.flags} - {"seed"}):
+        if flags.FLAGS[flag].present and flag not in TASKS[name].flags:
+            owners = ", ".join(other for other, task in TASKS.items() if flag in task.flags)
+            raise ConfigError(f"--{flag} goes with {owners}, not with {name}")
 
 
 def _lines(name: str, texts: list[str]) -> Callable[[Fields], Iterable[Line]]:

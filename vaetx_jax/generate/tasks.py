@@ -1,5 +1,6 @@
 """The tasks of `generate`: each turns lines of sentences into records, a window at a time."""
 
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +10,7 @@ import numpy as np
 
 from vaetx_jax.data.line_reader import Line
 from vaetx_jax.inference.batching import WINDOW, windows
+from vaetx_jax.inference.decoding import Decoding
 from vaetx_jax.inference.neighbours import NearestRows
 from vaetx_jax.inference.text_model import TextModel
 from vaetx_jax.run.given_vectors import open_vectors
@@ -192,14 +194,22 @@ class Task(NamedTuple):
       columns: sentences per line of its input; 0: it takes none.
       options: the flags that are its keyword arguments.
       decodes: whether it takes the fields of `Decoding`, too.
+      files: the flags that name files of sentences beside its input.
     """
 
     run: Callable[..., Iterator[Record]]
     columns: int
     options: tuple[str, ...] = ()
     decodes: bool = False
+    files: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """All flags that say something to this task and perhaps nothing to another."""
+        return (*self.options, *self.files, *(DECODING if self.decodes else ()))
 
 
+DECODING = tuple(field.name for field in dataclasses.fields(Decoding))
 STEER = "analogy over sets"
 TASKS = {
     "sample": Task(sample, 0, ("count", "label", "seed"), decodes=True),
@@ -208,8 +218,8 @@ TASKS = {
     "interpolate": Task(interpolate, 2, ("steps", "path", "seed"), decodes=True),
     "analogy": Task(analogy, 3, ("seed",), decodes=True),
     # `analogy` with --from and --to, which make it take one sentence a line.
-    STEER: Task(steer, 1, ("strength", "seed"), decodes=True),
-    "neighbours": Task(neighbours, 1, ("k", "metric")),
+    STEER: Task(steer, 1, ("strength", "seed"), decodes=True, files=("from", "to")),
+    "neighbours": Task(neighbours, 1, ("k", "metric"), files=("corpus",)),
     "encode": Task(encode, 1),
     "score": Task(score, 1, ("iw_samples", "seed")),
 }
