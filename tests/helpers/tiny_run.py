@@ -16,7 +16,7 @@ def tiny_config(cache: pathlib.Path) -> ConfigDict:
     config = default_config()
     config.data.cache_dir = str(cache)
     config.data.sentences, config.data.held_out = 200, 40
-    config.data.batch_size, config.data.groups, config.data.max_len = 8, 2, 40
+    config.data.batch_size, config.data.groups, config.data.max_len = 8, 1, 40
     config.tokenizer.vocab_size = 200
     config.model.dim, config.model.latent_dim, config.model.layers = 8, 4, 1
     config.objective.cycles = 2
