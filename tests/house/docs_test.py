@@ -474,6 +474,7 @@ def runs(workspace, run):
         assert status == 0, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", dict.fromkeys(b.page for b in COMMANDS if b.mark == "run"))
 def test_commands_that_are_marked_run(page, run, runs):
     for block in COMMANDS:

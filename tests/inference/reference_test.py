@@ -41,6 +41,7 @@ def vae_with(trained, reference):
     return model
 
 
+@pytest.mark.slow
 def test_gain_and_behind_lm_are_against_the_language_models_own_evaluation(
     trained, language_model, tmp_path
 ):

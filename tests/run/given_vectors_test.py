@@ -53,6 +53,7 @@ def finished(place):
     return place / "run"
 
 
+@pytest.mark.slow
 def test_every_sentence_has_its_own_row_wherever_it_is_held_out(place, finished):
     run = create_run(config_of(place), finished)
     for name in ("train", "valid", "test"):

@@ -118,6 +118,7 @@ def test_the_encoder_reads_its_tokens_in_training_and_not_the_decoders(recipe, t
     assert losses(ids=np.roll(arrays["ids"], 1, axis=0))[0] == kl
 
 
+@pytest.mark.slow
 def test_a_sentence_has_one_posterior_however_it_is_asked_for(trained):
     model = load(trained)
     texts = list(model.run.corpus.split("test").texts())

@@ -58,6 +58,7 @@ def small_study(config, **settings):
     return new
 
 
+@pytest.mark.slow
 def test_the_study_writes_rows_a_table_and_a_plot(config, tmp_path):
     __main__.run(small_study(config, trace=str(tmp_path / "trace")), tmp_path)
     (row,) = json.loads((tmp_path / "small.json").read_text())["rows"]

@@ -146,6 +146,7 @@ def test_a_step_of_the_warm_up_as_a_language_model_leaves_it(whole):
     jax.tree.map(np.testing.assert_array_equal, after.auxiliary, whole[0].auxiliary)
 
 
+@pytest.mark.slow
 def test_a_replica_learns_what_it_learns_alone(whole):
     mesh, keys = tiny.one_device(), jnp.stack([KEY, jax.random.key(7)])
     states = init_replicas(MODEL, SETTINGS.optimizer, keys, mesh, objective=SETTINGS.objective)

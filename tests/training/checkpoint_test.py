@@ -393,6 +393,7 @@ def test_a_folder_without_checkpoints_is_refused_by_its_name(opened, folder):
 # Other devices ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_state_comes_back_on_another_number_of_devices_split_or_whole(tmp_path):
     tiny.run_on_four_devices(f"""
 import pathlib

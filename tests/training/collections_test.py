@@ -89,6 +89,7 @@ def test_encoding_reads_the_statistic(whole):
     np.testing.assert_allclose(first - second, np.ones_like(first), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_leaves_the_statistic_as_it_is():
     before, _ = trained(fresh(), BATCHES[:1])
     before = jax.device_get(before)
@@ -120,6 +121,7 @@ def test_an_export_names_the_statistic_by_its_collection(whole):
     assert "statistics:mean" in names and "mu.kernel" in names
 
 
+@pytest.mark.slow
 def test_replicas_have_the_statistic_that_each_has_alone(whole):
     other = jax.random.key(7)
     mesh = tiny.one_device()

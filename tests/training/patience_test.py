@@ -81,6 +81,7 @@ def impatient(config, monkeypatch):
     return config
 
 
+@pytest.mark.slow
 def test_a_run_stops_where_it_no_longer_improves_and_says_why(impatient, tmp_path, capsys):
     assert main.run(impatient, tmp_path) == 0
     shown = capsys.readouterr().out

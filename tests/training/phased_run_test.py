@@ -44,6 +44,7 @@ def rows(folder, key):
     return {row["step"]: row[key] for row in read_metrics(folder / METRICS) if key in row}
 
 
+@pytest.mark.slow
 def test_the_warm_up_is_trained_without_kl_and_is_not_validated(whole):
     kl = rows(whole[1], "train/kl")
     assert kl[3] == 0 and kl[6] == 0 and kl[9] > 0.5

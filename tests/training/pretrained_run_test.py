@@ -50,6 +50,7 @@ def whole(tmp_path_factory):
     return config, root / "run"
 
 
+@pytest.mark.slow
 def test_training_leaves_the_encoder_as_it_was_published(whole):
     model = load(whole[1], checkpoint="last")
     published = flatten_dict(model.run.encoder.load())
@@ -169,6 +170,7 @@ def tuned(tmp_path_factory):
     return config, root / "run"
 
 
+@pytest.mark.slow
 def test_fine_tuning_trains_the_encoder_and_the_loss_falls(tuned):
     model = load(tuned[1], checkpoint="last")
     published = model.run.encoder.load()["token"]["embedding"]

@@ -178,6 +178,7 @@ def test_a_finished_group_is_left_as_it_is(config, together):
 WILD = {"train.learning_rate": 1e30, "train.final_learning_rate": 1e30}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 2])
 def test_a_run_that_is_not_finite_fails_alone(config, together, tmp_path, number):
     broken = Replicas(parts_in(tmp_path, config, of=number, **WILD)).run()

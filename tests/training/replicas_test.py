@@ -54,6 +54,7 @@ def assert_near(ours, theirs, *, scale=0.0):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
 def test_a_replica_has_the_result_that_it_has_alone(together, number):
     """Losses, norms, schedules and gradients; Adam blows rounding noise up to its learning rate."""

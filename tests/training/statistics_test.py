@@ -30,6 +30,7 @@ def model(tmp_path_factory):
     return load(folder, checkpoint="last")
 
 
+@pytest.mark.slow
 def test_saved_statistics_are_those_of_the_saved_encoder(model):
     expected = SplitStatistics.of(model.run).updated(model.variables)
     for name in ("mean", "variance"):

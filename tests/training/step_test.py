@@ -66,6 +66,7 @@ def test_the_first_state_depends_on_the_key_and_has_done_nothing(fresh):
     assert not any(np.any(x) for x in jax.tree.leaves((fresh.optimizer, fresh.sums)))
 
 
+@pytest.mark.slow
 def test_the_same_steps_twice_are_bit_identical(train_step, fresh):
     first, second = (steps(train_step, fresh, BATCHES) for _ in range(2))
     assert_identical(first, second)

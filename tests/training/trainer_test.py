@@ -155,6 +155,7 @@ def test_a_run_may_skip_steps_that_are_not_finite_and_counts_them(config, tmp_pa
     assert kept == ["step-4.json", "step-8.json", "step-9.json"]
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_kept_does_not_end_a_run_that_skips(
     config, tmp_path, monkeypatch, capsys
 ):

@@ -59,6 +59,7 @@ def metrics_of(rows):
     return found
 
 
+@pytest.mark.slow
 def test_the_run_resumes_at_its_checkpoint(resumed):
     assert resumed[1] == f"resumes after step {STOPPED}"
 

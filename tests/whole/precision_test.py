@@ -52,6 +52,7 @@ def loss_and_gradient(model, params):
     return value, gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_loss_and_gradient_are_near_those_of_float32(name):
     exact, half = both(name)
@@ -99,6 +100,7 @@ def test_decoding_with_a_cache_works_in_bfloat16():
     np.testing.assert_allclose(logits, expected, atol=0.05 * float(jnp.std(expected)))
 
 
+@pytest.mark.slow
 def test_the_learning_curve_is_that_of_float32(config, trained, tmp_path):
     half = config.copy_and_resolve_references()
     half.train.precision = "bfloat16"
