@@ -1,4 +1,4 @@
-"""What all tests share: strict JAX, a quiet and private cache, the real corpora where they are."""
+"""What all tests share: strict JAX, compiled programs, a tiny run, the real corpora."""
 
 import gc
 import os
@@ -22,8 +22,6 @@ import jax
 from ml_collections import ConfigDict
 
 from tests.helpers.tiny_run import fit, tiny_config
-from vaetx_jax.config.stored import cache_dir
-from vaetx_jax.runtime.compilation_cache import use_compilation_cache
 from vaetx_jax.runtime.signals import StopSignals
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -75,10 +73,8 @@ def real_data() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigDict:
-    """The settings of a tiny run, with a cache of its own, compiled programs included."""
-    config = tiny_config(tmp_path_factory.mktemp("cache"))
-    use_compilation_cache(cache_dir(config))
-    return config
+    """The settings of a tiny run, with a cache of its own."""
+    return tiny_config(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
