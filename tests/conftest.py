@@ -27,8 +27,8 @@ from vaetx_jax.runtime.signals import StopSignals
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Tracing makes objects by the million that stay: to look for rubbish among them every few hundred
-# costs a tenth of the time.
+# Tracing leaves millions of live objects, and to go through them as often as Python does by default
+# takes a tenth of the time.
 gc.set_threshold(50_000)
 
 # A script's background jobs, and all that they start, ignore SIGINT, which tests send.

@@ -222,7 +222,7 @@ def main():
     distributed.start()
     config, folder = tiny_config(pathlib.Path("HOME/cache")), pathlib.Path("HOME/run")
     keep_latent_alive(config)
-    config.data.groups, config.train.steps = 1, 4
+    config.train.steps = 4
     distributed.first_does(lambda: [*map(create_run(config, folder).split, SPLITS)])
     run = create_run(config, folder)
     trainer = Trainer(run)

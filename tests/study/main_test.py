@@ -64,7 +64,7 @@ def real_study(config) -> ConfigDict:
     for key, (_, value) in differences(default_config(), config).items():
         if key != "model.latent_dim":
             real.run.update_from_flattened_dict({key: value})
-    real.run.data.groups, real.run.model.layers, real.run.train.steps = 1, 1, 6
+    real.run.train.steps = 6
     return real
 
 

@@ -21,7 +21,6 @@ STEPS, WARM_UP = 12, 6
 def recipe(cache):
     """The recipe of a frozen bag, a channel and a language model's start, tiny."""
     config = tiny_config(cache)
-    config.data.groups, config.model.layers = 1, 1
     config.model.encoder, config.model.encoder_start = "bag", "lsa"
     config.model.channel_rate, config.model.freeze = 3.0, "encoder"
     config.model.latent_attention, config.model.latent_input = False, True

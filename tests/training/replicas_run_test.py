@@ -27,7 +27,6 @@ def settings_of(config: ConfigDict, number: int) -> ConfigDict:
     """One of three runs; cycles of 5 and 6 steps, so that they do not all save at the same ones."""
     one = config.copy_and_resolve_references()
     one.seed, one.objective.annealing = SEEDS[number], ANNEALINGS[number]
-    one.data.groups, one.model.layers, one.objective.cycles = 1, 1, 2  # little to compile
     one.train.steps, one.train.validate_every, one.train.log_every = STEPS, 4, 2
     return one
 

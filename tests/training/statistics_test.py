@@ -22,7 +22,7 @@ def test_without_an_interval_there_are_no_updates_in_between():
 def model(tmp_path_factory):
     """A run with a trained Transformer encoder before a channel."""
     config = tiny_config(tmp_path_factory.mktemp("cache"))
-    config.data.groups, config.model.channel_rate = 1, 3.0
+    config.model.channel_rate = 3.0
     config.train.steps, config.train.validate_every = 6, 6
     config.train.learning_rate = 1e-2
     folder = tmp_path_factory.mktemp("run")
